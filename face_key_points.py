@@ -1,0 +1,369 @@
+"""Picture what a trained model finds on the test faces, and where it is wrong on held-out ones.
+
+    python face_key_points.py                            # my_model.keras, else the shipped one
+    python face_key_points.py --data test.zip            # Kaggle's test file just as it comes
+
+The file reads in the order in which the data flows:
+model -> test faces -> held-out faces -> errors -> pictures.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from model_builder import (
+    COLUMNS,
+    HERE,
+    KEY_POINTS,
+    SIZE,
+    InputError,
+    find_data,
+    fingerprint,
+    interocular_distance,
+    load_faces,
+    load_model,
+    load_training,
+    main,
+    make_folder,
+    predict,
+    replace_file,
+    rmse,
+    synthetic_faces,
+)
+
+SHIPPED = HERE / "models" / "pretrained.keras"
+PER_PICTURE = 16  # faces in each picture, 4 by 4
+FAILURE = 0.10  # a face whose mean error is above this share of the inter-ocular distance failed
+SYNTHETIC_TEST = 200  # made-up test faces where there is no file: enough for a look
+SYNTHETIC_SEED = 1  # not the training's default: other faces
+
+# Okabe and Ito's colours, told apart by colour-blind eyes too; the triangles point outwards.
+COLOURS = {"eyebrow": "#F0E442", "eye": "#56B4E9", "nose": "#009E73", "mouth": "#E69F00"}
+MARKERS = {"left": ">", "right": "<", "middle": "o"}
+
+
+# --- model and faces -----------------------------------------------------------------------------
+
+
+def find_model():
+    """The model to use where none is named: the user's own, else the shipped one."""
+    own = HERE / "models" / "my_model.keras"
+    return own if own.exists() or not SHIPPED.exists() else SHIPPED
+
+
+def held_out_faces(record, model_path, training=None):
+    """The faces that were held out when the model was trained.
+
+    Args:
+        record: the JSON written beside the model.
+        model_path: the model's path; the shipped one, whose data a user need not have, is shown
+            on made-up faces where there is nothing else.
+        training: the CSV to find them in; unset: the one that the record names, or training.csv
+            in data/, or the made-up faces made again.
+
+    Returns:
+        Faces; `rows` are 0-based rows of the file.
+
+    Raises:
+        InputError: there is no record, or the file is another than the one trained on.
+    """
+    if not record.get("data"):
+        raise InputError(
+            f"{model_path.with_suffix('.json')} is missing or names no data, so the held-out faces"
+            " cannot be found; train the model again with: python model_builder.py"
+        )
+    tried = []
+    for path in [training] if training else recorded_paths(record):
+        if path is None:
+            faces = synthetic_faces(record["data"][0]["faces"], record["settings"]["seed"])
+        else:
+            faces = load_training(path, record["complete_only"])
+        mark = fingerprint(faces)
+        for data in record["data"]:
+            if data["sha256"] == mark:
+                return faces.take(np.isin(faces.rows, data["validation_rows"]))
+        tried.append(str(faces.path))
+    if training is None and model_path == SHIPPED:
+        print("The shipped model's training faces are not here: picturing made-up ones.")
+        return synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
+    trained_on = ", ".join(data["path"] for data in record["data"])
+    raise InputError(
+        f"{' and '.join(tried) or 'what is in data/'} is not the data that {model_path} was trained"
+        f" on ({trained_on}), so its faces may not be held-out ones; name that file by --training."
+    )
+
+
+def recorded_paths(record):
+    """Where the data that the record names may be now: paths, or None for made-up faces."""
+    if record["data"][0]["synthetic_faces"]:
+        return [None]
+    named = [folder / data["path"] for data in record["data"] for folder in (Path(), HERE)]
+    candidates = [*named, find_data("training.csv")]
+    return list(dict.fromkeys(path for path in candidates if path and path.is_file()))
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def point_errors(predicted, truth):
+    """Distance between prediction and truth, (N, 15) pixels, NaN where there is no truth."""
+    return np.linalg.norm(predicted - truth, axis=-1)
+
+
+def face_errors(predicted, truth):
+    """RMSE of each face over its labelled coordinates, (N,) pixels."""
+    return np.sqrt(np.nanmean((predicted - truth) ** 2, axis=(1, 2)))
+
+
+def normalised_errors(predicted, truth):
+    """NME of each face: mean distance over the inter-ocular one, (N,); NaN without both eyes."""
+    return np.nanmean(point_errors(predicted, truth), 1) / interocular_distance(truth)
+
+
+def measure(predicted, truth):
+    """What goes into validation.json: errors in pixels and as share of the inter-ocular distance.
+
+    Args:
+        predicted, truth: (N, 15, 2) pixels; NaN truth is masked everywhere.
+    """
+    errors, nme = point_errors(predicted, truth), normalised_errors(predicted, truth)
+    measurable = nme[np.isfinite(nme)]
+
+    def share_or_none(values, statistic):
+        return float(statistic(values)) if values.size else None
+
+    per_key_point = {}
+    for k, name in enumerate(KEY_POINTS):
+        labelled = np.isfinite(errors[:, k])
+        found = errors[labelled, k]
+        per_key_point[name] = {
+            "faces": int(labelled.sum()),
+            "rmse_px": rmse(predicted[labelled, k], truth[labelled, k]) if found.size else None,
+            "mean_distance_px": share_or_none(found, np.mean),
+            "median_distance_px": share_or_none(found, np.median),
+        }
+    return {
+        "faces": len(truth),
+        "rmse_px": rmse(predicted, truth),
+        "mean_distance_px": float(np.nanmean(errors)),
+        "nme": share_or_none(measurable, np.mean),
+        "failure_rate": share_or_none(measurable > FAILURE, np.mean),
+        "failure_above_nme": FAILURE,
+        "per_key_point": per_key_point,
+    }
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def start_plotting():
+    """Matplotlib's pyplot, drawing into files: no screen is needed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save_figure(plt, figure, path):
+    """Write the figure as a whole file, and forget it."""
+    replace_file(path, lambda file: figure.savefig(file, dpi=110))
+    plt.close(figure)
+
+
+def face_grid(plt, pictures, titles):
+    """A figure of up to 16 faces and the axes that they are on."""
+    figure, axes = plt.subplots(4, 4, figsize=(10, 10.8), layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5))
+        axis.set_title(title, fontsize=9)
+    return figure, axes.flat
+
+
+def style_of(name):
+    """Colour, marker and legend entry of a key point: colour tells the part, marker the side."""
+    part = next(part for part in COLOURS if part in name)
+    side = next((word for word in name.split("_") if word in MARKERS), "middle")
+    return COLOURS[part], MARKERS[side], f"{part}, {side}" if side != "middle" else part
+
+
+def plot_faces(path, pictures, key_points, titles):
+    """Picture up to 16 faces (N, 96, 96) with their key points (N, 15, 2)."""
+    plt = start_plotting()
+    figure, axes = face_grid(plt, pictures, titles)
+    for axis, points in zip(axes, key_points, strict=False):
+        for name, (x, y) in zip(KEY_POINTS, points, strict=True):
+            colour, marker, label = style_of(name)
+            axis.plot(x, y, marker, color=colour, ms=5, mec="black", mew=0.5, label=label)
+    handles = dict(zip(*figure.axes[0].get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        handles.values(),
+        handles,
+        loc="outside lower center",
+        ncols=len(handles),
+        fontsize=8,
+        columnspacing=1,
+        title="left and right are the subject's",
+        title_fontsize=8,
+    )
+    save_figure(plt, figure, path)
+
+
+def plot_worst(path, faces, predicted):
+    """Picture the 16 faces with the largest RMSE: truth, prediction and lines between them."""
+    plt = start_plotting()
+    errors = face_errors(predicted, faces.key_points)
+    worst = np.argsort(-errors)[:PER_PICTURE]
+    titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px" for i in worst]
+    figure, axes = face_grid(plt, faces.pictures[worst], titles)
+    for axis, i in zip(axes, worst, strict=False):
+        truth = faces.key_points[i]
+        between = np.stack([truth, predicted[i]], 1)
+        for (x0, y0), (x1, y1) in between:
+            axis.plot([x0, x1], [y0, y1], "-", color="white", lw=1)
+        axis.plot(*truth.T, "o", color="#009E73", ms=4, mec="black", mew=0.5, label="truth")
+        axis.plot(*predicted[i].T, "X", color="#D55E00", ms=5, mec="black", mew=0.5, label="model")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.suptitle(f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)")
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    save_figure(plt, figure, path)
+
+
+def plot_errors(path, predicted, truth):
+    """Picture the error per key point, and the share of faces below an error."""
+    plt = start_plotting()
+    errors = point_errors(predicted, truth)
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(15, 5.5), layout="constrained", width_ratios=(1.6, 1, 1)
+    )
+    columns = [column[np.isfinite(column)] for column in errors.T]
+    boxes = left.boxplot(
+        columns,
+        orientation="horizontal",
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        medianprops={"color": "black"},
+    )
+    for name, box in zip(KEY_POINTS, boxes["boxes"], strict=True):
+        box.set_facecolor(style_of(name)[0])
+    left.set_yticks(range(1, len(KEY_POINTS) + 1), [name.replace("_", " ") for name in KEY_POINTS])
+    left.invert_yaxis()
+    left.set(title="Error per key point: quartiles, 5 to 95 %", xlabel="distance, px")
+    left.grid(axis="x", alpha=0.3)
+
+    nme = normalised_errors(predicted, truth)
+    for axis, values, unit in (
+        (middle, np.nanmean(errors, 1), "px"),
+        (right, 100 * nme[np.isfinite(nme)], "% of the inter-ocular distance"),
+    ):
+        values = np.sort(values)
+        shares = 100 * np.arange(1, len(values) + 1) / max(len(values), 1)
+        axis.step(values, shares, where="post", color="#0072B2")
+        axis.set(title="Cumulative error", xlabel=f"mean distance, {unit}", ylabel="faces below, %")
+        axis.set_ylim(0, 101)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.3)
+    right.axvline(100 * FAILURE, color="#D55E00", ls="--", label="counts as failed beyond")
+    right.legend(loc="lower right")
+    save_figure(plt, figure, path)
+
+
+def write_key_points(path, image_ids, key_points):
+    """Write `ImageId` and the 30 coordinates in pixels as CSV."""
+    import pandas as pd
+
+    table = pd.DataFrame(key_points.reshape(len(key_points), -1), columns=COLUMNS)
+    table.insert(0, "ImageId", image_ids)
+    replace_file(path, lambda file: table.to_csv(file, index=False, float_format="%.3f"))
+
+
+# --- command line --------------------------------------------------------------------------------
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(
+        description="Picture what a trained model finds on the test faces, and its worst errors.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--model",
+        type=Path,
+        help="unset: models/my_model.keras, else models/pretrained.keras",
+    )
+    add(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="test CSV in Kaggle's format, plain, .gz or .zip; unset: data/test.csv (or its .gz or"
+        " .zip), and where there is none, made-up faces",
+    )
+    add(
+        "--training",
+        type=Path,
+        metavar="PATH",
+        help="the CSV that the model was trained on, to find the held-out faces in; unset: the one"
+        " named in the model's JSON",
+    )
+    add("--results", type=Path, default=HERE / "results", help="folder to write to")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average the predictions of each picture and its mirror image",
+    )
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Predict, measure, picture: what the command line asks for."""
+    model_path = arguments.model or find_model()
+    results = arguments.results
+    make_folder(results)
+    # Everything is read before anything is written: an error leaves the earlier results whole.
+    test_path = arguments.data or find_data("test.csv")
+    if test_path:
+        test = load_faces(test_path)
+    else:
+        print(f"{HERE / 'data' / 'test.csv'} is not there: picturing made-up faces.")
+        test = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)
+    model, record = load_model(model_path)
+    held_out = held_out_faces(record, model_path, arguments.training)
+
+    found = predict(model, test.pictures, arguments.mirror)
+    write_key_points(results / "test_key_points.csv", test.image_ids, found)
+    titles = [f"ImageId {image_id}" for image_id in test.image_ids]
+    for name, part in (
+        ("test_result01.png", slice(None, PER_PICTURE)),
+        ("test_result02.png", slice(-PER_PICTURE, None)),
+    ):
+        plot_faces(results / name, test.pictures[part], found[part], titles[part])
+
+    predicted, truth = predict(model, held_out.pictures, arguments.mirror), held_out.key_points
+    plot_worst(results / "worst16_in_validation.png", held_out, predicted)
+    plot_errors(results / "error_by_key_point.png", predicted, truth)
+    figures = measure(predicted, truth)
+    report = {"model": str(model_path), "mirror": arguments.mirror, **figures}
+    text = json.dumps(report, indent=2) + "\n"
+    replace_file(results / "validation.json", lambda file: file.write_text(text))
+
+    print(f"{len(found)} test faces; pictures, key points and figures are in {results}")
+    if figures["nme"] is not None:
+        print(
+            f"NME {100 * figures['nme']:.2f} % of the inter-ocular distance,"
+            f" {100 * figures['failure_rate']:.1f} % of the faces above {100 * FAILURE:.0f} %"
+        )
+    print(f"validation RMSE {figures['rmse_px']:.3f} px on {figures['faces']} faces")
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse=parse_arguments, work=run))

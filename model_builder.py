@@ -1,0 +1,1140 @@
+"""Train a small Keras network that finds 15 key points on 96x96 grey faces, and save it.
+
+    python model_builder.py                              # data/training.csv, or made-up faces
+    python model_builder.py --data training.zip          # Kaggle's file just as it comes
+    python model_builder.py --dry-run                    # the whole way in seconds
+
+The file reads in the order in which the data flows:
+key points -> load -> split -> augment -> model -> train -> save.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+import warnings
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+SIZE = 96  # pictures are SIZE x SIZE; pixel centres run 0 .. 95, so a mirrored x is 95 - x
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every knob of a training run and why it stands where it does; saved beside the model."""
+
+    # How long and how fast.
+    epochs: int = 75  # 2,140 faces in under 20 minutes even on one core; more still helps a bit
+    batch_size: int = 64  # 32 costs more time per face, 128 takes too few steps on 1,700 faces
+    learning_rate: float = 2e-3  # the peak; 4e-3 now and then diverges, 1e-3 ends a little higher
+    warmup_steps: int = 200  # AdamW's second moments need a while before large steps are safe
+    weight_decay: float = 0.02  # decoupled (AdamW); small, the augmentation regularises already
+    ema_momentum: float = 0.995  # the saved weights average about the last 200 steps
+    huber_px: float = 3.0  # squared error below this, linear above: wrong labels must not rule
+    seed: int = 0  # the split, the first weights, the order and every augmentation follow from it
+    validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
+    # Where several files are given, the first sets what a point means.
+    further_split: float = 0.1  # share held out of each further file: they are there to teach
+    first_repeats: int = 3  # times per epoch the first file is gone through, not to be drowned
+    # Where the pictures come from is where they fail: what the augmentation moves, and how far.
+    flip: float = 0.5  # probability of the mirrored picture (left and right points swap)
+    rotation: float = 12.0  # degrees, standard deviation; heads in the wild tilt more than Kaggle's
+    scale: float = 0.08  # log scale, standard deviation; so much do face detectors' boxes vary
+    stretch: float = 0.04  # log aspect ratio and shear, standard deviation: a poor man's yaw
+    shift: float = 4.0  # pixels, standard deviation
+    relight: float = 1.0  # strength of the changes in contrast, brightness, gamma, light direction
+    noise: float = 8.0  # grey values: the standard deviation is drawn from 0 to this
+    low_resolution: float = 0.15  # share of the pictures brought down to 24, 32 or 48 pixels
+    cut_out: float = 0.5  # patches per picture: hands, hair, anything before the face
+    sunglasses: float = 0.06  # share of the pictures that get dark glasses over the eyes
+    hat: float = 0.06  # share of the pictures covered from the brows upwards
+
+
+class InputError(Exception):
+    """What the user gave cannot be used: one sentence that says what, where and how to mend it."""
+
+
+# --- key points ----------------------------------------------------------------------------------
+
+KEY_POINTS = (
+    "left_eye_center",  # left is the subject's left: the larger x
+    "right_eye_center",
+    "left_eye_inner_corner",
+    "left_eye_outer_corner",
+    "right_eye_inner_corner",
+    "right_eye_outer_corner",
+    "left_eyebrow_inner_end",
+    "left_eyebrow_outer_end",
+    "right_eyebrow_inner_end",
+    "right_eyebrow_outer_end",
+    "nose_tip",
+    "mouth_left_corner",
+    "mouth_right_corner",
+    "mouth_center_top_lip",
+    "mouth_center_bottom_lip",
+)
+COLUMNS = tuple(f"{name}_{axis}" for name in KEY_POINTS for axis in "xy")
+LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("right_eye_center")
+
+
+def mirror_partners(names=KEY_POINTS):
+    """For each key point the index of the one that it becomes in a mirrored picture, (K,) int."""
+    swap = {"left": "right", "right": "left"}
+    partner = {n: "_".join(swap.get(word, word) for word in n.split("_")) for n in names}
+    return np.array([names.index(partner[n]) for n in names])
+
+
+PARTNERS = mirror_partners()
+
+
+def mirror_key_points(key_points):
+    """Key points (N, 15, 2) in pixels of the mirrored pictures: x becomes 95 - x, sides swap."""
+    mirrored = np.array(key_points)[:, PARTNERS]
+    mirrored[..., 0] = SIZE - 1 - mirrored[..., 0]
+    return mirrored
+
+
+def interocular_distance(key_points):
+    """Distance between the two eye centres in pixels, (N,), from key points (N, 15, 2)."""
+    return np.linalg.norm(key_points[:, LEFT_EYE] - key_points[:, RIGHT_EYE], axis=-1)
+
+
+def rmse(predicted, truth):
+    """Root mean square error in pixels over all labelled coordinates; NaN in `truth` is masked."""
+    return float(np.sqrt(np.nanmean((predicted - truth) ** 2, dtype=np.float64)))
+
+
+# --- load ----------------------------------------------------------------------------------------
+
+
+class Faces(NamedTuple):
+    """One loaded file. Rows keep the file's order; row 0 is the first below the header."""
+
+    pictures: np.ndarray  # uint8 (N, 96, 96)
+    key_points: np.ndarray | None  # float32 (N, 15, 2) in pixels, NaN = not labelled; None: test
+    image_ids: np.ndarray  # the ImageId column, or 1 .. N
+    identities: np.ndarray | None  # the optional `identity` column: who is pictured
+    rows: np.ndarray  # int (N,): each face's row in its file
+    source: np.ndarray  # int (N,): which file, where several were joined
+    path: Path  # of the first file
+
+    def take(self, index):
+        """The faces at `index` (any NumPy index) as a new Faces."""
+        chosen = {
+            name: value[index]
+            for name, value in self._asdict().items()
+            if isinstance(value, np.ndarray)
+        }
+        return self._replace(**chosen)
+
+
+def parse_picture(text):
+    """One `Image` field, 9,216 grey values 0 .. 255 separated by blanks, as uint8 (9216,).
+
+    Raises ValueError saying what is wrong with it. Values are read as 64-bit integers, because
+    300 read as uint8 would silently become 44.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy only warns about text that it could not read
+        try:
+            values = np.fromstring(text, dtype=np.int64, sep=" ")
+        except (DeprecationWarning, ValueError):
+            raise ValueError("holds something other than whole numbers") from None
+    if values.size != SIZE * SIZE:
+        raise ValueError(f"has {values.size:,} grey values instead of {SIZE * SIZE:,}")
+    if values.min() < 0 or values.max() > 255:
+        outside = values[(values < 0) | (values > 255)][0]
+        raise ValueError(f"has the grey value {outside}, outside 0 to 255")
+    return values.astype(np.uint8)
+
+
+def load_faces(path):
+    """Load a CSV in Kaggle's format, plain or as .gz or .zip.
+
+    Args:
+        path: the file. Columns are found by name, in any order: `Image` and, in a training file,
+            the `<key point>_x` and `<key point>_y` columns (a missing pair counts as not
+            labelled); `ImageId` and `identity` are optional, others are ignored.
+
+    Returns:
+        Faces: `pictures` uint8 (N, 96, 96), `key_points` float32 (N, 15, 2) in pixels with NaN
+        where a point is not labelled (`None` for a test file), and the other columns.
+
+    Raises:
+        InputError: the file is missing or is not what it should be; says which row.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the CSV file in it.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path, or see data/README.md.")
+    try:
+        # A few hundred rows at a time: the text of a picture takes four times its pixels' room.
+        chunks = pd.read_csv(path, chunksize=256, dtype={"Image": str}, encoding="utf-8-sig")
+        with chunks:
+            parts = [_parse_chunk(chunk, path) for chunk in chunks]
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path} is empty; it should start with a line of column names.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it as a plain UTF-8 CSV.") from None
+    except (EOFError, zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); download it again.") from None
+    except (pd.errors.ParserError, ValueError) as error:
+        raise InputError(f"{path} is not a CSV that can be read: {error}.") from None
+    if not parts or not sum(len(part["pictures"]) for part in parts):
+        raise InputError(f"{path} has a header but no rows; it needs at least one face.")
+
+    def joined(name):
+        whole = [part[name] for part in parts]
+        return None if whole[0] is None else np.concatenate(whole)
+
+    pictures = joined("pictures")
+    rows = np.arange(len(pictures))
+    image_ids = joined("image_ids")
+    return Faces(
+        pictures=pictures,
+        key_points=joined("key_points"),
+        image_ids=rows + 1 if image_ids is None else image_ids,
+        identities=joined("identities"),
+        rows=rows,
+        source=np.zeros_like(rows),
+        path=path,
+    )
+
+
+def _parse_chunk(chunk, path):
+    """Pictures and coordinates of some rows of `path`, a pandas data frame."""
+    import pandas as pd
+
+    if "Image" not in chunk.columns:
+        raise InputError(f"{path} has no column named Image; its first line must name the columns.")
+    pictures = np.empty((len(chunk), SIZE * SIZE), np.uint8)
+    for i, text in enumerate(chunk["Image"]):
+        try:
+            pictures[i] = parse_picture("" if pd.isna(text) else text)
+        except ValueError as problem:
+            raise InputError(
+                f"{path}: the picture in row {chunk.index[i] + 1} below the header {problem};"
+                " mend or delete that row."
+            ) from None
+
+    present = [name for name in COLUMNS if name in chunk.columns]
+    key_points = None
+    if present:
+        for name in KEY_POINTS:
+            if (f"{name}_x" in present) != (f"{name}_y" in present):
+                raise InputError(f"{path} has only one of {name}_x and {name}_y; add the other.")
+        key_points = np.full((len(chunk), len(COLUMNS)), np.nan, np.float32)
+        for name in present:
+            numbers = pd.to_numeric(chunk[name], errors="coerce").to_numpy(np.float64)
+            # A picture's width beyond the border is more than any crop of a face needs.
+            wrong = chunk[name].notna() & ~((numbers > -SIZE) & (numbers < 2 * SIZE))
+            if wrong.any():
+                i = int(np.argmax(wrong))
+                raise InputError(
+                    f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
+                    f" '{chunk[name].iloc[i]}', not a position in the picture;"
+                    " mend it, or leave it empty if the point is not labelled."
+                )
+            key_points[:, COLUMNS.index(name)] = numbers
+        key_points = key_points.reshape(-1, len(KEY_POINTS), 2)
+        # A point counts only with both its coordinates.
+        key_points[np.isnan(key_points).any(-1)] = np.nan
+    return {
+        "pictures": pictures.reshape(-1, SIZE, SIZE),
+        "key_points": key_points,
+        "image_ids": chunk["ImageId"].to_numpy() if "ImageId" in chunk.columns else None,
+        "identities": chunk["identity"].astype(str).to_numpy() if "identity" in chunk else None,
+    }
+
+
+def load_training(path, complete_only=False):
+    """`load_faces` for training: rows without any labelled key point are left out.
+
+    With `complete_only` so are rows that lack a key point. Raises InputError if none is left.
+    """
+    faces = load_faces(path)
+    if faces.key_points is None:
+        raise InputError(f"{path} has no key point columns; training needs {COLUMNS[0]} and so on.")
+    labelled = np.isfinite(faces.key_points[..., 0])
+    keep = labelled.all(1) if complete_only else labelled.any(1)
+    if not keep.any():
+        raise InputError(
+            f"{path} has no row with {'every' if complete_only else 'any'} key point labelled;"
+            " training needs such rows."
+        )
+    return faces.take(keep)
+
+
+def synthetic_faces(count, seed):
+    """Faces made by data/synthetic_faces.py: no file, no licence, 15 exact key points each."""
+    sys.path.insert(0, str(HERE / "data"))
+    try:
+        from synthetic_faces import make_faces
+    finally:
+        sys.path.pop(0)
+    pictures, key_points = make_faces(count, seed=seed)
+    rows = np.arange(count)
+    path = Path(f"synthetic faces, seed {seed}")
+    return Faces(pictures, key_points, rows + 1, None, rows, np.zeros_like(rows), path)
+
+
+def join_faces(files):
+    """Several training Faces as one; a row that repeats an earlier one to the letter is left out.
+
+    `source` tells the file. Where only some files name identities, the others' rows stay alone.
+    """
+    joined = files[0]
+    if len(files) > 1:
+        parts = {name: [getattr(faces, name) for faces in files] for name in Faces._fields}
+        parts["source"] = [np.full(len(faces.rows), i) for i, faces in enumerate(files)]
+        if any(part is not None for part in parts["identities"]):
+            parts["identities"] = [
+                np.array([f"{i}:{row}" for row in faces.rows])
+                if faces.identities is None
+                else faces.identities
+                for i, faces in enumerate(files)
+            ]
+        joined = joined._replace(
+            **{
+                name: np.concatenate(value)
+                for name, value in parts.items()
+                if isinstance(value[0], np.ndarray)
+            }
+        )
+    seen = {}
+    for i, face in enumerate(zip(joined.pictures, joined.key_points, strict=True)):
+        seen.setdefault(b"".join(part.tobytes() for part in face), i)
+    return joined.take(np.array(list(seen.values())))
+
+
+def fingerprint(faces):
+    """SHA-256 over pictures and key points: the same for a CSV and its .gz or .zip."""
+    digest = hashlib.sha256(np.ascontiguousarray(faces.pictures))
+    if faces.key_points is not None:
+        digest.update(np.ascontiguousarray(faces.key_points))
+    return digest.hexdigest()
+
+
+# --- split ---------------------------------------------------------------------------------------
+
+
+# Two pictures are near-identical when their thumbnails correlate above 0.95 (checked by eye on
+# Kaggle's file: there it finds shots of one session). For vectors of length 1 and mean 0,
+# distance^2 = 2 - 2 * correlation.
+SIMILAR = float(np.sqrt(2 - 2 * 0.95))
+
+
+def thumbnails(pictures):
+    """16x16 thumbnails as vectors of mean 0 and length 1, float32 (N, 256)."""
+    small = pictures.reshape(len(pictures), 16, SIZE // 16, 16, SIZE // 16).mean((2, 4))
+    small = small.reshape(len(pictures), -1).astype(np.float32)
+    small -= small.mean(1, keepdims=True)
+    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+
+
+def group_similar(pictures, identities=None):
+    """Number the groups of near-identical pictures, (N,) int; equal identities join as well.
+
+    Groups are connected components: DBSCAN in which every point is a core point.
+    """
+    from sklearn.cluster import DBSCAN
+
+    groups = DBSCAN(eps=SIMILAR, min_samples=1).fit_predict(thumbnails(pictures))
+    if identities is None:
+        return groups
+    # Join the two partitions: renumber until neither has a group that the other tears apart.
+    _, people = np.unique(identities, return_inverse=True)
+    while True:
+        joined = _lowest_in(people, _lowest_in(groups, groups))
+        joined = _lowest_in(groups, joined)
+        if np.array_equal(joined, groups):
+            return groups
+        groups = joined
+
+
+def _lowest_in(partition, values):
+    """For each element the lowest of `values` within its part of `partition`, (N,) int."""
+    lowest = np.full(partition.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, partition, values)
+    return lowest[partition]
+
+
+def split_faces(faces, fraction=0.2, further_fraction=0.1, seed=0):
+    """Split into training and held-out faces, near-identical pictures on the same side.
+
+    The first file's split does not depend on what is joined to it, so that runs with and without
+    further files can be compared; a further file's picture that an earlier file has too goes
+    where it stands there, with its whole group.
+
+    Args:
+        faces: Faces, perhaps joined from several files.
+        fraction, further_fraction: share held out of the first file, and of each further one.
+        seed: of the draw.
+
+    Returns:
+        Two sorted index arrays, training and held-out. Raises InputError if all pictures of the
+        first file are near-identical.
+    """
+    from sklearn.model_selection import GroupShuffleSplit
+    from sklearn.neighbors import NearestNeighbors
+
+    held_out = np.zeros(len(faces.rows), bool)
+    described = thumbnails(faces.pictures)
+    for source in np.unique(faces.source):
+        rows = np.flatnonzero(faces.source == source)
+        identities = None if faces.identities is None else faces.identities[rows]
+        groups = group_similar(faces.pictures[rows], identities)
+        free = np.ones(len(rows), bool)
+        earlier = np.flatnonzero(faces.source < source)
+        if earlier.size:
+            nearest = NearestNeighbors(n_neighbors=1).fit(described[earlier])
+            distance, index = nearest.kneighbors(described[rows])
+            same = distance[:, 0] < SIMILAR
+            free = ~np.isin(groups, groups[same])
+            known = same & held_out[earlier[index[:, 0]]]
+            held_out[rows] = np.isin(groups, groups[known])
+        if len(np.unique(groups[free])) < 2:
+            if source > 0:
+                continue
+            raise InputError(
+                f"{faces.path}: all {len(rows)} pictures are near-identical, so none can be held"
+                " out; more faces are needed."
+            )
+        share = fraction if source == 0 else further_fraction
+        splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+        _, chosen = next(splitter.split(rows[free], groups=groups[free]))
+        held_out[rows[free][chosen]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+# --- augment -------------------------------------------------------------------------------------
+# Random numbers are drawn in NumPy from a generator that the caller seeds per epoch, so that a
+# run can be repeated; the warp, the one costly step, is a single call for the whole batch.
+
+
+def draw_matrices(count, rng, settings):
+    """Random maps of the picture plane, float64 (count, 2, 3): new point = A @ (x, y, 1).
+
+    They turn, scale, stretch and mirror about the picture's centre and shift.
+    """
+    angle = np.radians(np.clip(rng.normal(0, settings.rotation, count), -45, 45))
+    size = np.exp(rng.normal(0, settings.scale, count))
+    aspect = np.exp(rng.normal(0, settings.stretch, count))
+    shear = rng.normal(0, settings.stretch, count)
+    flip = np.where(rng.random(count) < settings.flip, -1.0, 1.0)
+    zero = np.zeros(count)
+
+    def matrix(a, b, c, d):
+        return np.stack([a, b, c, d], -1).reshape(count, 2, 2)
+
+    turn = matrix(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
+    linear = turn @ matrix(size * aspect, shear, zero, size / aspect)
+    linear = linear @ matrix(flip, zero, zero, zero + 1)
+    centre = np.full((count, 2, 1), (SIZE - 1) / 2)
+    offset = centre - linear @ centre + rng.normal(0, settings.shift, (count, 2, 1))
+    return np.concatenate([linear, offset], -1)
+
+
+def warp(pictures, key_points, matrices):
+    """Move pictures and key points together.
+
+    Args:
+        pictures: (N, 96, 96) grey values.
+        key_points: (N, 15, 2) pixels.
+        matrices: (N, 2, 3) as from `draw_matrices`; where they mirror, left and right points swap.
+
+    Returns:
+        float32 pictures (N, 96, 96), the border continued outwards, and float32 key points.
+    """
+    from keras import ops
+
+    linear, offset = matrices[:, :, :2], matrices[:, :, 2:]
+    moved = key_points @ linear.transpose(0, 2, 1) + offset.transpose(0, 2, 1)
+    mirrored = np.linalg.det(linear) < 0
+    moved[mirrored] = moved[mirrored][:, PARTNERS]
+    # Keras wants the way back, from a pixel of the new picture to its place in the old one.
+    back = np.linalg.inv(linear)
+    back = np.concatenate([back, -back @ offset], -1).reshape(-1, 6)
+    back = np.concatenate([back, np.zeros((len(back), 2))], -1).astype(np.float32)
+    warped = ops.image.affine_transform(
+        ops.convert_to_tensor(pictures[..., None].astype(np.float32)),
+        ops.convert_to_tensor(back),
+        interpolation="bilinear",
+        fill_mode="nearest",
+        data_format="channels_last",
+    )
+    return ops.convert_to_numpy(warped)[..., 0], moved.astype(np.float32)
+
+
+def relight(pictures, rng, settings):
+    """Change sharpness, resolution, contrast, brightness, gamma, light and noise; (N, 96, 96)."""
+    from keras import ops
+
+    count, strength = len(pictures), settings.relight
+
+    def draw(low, high):
+        return rng.uniform(low, high, (count, 1, 1)).astype(np.float32)
+
+    blurred = ops.average_pool(pictures[..., None], 3, 1, "same", data_format="channels_last")
+    pictures = pictures + draw(-0.5, 1) * (ops.convert_to_numpy(blurred)[..., 0] - pictures)
+    low = np.flatnonzero(rng.random(count) < settings.low_resolution)
+    if low.size:
+        coarse = int(rng.choice([24, 32, 48]))
+        small = ops.image.resize(
+            pictures[low][..., None], (coarse, coarse), antialias=True, data_format="channels_last"
+        )
+        small = ops.image.resize(small, (SIZE, SIZE), data_format="channels_last")
+        pictures[low] = ops.convert_to_numpy(small)[..., 0]
+    gamma = np.exp(strength * draw(-0.35, 0.35))
+    pictures = 255 * (np.clip(pictures, 0, 255) / 255) ** gamma
+    mean = pictures.mean((1, 2), keepdims=True)
+    pictures = (pictures - mean) * np.exp(strength * draw(-0.5, 0.4)) + mean
+    across = np.linspace(-19, 19, SIZE, dtype=np.float32)
+    pictures += strength * (draw(-30, 30) + draw(-1, 1) * across + draw(-1, 1) * across[:, None])
+    pictures += draw(0, settings.noise) * rng.standard_normal(pictures.shape, np.float32)
+    return np.clip(pictures, 0, 255)
+
+
+def occlude(pictures, key_points, rng, settings):
+    """Cover parts of the pictures (N, 96, 96) in place; the key points below stay where they are.
+
+    Patches of grey, of noise and of other pictures lie anywhere; dark glasses lie over the eyes
+    and hats from the brows upwards wherever the eye centres are labelled.
+    """
+    count = len(pictures)
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+
+    def paint(rows, centre, half_width, half_height, angle, exponent, fill, opacity=1.0):
+        """Superellipses: exponent 2 is an ellipse, 4 a box with round corners."""
+        cx, cy, w, h, t, n = (
+            np.broadcast_to(v, len(rows)).astype(np.float32)[:, None, None]
+            for v in (centre[:, 0], centre[:, 1], half_width, half_height, angle, exponent)
+        )
+        along = (x - cx) * np.cos(t) + (y - cy) * np.sin(t)
+        down = (y - cy) * np.cos(t) - (x - cx) * np.sin(t)
+        inside = np.abs(along / w) ** n + np.abs(down / h) ** n < 1
+        mixed = pictures[rows] + opacity * (fill - pictures[rows])
+        pictures[rows] = np.where(inside, mixed, pictures[rows])
+
+    def grey(rows, low, high):
+        return rng.uniform(low, high, (len(rows), 1, 1)).astype(np.float32)
+
+    for _ in range(2):
+        rows = np.flatnonzero(rng.random(count) < settings.cut_out / 2)
+        shape = (len(rows), SIZE, SIZE)
+        kind = rng.random((len(rows), 1, 1))
+        noise = rng.uniform(0, 255, shape).astype(np.float32)
+        other = np.roll(pictures[rng.permutation(count)[: len(rows)]], rng.integers(SIZE), axis=2)
+        fill = np.where(kind < 0.6, grey(rows, 0, 255), np.where(kind < 0.75, noise, other))
+        paint(
+            rows,
+            rng.uniform(0, SIZE - 1, (len(rows), 2)),
+            rng.uniform(5, 25, len(rows)),
+            rng.uniform(5, 20, len(rows)),
+            rng.uniform(0, np.pi, len(rows)),
+            rng.choice([2, 4], len(rows)),
+            fill,
+        )
+
+    left, right = key_points[:, LEFT_EYE], key_points[:, RIGHT_EYE]
+    between = left - right
+    distance = np.linalg.norm(between, axis=-1)
+    tilt = np.arctan2(between[:, 1], between[:, 0])
+    # Eyes that are not labelled, or lie on one another in a profile, give nothing to go by.
+    usable = distance > 8
+
+    rows = np.flatnonzero(usable & (rng.random(count) < settings.sunglasses))
+    width = distance[rows] * rng.uniform(0.28, 0.46, len(rows))
+    height = width * rng.uniform(0.6, 1.0, len(rows))
+    exponent = rng.choice([2, 3, 4], len(rows))
+    dark, opacity = grey(rows, 0, 70), grey(rows, 0.75, 1)
+    for eye in (left, right):
+        paint(rows, eye[rows], width, height, tilt[rows], exponent, dark, opacity)
+
+    rows = np.flatnonzero(usable & (rng.random(count) < settings.hat))
+    up = np.stack([between[:, 1], -between[:, 0]], -1)[rows]  # as long as the eyes are apart
+    edge = rng.uniform(0.15, 0.7, (len(rows), 1))  # the brim's height above the eyes
+    centre = (left[rows] + right[rows]) / 2 + up * (edge + 1)
+    fill = grey(rows, 0, 255) + rng.normal(0, 12, (len(rows), SIZE, SIZE)).astype(np.float32)
+    paint(rows, centre, 2 * distance[rows], distance[rows], tilt[rows], 6, fill)
+
+
+def augment(pictures, key_points, rng, settings):
+    """A new random view of each face.
+
+    Args:
+        pictures: uint8 (N, 96, 96).
+        key_points: float32 (N, 15, 2) in pixels, NaN where not labelled.
+        rng: a numpy.random.Generator; the same state gives the same views.
+        settings: Settings.
+
+    Returns:
+        float32 pictures (N, 96, 96), 0 .. 255, and float32 key points (N, 15, 2).
+    """
+    matrices = draw_matrices(len(pictures), rng, settings)
+    pictures, key_points = warp(pictures, key_points, matrices)
+    occlude(pictures, key_points, rng, settings)  # before `relight`: noise and blur cover it too
+    return relight(pictures, rng, settings), key_points
+
+
+def epoch_rows(faces, settings):
+    """The rows gone through in one epoch, each file's as often as it should be; int array."""
+    rows = np.arange(len(faces.rows))
+    if len(np.unique(faces.source)) == 1:
+        return rows
+    return np.repeat(rows, np.where(faces.source == 0, settings.first_repeats, 1))
+
+
+def batches(faces, settings, first_epoch=0):
+    """Augmented batches of Faces without end, whole batches only.
+
+    Yields ((pictures float32 (N, 96, 96, 1), source int (N, 1)), coordinates float32 (N, 30)).
+    Each epoch's order and views depend on nothing but the seed and the epoch's number.
+    """
+    every = epoch_rows(faces, settings)
+    size = min(settings.batch_size, len(every))
+    epoch = first_epoch
+    while True:
+        rng = np.random.default_rng((settings.seed, epoch))
+        order = rng.permutation(every)
+        for start in range(0, len(order) - size + 1, size):
+            rows = order[start : start + size]
+            x, y = augment(faces.pictures[rows], faces.key_points[rows], rng, settings)
+            yield (x[..., None], faces.source[rows, None]), y.reshape(size, -1)
+        epoch += 1
+
+
+# --- model ---------------------------------------------------------------------------------------
+
+
+def build_model(dtype="float32"):
+    """The network: raw grey values (N, 96, 96, 1) in, pixel coordinates `key_points` (N, 30) out.
+
+    A residual encoder goes down to 6x6 to see the whole face and comes back up to a 12x12 grid.
+    There each key point has a map of where it is (a softmax) and, at each cell, an offset from
+    the cell's centre; the prediction is the expected position. That is soft-argmax ("integral")
+    regression, Sun et al. 2018, https://arxiv.org/abs/1711.08229, with the dense offsets of
+    Papandreou et al. 2017, https://arxiv.org/abs/1701.01779: the grid can stay coarse, which is
+    what makes it fast, and a point can lie outside the picture.
+
+    Args:
+        dtype: Keras dtype policy of the body, such as "float32" or "mixed_bfloat16"; the head
+            always computes in float32, because bfloat16 has steps of half a pixel at 95.
+
+    Returns:
+        keras.Model of built-in layers only, so that plain `keras.saving.load_model` loads it.
+    """
+    import keras
+    from keras import layers, ops
+
+    Conv = partial(layers.Conv2D, padding="same", use_bias=False, dtype=dtype)
+    Norm = partial(layers.BatchNormalization, dtype=dtype)
+    Relu = partial(layers.Activation, "relu", dtype=dtype)
+    Add = partial(layers.Add, dtype=dtype)
+
+    def conv(x, channels, size, stride=1):
+        return Relu()(Norm()(Conv(channels, size, strides=stride)(x)))
+
+    def residual(x, channels):
+        y = Norm()(Conv(channels, 3)(conv(x, channels, 3)))
+        return Relu()(Add()([x, y]))
+
+    picture = keras.Input((SIZE, SIZE, 1), name="picture")
+    x = layers.Rescaling(1 / 64, offset=-2, dtype=dtype)(picture)
+    x = conv(x, 24, 5, stride=2)  # 48x48: kept thin, high resolution is where the time goes
+    x = residual(conv(x, 48, 3, stride=2), 48)  # 24x24
+    x = residual(residual(residual(conv(x, 96, 3, stride=2), 96), 96), 96)  # 12x12
+    skip = x
+    x = residual(residual(conv(x, 160, 3, stride=2), 160), 160)  # 6x6: sees the whole face
+    x = layers.UpSampling2D(2, dtype=dtype)(conv(x, 96, 1))
+    x = residual(Add()([skip, x]), 96)  # 12x12 again
+
+    grid, count = SIZE // 8, len(KEY_POINTS)
+    centre = (np.arange(grid, dtype=np.float32) + 0.5) * 8 - 0.5
+    centres = np.stack(np.meshgrid(centre, centre), -1).reshape(1, 1, grid * grid, 2)
+
+    head = partial(layers.Conv2D, kernel_size=1, dtype="float32")
+    reshape = partial(layers.Reshape, dtype="float32")
+    maps = reshape((grid * grid, count))(head(count, name="maps")(x))
+    maps = layers.Softmax(axis=1, name="where", dtype="float32")(maps)
+    offsets = head(2 * count, kernel_initializer="zeros", name="offsets")(x)
+    offsets = reshape((grid * grid, count, 2))(offsets)
+    weights = ops.expand_dims(maps, -1)
+    places = ops.transpose(centres, (0, 2, 1, 3)) + 8 * offsets
+    key_points = ops.sum(weights * places, axis=1)
+    key_points = reshape((2 * count,), name="key_points")(key_points)
+    return keras.Model(picture, key_points, name="face_key_points")
+
+
+def predict(model, pictures, mirror=False, batch_size=256):
+    """Key points (N, 15, 2) in pixels, float32, for pictures (N, 96, 96) of grey values 0 .. 255.
+
+    With `mirror`, the mean of the prediction and the one for the mirrored picture.
+    """
+    inputs = np.asarray(pictures, np.float32)[..., None]
+    output = model.predict(inputs, batch_size=batch_size, verbose=0)
+    key_points = output.reshape(len(inputs), -1, 2)
+    if mirror:
+        flipped = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
+        key_points = (key_points + mirror_key_points(flipped)) / 2
+    return key_points
+
+
+# --- train ---------------------------------------------------------------------------------------
+
+
+def masked_loss(threshold):
+    """Huber loss in pixels, a Keras loss function of (N, 30) coordinates; NaN truth is masked.
+
+    Squared error up to `threshold` pixels, linear beyond, averaged over the labelled coordinates.
+    """
+    from keras import ops
+
+    def loss(truth, predicted):
+        labelled = ops.logical_not(ops.isnan(truth))
+        # The inner `where` keeps NaN out of the gradient too: NaN * 0 would still be NaN.
+        error = ops.abs(ops.where(labelled, predicted - ops.where(labelled, truth, 0), 0))
+        each = ops.where(error < threshold, error**2, threshold * (2 * error - threshold))
+        return ops.sum(each) / ops.maximum(ops.sum(ops.cast(labelled, each.dtype)), 1)
+
+    return loss
+
+
+def with_source_offsets(model, sources):
+    """The model that is trained: the network plus, per further file and point, a learned offset.
+
+    Files by other hands mark the nose tip or a brow's end elsewhere. The offset takes that up, so
+    that the network itself keeps the first file's convention (offset zero). A mirrored picture
+    mirrors it: it is tied to be the same on the left and on the right.
+
+    Returns:
+        keras.Model from (picture, source (N, 1)) to coordinates (N, 30).
+    """
+    import keras
+    from keras import layers, ops
+
+    source = keras.Input((1,), dtype="int32", name="source")
+    table = layers.Embedding(sources, len(COLUMNS), "zeros", name="source_offsets", dtype="float32")
+    offset = ops.reshape(table(source), (-1, len(KEY_POINTS), 2))
+    sides = np.array([-1, 1], np.float32)
+    offset = offset + ops.take(offset, PARTNERS, axis=1) * sides
+    further = ops.cast(source > 0, "float32")
+    # Times 5: steps of AdamW's size would take long to walk several pixels.
+    moved = model.output + 5 * further * ops.reshape(offset, (-1, len(COLUMNS)))
+    return keras.Model([model.input, source], moved)
+
+
+def has_bfloat16():
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX-512 BF16, Linux)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def train(training, validation, settings, precision="float32", log_path=None, initial=None):
+    """Train on `training`, watch the error on `validation` (both Faces), and return the outcome.
+
+    Args:
+        training, validation: Faces with key points; NaN is masked.
+        settings: Settings.
+        precision: "float32" or "bfloat16" for the body's arithmetic while training.
+        log_path: CSV file to which each epoch's line is written as soon as it is known.
+        initial: a model of this shape to go on from (warm start); unset: random weights.
+
+    Returns:
+        The trained float32 keras.Model with the averaged weights, and a list of dicts, one per
+        epoch: epoch, loss, validation_rmse_px, learning_rate, seconds (since the start).
+    """
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    network = build_model("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    if initial is not None:
+        network.set_weights(initial.get_weights())
+    model = with_source_offsets(network, int(training.source.max()) + 1)
+    per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
+    steps = per_epoch * settings.epochs
+    warmup = min(settings.warmup_steps, steps // 5)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.learning_rate / 100,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(steps - warmup, 1),
+        alpha=0.01,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=settings.weight_decay,
+        clipnorm=10.0,  # one mislabelled face must not undo a warm-up
+        use_ema=True,
+        # Short runs average over fewer steps, so that the first weights are forgotten in time.
+        ema_momentum=min(settings.ema_momentum, 1 - 10 / max(steps, 11)),
+    )
+    model.compile(optimizer, masked_loss(settings.huber_px))
+    history = []
+    started = time.monotonic()
+    averaged = keras.callbacks.SwapEMAWeights()  # `predict` sees the weights that will be saved
+
+    class Progress(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            inputs = (validation.pictures[..., None].astype(np.float32), validation.source[:, None])
+            output = self.model.predict(inputs, batch_size=256, verbose=0, callbacks=[averaged])
+            output = output.reshape(validation.key_points.shape)
+            seconds = time.monotonic() - started
+            line = {
+                "epoch": epoch + 1,
+                "loss": float(logs["loss"]),
+                "validation_rmse_px": rmse(output, validation.key_points),
+                "learning_rate": float(schedule((epoch + 1) * per_epoch)),
+                "seconds": round(seconds, 1),
+            }
+            history.append(line)
+            left = seconds / (epoch + 1) * (settings.epochs - epoch - 1)
+            print(
+                f"epoch {epoch + 1:3}/{settings.epochs}  loss {line['loss']:8.3f}"
+                f"  held-out RMSE {line['validation_rmse_px']:6.3f} px"
+                f"  {left // 60:3.0f} min {left % 60:02.0f} s left",
+                flush=True,
+            )
+            if log_path:
+                write_log(log_path, history)
+
+    model.fit(
+        batches(training, settings),
+        steps_per_epoch=per_epoch,
+        epochs=settings.epochs,
+        shuffle=False,  # `batches` does
+        verbose=0,
+        callbacks=[Progress()],
+    )
+    # Saved in float32: it then predicts the same on a machine without bfloat16.
+    final = build_model()
+    final.set_weights(network.get_weights())
+    return final, history
+
+
+# --- save ----------------------------------------------------------------------------------------
+
+
+def replace_file(path, write):
+    """Write a file so that a kill at any moment leaves the earlier one or the new one, whole.
+
+    `write(temporary)` writes to a path beside `path` with the same ending; then the name moves.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_log(path, history):
+    """Write the epochs' lines as CSV."""
+    import pandas as pd
+
+    replace_file(path, lambda file: pd.DataFrame(history).to_csv(file, index=False))
+
+
+def save_model(model, path, record):
+    """Save the model, and beside it `record` as JSON of the same name."""
+    path = Path(path)
+    replace_file(path, model.save)
+    text = json.dumps(record, indent=2) + "\n"
+    replace_file(path.with_suffix(".json"), lambda file: file.write_text(text))
+
+
+def load_model(path):
+    """A saved model and its JSON record (an empty dict where there is none).
+
+    Raises InputError if the file is missing, broken or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; train it with: python model_builder.py")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its layers raise
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{path} cannot be loaded as a Keras model ({reason}).") from None
+    shapes = (model.input_shape, model.output_shape)
+    if shapes != ((None, SIZE, SIZE, 1), (None, len(COLUMNS))):
+        raise InputError(
+            f"{path} maps {shapes[0]} to {shapes[1]}; a model of this project maps"
+            f" (None, {SIZE}, {SIZE}, 1) to (None, {len(COLUMNS)})."
+        )
+    record = path.with_suffix(".json")
+    try:
+        return model, json.loads(record.read_text()) if record.exists() else {}
+    except ValueError:
+        raise InputError(f"{record} is not the JSON that model_builder.py wrote.") from None
+
+
+def plot_training(path, history):
+    """Picture the loss and the held-out RMSE in pixels over the epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    epochs = [line["epoch"] for line in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
+    left.set(title="Training loss (augmented faces)", xlabel="epoch", ylabel="Huber loss, px²")
+    right.plot(epochs, [line["validation_rmse_px"] for line in history], color="tab:red")
+    final = history[-1]["validation_rmse_px"]
+    right.set(title=f"Held-out RMSE: {final:.3f} px at the end", xlabel="epoch", ylabel="RMSE, px")
+    for axes in (left, right):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.grid(alpha=0.3, which="both")
+    replace_file(path, lambda file: figure.savefig(file, dpi=110))
+    plt.close(figure)
+
+
+def make_folder(path):
+    """Make a folder and see to it that one can write there, before hours of training."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be written to ({reason}); choose another.") from None
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    default = Settings()
+    parser = argparse.ArgumentParser(
+        description="Train a network that finds 15 key points on 96x96 grey faces, and save it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="training CSVs in Kaggle's format, plain, .gz or .zip; unset: data/training.csv (or"
+        " its .gz or .zip), and where there is none, made-up faces",
+    )
+    add("--model", type=Path, help="where to save; unset: models/my_model.keras")
+    add("--results", type=Path, help="folder of log and picture; unset: results")
+    add("--init", type=Path, metavar="MODEL", help="warm start: go on from this model's weights")
+    add(
+        "--epochs",
+        type=positive(int),
+        help=f"times through the data; unset: {default.epochs}, or {SYNTHETIC_EPOCHS} on made-up"
+        " faces",
+    )
+    add("--batch-size", type=positive(int), default=default.batch_size, help="faces per step")
+    add(
+        "--learning-rate",
+        type=positive(float),
+        default=default.learning_rate,
+        help="AdamW's step size at its peak",
+    )
+    add("--seed", type=int, default=default.seed, help="of the split and all that is random")
+    add(
+        "--validation-split",
+        type=share,
+        default=default.validation_split,
+        help="share of the rows held out, near-identical pictures kept together",
+    )
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="arithmetic of the training; auto: bfloat16 where the processor has it",
+    )
+    add("--complete-only", action="store_true", help="drop the rows that lack a key point")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="the whole way on 64 rows in seconds; unless told otherwise it writes"
+        " models/dry_run.keras and results/dry_run",
+    )
+    return parser.parse_args(argv)
+
+
+def positive(kind):
+    """An argparse type: a number of that kind, above zero and finite."""
+
+    def number(text):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    number.__name__ = f"positive {kind.__name__}"
+    return number
+
+
+def share(text):
+    """An argparse type: a number strictly between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise ValueError
+    return value
+
+
+# Made-up faces: as many as Kaggle's complete rows, and as long as makes five minutes in all.
+SYNTHETIC_COUNT, SYNTHETIC_EPOCHS = 2000, 20
+
+
+def find_data(name):
+    """data/<name>, its .gz or its .zip, whichever is there first; else None."""
+    candidates = (HERE / "data" / f"{name}{ending}" for ending in ("", ".gz", ".zip"))
+    return next((path for path in candidates if path.exists()), None)
+
+
+def run(arguments):
+    """Load, split, train, save: what the command line asks for."""
+    folder = "dry_run" if arguments.dry_run else "."
+    name = "dry_run.keras" if arguments.dry_run else "my_model.keras"
+    model_path = arguments.model or HERE / "models" / name
+    results = arguments.results or HERE / "results" / folder
+    if model_path.suffix != ".keras":
+        raise InputError(f"--model {model_path}: the name must end in .keras.")
+    initial = load_model(arguments.init)[0] if arguments.init else None
+    make_folder(model_path.parent)
+    make_folder(results)
+
+    paths = arguments.data or [path for path in [find_data("training.csv")] if path]
+    settings = Settings(
+        epochs=arguments.epochs or (Settings.epochs if paths else SYNTHETIC_EPOCHS),
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        validation_split=arguments.validation_split,
+    )
+    if arguments.dry_run:
+        settings = replace(settings, epochs=arguments.epochs or 2, batch_size=16)
+    if paths:
+        files = [load_training(path, arguments.complete_only) for path in paths]
+    else:
+        print(
+            f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
+            " real faces): training on made-up faces."
+        )
+        count = 64 if arguments.dry_run else SYNTHETIC_COUNT
+        files = [synthetic_faces(count, settings.seed)]
+    faces = join_faces(files)
+    repeated = sum(len(file.rows) for file in files) - len(faces.rows)
+    if repeated:
+        print(f"{repeated} repeated rows left out.")
+    if arguments.dry_run:
+        some = np.random.default_rng(settings.seed).permutation(len(faces.rows))[:64]
+        faces = faces.take(np.sort(some))
+
+    training, validation = split_faces(
+        faces, settings.validation_split, settings.further_split, settings.seed
+    )
+    precision = arguments.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16() else "float32"
+    print(
+        f"{len(training)} faces to train on, {len(validation)} held out; {settings.epochs} epochs"
+        f" in {precision}, seed {settings.seed}.",
+        flush=True,
+    )
+
+    started = time.monotonic()
+    held_out = faces.take(validation)
+    model, history = train(
+        faces.take(training), held_out, settings, precision, results / "training_log.csv", initial
+    )
+    # One figure per file: each has its own convention, and the model speaks the first one's.
+    scores = []
+    for i, file in enumerate(files):
+        part = held_out.take(held_out.source == i)
+        if len(part.rows) == 0:
+            scores.append({"path": str(file.path), "faces": 0})
+            continue
+        score = {
+            "path": str(file.path),
+            "faces": len(part.rows),
+            "rmse_px": rmse(predict(model, part.pictures), part.key_points),
+            "rmse_mirrored_px": rmse(predict(model, part.pictures, mirror=True), part.key_points),
+        }
+        scores.append(score)
+    record = {
+        "settings": asdict(settings),
+        "precision": precision,
+        "complete_only": arguments.complete_only,
+        "key_points": KEY_POINTS,
+        "data": [
+            {
+                "path": str(file.path),
+                "synthetic_faces": None if paths else len(file.rows),
+                "faces": len(file.rows),
+                "sha256": fingerprint(file),
+                # 0-based rows below the header, as pandas counts them
+                "validation_rows": held_out.rows[held_out.source == i].tolist(),
+            }
+            for i, file in enumerate(files)
+        ],
+        "versions": versions(),
+        "results": {
+            "validation": scores,
+            "training_faces": len(training),
+            "seconds": round(time.monotonic() - started, 1),
+        },
+    }
+    save_model(model, model_path, record)
+    plot_training(results / "training_process.png", history)
+    print(f"saved {model_path} and, beside it, {model_path.with_suffix('.json').name}")
+    for score in scores[1:] + scores[:1]:
+        if len(scores) > 1:
+            print(f"{score['path']}:")
+        if score["faces"]:
+            print(f"with the mirrored picture averaged in: {score['rmse_mirrored_px']:.3f} px")
+            print(f"validation RMSE {score['rmse_px']:.3f} px on {score['faces']} faces")
+
+
+def versions():
+    """The versions of Python and of the packages that a result depends on."""
+    from importlib.metadata import version
+
+    packages = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib")
+    return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}
+
+
+def main(argv=None, parse=parse_arguments, work=run):
+    """Run a script and turn what can go wrong into an exit status: 2 bad input, 130 Ctrl-C."""
+    arguments = parse(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+    try:
+        work(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the files from before are untouched.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

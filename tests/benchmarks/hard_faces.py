@@ -1,0 +1,521 @@
+"""Real faces that no model here was trained on: the models and MediaPipe Face Mesh side by side.
+
+    python tests/benchmarks/wild_faces_csv.py
+    python tests/benchmarks/hard_faces.py --model models/pretrained.keras models/plain_cnn.keras
+
+Prints GitHub-markdown tables of the mean error and the share of failed faces, per set of faces
+and method. The sets are Kaggle test faces labelled by hand, and the held-out faces of Kaggle's
+training file, of LFW and of AFLW, the last two also by how far the head is turned and how wide
+the mouth is open. MediaPipe gets a virtual environment of its own, made at the first call.
+
+Each annotator means something a little different by "nose tip" or "eye centre". So that no method
+is charged for having learned another's convention, its median offset from the labels, one per
+coordinate and data file over all the scored faces of that file, is taken off its predictions
+first. Not set by set: a convention does not change with the pose, and a handful of faces would
+fit 30 offsets too well.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import model_builder as mb  # noqa: E402
+
+# One length for all faces, about what the eyes of a frontal face in these files are apart. Their
+# distance in the picture itself would not do: it shrinks as the head turns.
+UNIT_PX = 40.0
+FAILED = 10.0  # percent of UNIT_PX; beyond, points lie on the wrong part of the face
+
+# Hand-labelled test faces left out, by eye, before any method was run on them.
+DROPPED = {
+    695: "a man's upper half, cut at the eyes: eyes and brows are labelled on the picture's edge",
+    782: "cut below the nose: the mouth is labelled on the picture's edge",
+    957: "a room with a painting; the small face at the lower edge is cut below the nose",
+    662: "drawing of a doll",
+    663: "cartoon",
+    809: "line drawing",
+    1147: "ink drawing",
+    1264: "line drawing",
+    1370: "cartoon",
+}
+
+# --- faces ---------------------------------------------------------------------------------------
+
+
+class Scored(NamedTuple):
+    """All faces that are scored; a set is a mask over them."""
+
+    pictures: np.ndarray  # uint8 (N, 96, 96)
+    truth: np.ndarray  # float32 (N, 15, 2) pixels, NaN where not labelled
+    source: np.ndarray  # int (N,): index into FILES
+
+    @property
+    def yaw(self):
+        return estimate_yaw(self.truth)
+
+    @property
+    def opening(self):
+        return mouth_opening(self.truth)
+
+
+FILES = ("kaggle", "lfw", "aflw", "hand")
+KAGGLE, LFW, AFLW, HAND = range(len(FILES))
+
+
+def estimate_yaw(key_points):
+    """How far the head is turned aside, (N,) degrees, from the marked points alone.
+
+    A nose tip that stands d before the eyes' plane moves along the line through the eyes by
+    d * sin(yaw), while their distance e shrinks to e * cos(yaw); the quotient is d / e * tan(yaw).
+    d / e = 0.6 is MediaPipe's canonical face; the held-out faces agree: where the quotient says
+    30 degrees, the eyes' distance over their height above the mouth is down to cos(30 degrees).
+    NaN where the nose tip is not marked. Seen by eye, 45 looks like a three-quarter profile.
+    """
+    points = key_points.astype(np.float64)
+    between = points[:, mb.LEFT_EYE] - points[:, mb.RIGHT_EYE]
+    middle = (points[:, mb.LEFT_EYE] + points[:, mb.RIGHT_EYE]) / 2
+    nose = points[:, mb.KEY_POINTS.index("nose_tip")] - middle
+    aside = (nose * between).sum(-1) / (between**2).sum(-1)
+    return np.degrees(np.arctan(np.abs(aside) / 0.6))
+
+
+def mouth_opening(key_points):
+    """From the top lip's centre to the bottom lip's, in eye distances, (N,); NaN if not marked."""
+    top, bottom = (mb.KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
+    lips = np.linalg.norm(key_points[:, top] - key_points[:, bottom], axis=-1)
+    return lips / mb.interocular_distance(key_points)
+
+
+def face_sets(faces):
+    """Name and mask of every set, in the order of the table.
+
+    Yaw above 40 is one bin, since only two of these faces are turned beyond 60. Lips are marked
+    at their outer edges, so that a closed mouth has an opening of about 0.25; above 0.5 all but a
+    few mouths are plainly open (looked at; down to 0.45 thick closed lips are among them).
+    """
+    source, yaw, opening = faces.source, faces.yaw, faces.opening
+    wild = (source == LFW) | (source == AFLW)
+    return {
+        "Kaggle test, labelled by hand": source == HAND,
+        "Kaggle training file, held out": source == KAGGLE,
+        "LFW and AFLW, held out": wild,
+        "– LFW": source == LFW,
+        "– AFLW": source == AFLW,
+        "– turned by less than 20°": wild & (yaw < 20),
+        "– turned by 20° to 40°": wild & (yaw >= 20) & (yaw < 40),
+        "– turned by 40° or more": wild & (yaw >= 40),
+        "– LFW, mouth wide open": (source == LFW) & (opening > 0.5),
+    }
+
+
+def require(path, hint):
+    """The path if there is a file, else an InputError."""
+    if not path.is_file():
+        raise mb.InputError(f"{path} does not exist; {hint}.")
+    return path
+
+
+def hand_labelled(folder):
+    """Pictures and key points of the hand-labelled test faces that are not in DROPPED."""
+    import pandas as pd
+
+    test = mb.load_faces(folder / "test.csv.gz")
+    path = folder / "test_hand_labels.csv"
+    labels = pd.read_csv(path)
+    missing = [name for name in ("ImageId", *mb.COLUMNS) if name not in labels.columns]
+    if missing:
+        raise mb.InputError(f"{path} has no column named {missing[0]}.")
+    labels = labels[~labels["ImageId"].isin(DROPPED)]
+    position = {image_id: i for i, image_id in enumerate(test.image_ids)}
+    unknown = [image_id for image_id in labels["ImageId"] if image_id not in position]
+    if unknown:
+        raise mb.InputError(f"{path} labels ImageId {unknown[0]}, which the test file has not.")
+    pictures = test.pictures[[position[image_id] for image_id in labels["ImageId"]]]
+    points = labels[list(mb.COLUMNS)].to_numpy(np.float32)
+    return pictures, points.reshape(-1, len(mb.KEY_POINTS), 2)
+
+
+def load_scored(shared, wild):
+    """All scored faces, and what the split held out of each training file.
+
+    Returns:
+        Scored, and for kaggle, lfw and aflw a dict of `path`, `sha256` of the whole file and the
+        sorted held-out `rows`. The split is the one of a training on these three files with
+        default settings, whatever a model was trained on: all are scored on the same faces.
+    """
+    paths = (shared / "training.csv.gz", wild / "lfw.csv", wild / "aflw.csv")
+    files = [mb.load_training(path) for path in paths]
+    everything = mb.join_faces(files)
+    settings = mb.Settings()
+    _, chosen = mb.split_faces(
+        everything, settings.validation_split, settings.further_split, settings.seed
+    )
+    held_out = everything.take(chosen)
+    pictures, points = hand_labelled(shared)
+    scored = Scored(
+        np.concatenate([held_out.pictures, pictures]),
+        np.concatenate([held_out.key_points, points]),
+        np.concatenate([held_out.source, np.full(len(points), HAND)]),
+    )
+    split = [
+        {
+            "path": str(path),
+            "sha256": mb.fingerprint(file),
+            "rows": sorted(held_out.rows[held_out.source == i].tolist()),
+        }
+        for i, (path, file) in enumerate(zip(paths, files, strict=True))
+    ]
+    return scored, split
+
+
+def check_held_out(path, record, split, any_split):
+    """See to it that the model was not trained on the faces that it is scored on.
+
+    Raises InputError if its record names other held-out rows of a file; with `any_split`, or
+    where the record cannot tell, there is only a warning.
+    """
+    known = {file["sha256"]: file for file in split}
+    problems = []
+    if not record.get("data"):
+        problems.append(f"{path} has no record of its training beside it, so it is not known")
+    for data in record.get("data", []):
+        file = known.get(data["sha256"])
+        if file is None and not data["synthetic_faces"]:
+            problems.append(
+                f"{path} was trained on {data['path']}, which is none of the files here"
+            )
+        elif file and sorted(data["validation_rows"]) != file["rows"]:
+            message = (
+                f"{path} was trained with other rows of {file['path']} held out than the split's"
+            )
+            if not any_split:
+                raise mb.InputError(f"{message}; train it with default settings.")
+            problems.append(message)
+    for problem in problems:
+        print(f"warning: {problem}: it may have seen faces it is scored on.", file=sys.stderr)
+
+
+# --- MediaPipe -----------------------------------------------------------------------------------
+
+MEDIAPIPE = "mediapipe==0.10.14"
+# How it does best on these pictures, see --mediapipe-variants.
+REFINE, BORDER, CONFIDENCE = False, "edge", 0.5
+
+# It wants to see more than the face, and larger: a border on each side, then three times the size.
+WORKER = """
+import sys
+import cv2
+import mediapipe
+import numpy as np
+
+given = np.load(sys.argv[1])
+margin, scale = int(given["margin"]), int(given["scale"])
+fill = cv2.BORDER_REPLICATE if str(given["border"]) == "edge" else cv2.BORDER_CONSTANT
+refine, confidence = bool(given["refine"]), float(given["confidence"])
+mesh = mediapipe.solutions.face_mesh.FaceMesh(
+    static_image_mode=True,
+    max_num_faces=1,
+    refine_landmarks=refine,
+    min_detection_confidence=confidence,
+    min_tracking_confidence=confidence,
+)
+found = np.full((len(given["pictures"]), 478 if refine else 468, 2), np.nan, np.float32)
+for i, picture in enumerate(given["pictures"]):
+    picture = cv2.copyMakeBorder(picture, margin, margin, margin, margin, fill)
+    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    faces = mesh.process(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)).multi_face_landmarks
+    if faces:
+        points = np.array([(point.x, point.y) for point in faces[0].landmark])
+        # x = 0 is the first pixel's outer edge; here it is its centre.
+        found[i] = points * picture.shape[::-1] / scale - margin - 0.5
+np.savez(sys.argv[2], found=found)
+"""
+
+# Mesh vertices whose mean is the key point. An eye's centre is the mean of both corners and of the
+# lids' middles; a brow's end that of its upper and lower line's; lips are at their outer edge.
+VERTICES = {
+    "left_eye_center": (263, 362, 386, 374),
+    "right_eye_center": (33, 133, 159, 145),
+    "left_eye_inner_corner": (362,),
+    "left_eye_outer_corner": (263,),
+    "right_eye_inner_corner": (133,),
+    "right_eye_outer_corner": (33,),
+    "left_eyebrow_inner_end": (336, 285),
+    "left_eyebrow_outer_end": (300, 276),
+    "right_eyebrow_inner_end": (107, 55),
+    "right_eyebrow_outer_end": (70, 46),
+    "nose_tip": (4,),
+    "mouth_left_corner": (291,),
+    "mouth_right_corner": (61,),
+    "mouth_center_top_lip": (0,),
+    "mouth_center_bottom_lip": (17,),
+}
+
+
+def make_environment(folder, python):
+    """A virtual environment with MediaPipe in `folder`; returns its Python."""
+    inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = folder / "ready"  # written last: an installation that was stopped starts again
+    if not ready.exists():
+        print(f"installing {MEDIAPIPE} into {folder} ...", file=sys.stderr, flush=True)
+        # 0.10.14 was built against NumPy 1; its wheel holds the models, nothing else is fetched.
+        install = [inside, "-m", "pip", "install", "--quiet", MEDIAPIPE, "numpy<2"]
+        for command in (
+            [python, "-m", "venv", "--clear", folder],
+            install,
+            [inside, "-c", "import mediapipe; mediapipe.solutions.face_mesh"],
+        ):
+            run_quietly(
+                command, f"{MEDIAPIPE} cannot be installed (it needs Python 3.8 to 3.12, see"
+                " --mediapipe-python; --no-mediapipe leaves it out)"
+            )  # fmt: skip
+        ready.touch()
+    return inside
+
+
+def run_quietly(command, trouble):
+    """Run a command and keep its chatter; raise InputError, `trouble` and its last line."""
+    try:
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise mb.InputError(f"{trouble}: {error}.") from None
+    except subprocess.CalledProcessError as error:
+        lines = (error.stderr + error.stdout).strip().splitlines() or ["it says nothing"]
+        raise mb.InputError(f"{trouble}: {lines[-1]}.") from None
+
+
+def mediapipe_key_points(python, pictures, refine=REFINE, border=BORDER, confidence=CONFIDENCE):
+    """MediaPipe's key points (N, 15, 2) in pixels of the pictures; NaN where it finds no face."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
+        np.savez(
+            given,
+            pictures=pictures,
+            margin=round(0.35 * mb.SIZE),
+            scale=3,
+            border=border,
+            refine=refine,
+            confidence=confidence,
+        )
+        run_quietly([python, "-c", WORKER, given, found], "MediaPipe fails")
+        with np.load(found) as archive:
+            mesh = archive["found"]
+    return np.stack([mesh[:, VERTICES[name]].mean(1) for name in mb.KEY_POINTS], 1)
+
+
+def mediapipe_methods(arguments, pictures):
+    """MediaPipe's predictions by method name; with --mediapipe-variants those of all settings."""
+    python = make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
+    if not arguments.mediapipe_variants:
+        return {"MediaPipe": mediapipe_key_points(python, pictures)}
+    return {
+        f"MediaPipe {border}{', refined' * refine}, {confidence}": mediapipe_key_points(
+            python, pictures, refine, border, confidence
+        )
+        for border in ("edge", "black")
+        for refine in (False, True)
+        for confidence in (0.5, 0.1)
+    }
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def without_offsets(predicted, faces):
+    """The predictions less their median offset from the labels, per file and coordinate."""
+    predicted = predicted.copy()
+    for source in np.unique(faces.source):
+        rows = faces.source == source
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # points a file never marks: all NaN
+            offset = np.nanmedian(predicted[rows] - faces.truth[rows], axis=0)
+        predicted[rows] -= np.nan_to_num(offset)
+    return predicted
+
+
+def face_errors(predicted, truth):
+    """Mean distance over a face's labelled points in percent of UNIT_PX, (N,); NaN if not found."""
+    found = np.isfinite(predicted).all((1, 2))
+    errors = np.full(len(truth), np.nan)
+    distance = np.linalg.norm(predicted[found] - truth[found], axis=-1)
+    errors[found] = 100 / UNIT_PX * np.nanmean(distance, axis=1)
+    return errors
+
+
+def summary(errors, draws=1000):
+    """What the table says of a set: the errors' mean over the found faces with its bootstrap 95 %
+    interval, and in percent of all faces those that failed, not found ones among them."""
+    found = errors[np.isfinite(errors)]
+    result = {"faces": len(errors), "found": len(found), "mean": None, "interval": None}
+    if found.size:
+        rng = np.random.default_rng(0)
+        means = found[rng.integers(len(found), size=(draws, len(found)))].mean(1)
+        result["mean"] = float(found.mean())
+        result["interval"] = np.percentile(means, (2.5, 97.5)).tolist()
+    result["failed"] = float(100 * np.mean(~(errors <= FAILED))) if errors.size else None
+    return result
+
+
+def markdown(header, rows):
+    """A GitHub-markdown table, the first column to the left, the others to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(result, verbose):
+    """The table's text for one set and method."""
+    if result["mean"] is None:
+        return "–"
+    low, high = result["interval"]
+    between = f" [{low:.2f}, {high:.2f}]" if verbose else ""
+    return f"{result['mean']:.2f}{between} ({result['failed']:.1f})"
+
+
+# --- command line --------------------------------------------------------------------------------
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(
+        description="Score models and MediaPipe Face Mesh on real faces they were not trained on.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--model",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help=".keras files to score",
+    )
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average a model's predictions of each picture and its mirror image",
+    )
+    add(
+        "--shared",
+        type=Path,
+        default=mb.HERE.parent / "shared" / "data",
+        help="folder of training.csv.gz, test.csv.gz and test_hand_labels.csv",
+    )
+    add("--wild", type=Path, default=mb.HERE / "data", help="folder of lfw.csv and aflw.csv")
+    add(
+        "--any-split",
+        action="store_true",
+        help="only warn if a model was trained on faces that it is scored on: for trying things",
+    )
+    add(
+        "--mediapipe",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"score {MEDIAPIPE} too",
+    )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    add(
+        "--mediapipe-env",
+        type=Path,
+        default=cache / "face_key_points" / MEDIAPIPE.replace("==", "-"),
+        help="its virtual environment, made where it is missing",
+    )
+    add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
+    add("--mediapipe-variants", action="store_true", help="try its settings against one another")
+    add("--verbose", action="store_true", help="with bootstrap 95 %% intervals of the means")
+    add("--out", type=Path, metavar="JSON", help="write all figures there too")
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Load, predict, score, print."""
+    for path in arguments.model:
+        require(path, "train it with model_builder.py or plain_cnn.py")
+    for name in ("training.csv.gz", "test.csv.gz", "test_hand_labels.csv"):
+        require(arguments.shared / name, "give the folder that holds it with --shared")
+    for name in ("lfw.csv", "aflw.csv"):
+        require(arguments.wild / name, "make it with tests/benchmarks/wild_faces_csv.py")
+    if not arguments.model and not arguments.mediapipe:
+        raise mb.InputError("there is nothing to score: give --model, or leave out --no-mediapipe.")
+    if arguments.out:
+        mb.make_folder(arguments.out.parent)
+
+    faces, split = load_scored(arguments.shared, arguments.wild)
+    methods = {}
+    for path in arguments.model:
+        model, record = mb.load_model(path)
+        check_held_out(path, record, split, arguments.any_split)
+        name = path.stem if path.stem not in methods else str(path)
+        methods[name] = mb.predict(model, faces.pictures, arguments.mirror)
+    rival = {}
+    if arguments.mediapipe:
+        rival = mediapipe_methods(arguments, faces.pictures)
+        methods |= rival
+
+    moved = {name: without_offsets(predicted, faces) for name, predicted in methods.items()}
+    errors = {name: face_errors(predicted, faces.truth) for name, predicted in moved.items()}
+    sets = face_sets(faces)
+    report = {"unit_px": UNIT_PX, "failed_above": FAILED, "mirror": arguments.mirror}
+
+    def table(key, title, among):
+        """Print one table over the faces `among` and keep its figures in the report."""
+        results = {
+            name: {method: summary(e[mask & among]) for method, e in errors.items()}
+            for name, mask in sets.items()
+        }
+        report[key] = results
+        rows = []
+        for name, result in results.items():
+            counts = [f"{(sets[name] & among).sum():,}"]
+            if key == "all":  # in the other table it is everything
+                counts += [f"{result[method]['found']:,}" for method in rival]
+            cells = [cell(result[method], arguments.verbose) for method in methods]
+            rows.append([name, *counts, *cells])
+        found = [f"{method} finds" for method in rival] if key == "all" else []
+        print(f"\n{title}\n")
+        print(markdown(["set", "faces", *found, *methods], rows), flush=True)
+
+    everything = np.ones(len(faces.source), bool)
+    explained = (
+        f"mean error in % of {UNIT_PX:.0f} px, in brackets the share of faces above {FAILED:.0f} %,"
+    )
+    found_note = " (mean over the faces found; one not found is a failed one)" if rival else ""
+    table("all", f"All faces: {explained} also in %{found_note}.", everything)
+    if rival:
+        found = np.all([np.isfinite(errors[method]) for method in rival], axis=0)
+        table("found", f"Only faces that MediaPipe finds: {explained} also in %.", found)
+
+    rows = []
+    kaggle = faces.source == KAGGLE
+    report["kaggle_rmse_px"] = {}
+    for method, predicted in methods.items():
+        seen = kaggle & np.isfinite(predicted).all((1, 2))
+        figures = [mb.rmse(p[seen], faces.truth[seen]) for p in (predicted, moved[method])]
+        report["kaggle_rmse_px"][method] = {
+            "faces": int(seen.sum()),
+            "as_predicted": figures[0],
+            "offset_removed": figures[1],
+        }
+        rows.append([method, f"{seen.sum():,}", *(f"{figure:.3f}" for figure in figures)])
+    print("\nKaggle training file, held out: RMSE in px.\n")
+    print(markdown(["method", "faces", "as predicted", "offset removed"], rows))
+
+    yaw_unknown = np.isnan(faces.yaw) & sets["LFW and AFLW, held out"]
+    print(f"\n{yaw_unknown.sum()} wild faces without a marked nose tip are in no bin of turning.")
+    if arguments.out:
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        mb.replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(mb.main(parse=parse_arguments, work=run))

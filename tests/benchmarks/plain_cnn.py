@@ -1,0 +1,80 @@
+"""The mirrored project's plain CNN, trained on the same split, to compare with.
+
+    python tests/benchmarks/plain_cnn.py --data data/training.csv [--epochs 200]
+
+Convolutions of 32, 64 and 32 channels with pooling, dense layers of 64, 128 and 64, Adam, no
+augmentation, pixels divided by 255, coordinates in pixels. Prints the held-out RMSE as
+model_builder.py does and saves a model of the same contract (grey values in, pixels out).
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import model_builder as mb  # noqa: E402
+
+
+def build_plain_cnn():
+    """The plain CNN, raw grey values (N, 96, 96, 1) to pixel coordinates (N, 30)."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([keras.Input((mb.SIZE, mb.SIZE, 1)), layers.Rescaling(1 / 255)])
+    for channels in (32, 64, 32):
+        model.add(layers.Conv2D(channels, 3, activation="relu"))
+        model.add(layers.MaxPooling2D())
+    model.add(layers.Flatten())
+    for units in (64, 128, 64):
+        model.add(layers.Dense(units, activation="relu"))
+    model.add(layers.Dense(len(mb.COLUMNS), name="key_points"))
+    return model
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(description="Train the plain CNN to compare with.")
+    add = parser.add_argument
+    add("--data", type=Path, default=mb.HERE / "data" / "training.csv", help="training CSV")
+    add("--model", type=Path, default=mb.HERE / "models" / "plain_cnn.keras", help="save here")
+    add("--epochs", type=int, default=200, help="as the mirrored project's")
+    add("--seed", type=int, default=0, help="of the split and of the first weights")
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Train and report."""
+    import keras
+
+    settings = mb.Settings(seed=arguments.seed)
+    faces = mb.join_faces([mb.load_training(arguments.data)])
+    training, validation = mb.split_faces(
+        faces, settings.validation_split, settings.further_split, settings.seed
+    )
+    held_out = faces.take(validation)
+    keras.utils.set_random_seed(arguments.seed)
+    model = build_plain_cnn()
+    model.compile("adam", mb.masked_loss(1e9))  # no bend: squared error
+    x = faces.pictures[training][..., None].astype(np.float32)
+    y = faces.key_points[training].reshape(len(training), -1)
+    started = time.monotonic()
+
+    def report(epoch, logs):
+        if (epoch + 1) % 10 == 0:
+            error = mb.rmse(mb.predict(model, held_out.pictures), held_out.key_points)
+            seconds = time.monotonic() - started
+            print(f"epoch {epoch + 1}: held-out RMSE {error:.3f} px, {seconds:.0f} s", flush=True)
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
+    model.fit(x, y, batch_size=64, epochs=arguments.epochs, verbose=0, callbacks=[callback])
+    mb.replace_file(arguments.model, model.save)
+    error = mb.rmse(mb.predict(model, held_out.pictures), held_out.key_points)
+    print(f"{time.monotonic() - started:.0f} s of training")
+    print(f"validation RMSE {error:.3f} px on {len(validation)} faces")
+
+
+if __name__ == "__main__":
+    sys.exit(mb.main(parse=parse_arguments, work=run))

@@ -1,0 +1,140 @@
+"""Both scripts run as a user runs them, in processes of their own."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+import model_builder as mb
+
+
+def script(folder, name, *arguments):
+    command = [sys.executable, str(folder / name), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The project's own files without any data, as after a clone."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("model_builder.py", "face_key_points.py", "data/synthetic_faces.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def test_no_data_dry_run_then_pictures(copy):
+    done = script(copy, "model_builder.py", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "training.csv is not there" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("validation RMSE ")
+    assert not (copy / "models" / "my_model.keras").exists()
+    shutil.copy(copy / "models" / "dry_run.keras", copy / "models" / "my_model.keras")
+    shutil.copy(copy / "models" / "dry_run.json", copy / "models" / "my_model.json")
+    done = script(copy, "face_key_points.py")
+    assert done.returncode == 0, done.stderr
+    written = {file.name for file in (copy / "results").iterdir()}
+    assert "worst16_in_validation.png" in written and "test_key_points.csv" in written
+    report = json.loads((copy / "results" / "validation.json").read_text())
+    record = json.loads((copy / "models" / "dry_run.json").read_text())
+    assert report["faces"] == len(record["data"][0]["validation_rows"])
+
+
+@pytest.mark.parametrize("name", ["model_builder.py", "face_key_points.py"])
+def test_help_answers_without_tensorflow(name):
+    code = (
+        f"import sys, runpy; sys.argv = [{name!r}, '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'tensorflow', 'keras', 'pandas', 'sklearn'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for flag in ("--model", "--results", "--data"):
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--data", "missing.csv"],
+        ["--epochs", "0"],
+        ["--epochs", "2.5"],
+        ["--batch-size", "-3"],
+        ["--learning-rate", "nan"],
+        ["--validation-split", "1"],
+        ["--precision", "float64"],
+        ["--model", "model.h5"],
+        ["--init", "missing.keras"],
+        ["--results", "/dev/null/results"],
+    ],
+)
+def test_bad_arguments_end_with_status_2_and_write_nothing(arguments, tmp_path, capsys):
+    before = {path: path.stat().st_mtime_ns for path in ROOT.rglob("models/*")}
+    default = ["--model", str(tmp_path / "m.keras"), "--results", str(tmp_path / "r")]
+    try:
+        status = mb.main([*default, *arguments])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "error: " in error
+    assert not list(tmp_path.rglob("*.*"))
+    assert before == {path: path.stat().st_mtime_ns for path in ROOT.rglob("models/*")}
+
+
+def test_interrupt_is_said_in_one_line(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    assert mb.main([], work=interrupted) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_synthetic_files_are_in_kaggles_format(copy):
+    made = script(copy / "data", "synthetic_faces.py", "--train", "30", "--test", "20")
+    assert made.returncode == 0, made.stderr
+    training = mb.load_training(copy / "data" / "training.csv")
+    assert len(training.rows) == 30 and np.isfinite(training.key_points).all()
+    header = pd.read_csv(copy / "data" / "training.csv", nrows=0).columns.tolist()
+    assert header == [*mb.COLUMNS, "Image"]
+    test = mb.load_faces(copy / "data" / "test.csv")
+    assert test.key_points is None and len(test.rows) == 20
+    again = script(copy / "data", "synthetic_faces.py", "--train", "30", "--test", "20")
+    assert again.returncode == 2 and "--force" in again.stderr and "Traceback" not in again.stderr
+    shutil.rmtree(copy / "data" / "__pycache__", ignore_errors=True)
+    for name in ("training.csv", "test.csv"):
+        (copy / "data" / name).unlink()
+
+
+def test_made_up_faces_repeat_and_differ():
+    first, again = mb.synthetic_faces(70, 3), mb.synthetic_faces(70, 3)
+    assert mb.fingerprint(first) == mb.fingerprint(again)
+    fewer, other = mb.synthetic_faces(5, 3), mb.synthetic_faces(5, 4)
+    np.testing.assert_array_equal(fewer.pictures, first.pictures[:5])
+    assert not np.array_equal(fewer.pictures, other.pictures)
+    centre = first.key_points.mean((0, 1))
+    assert (np.abs(centre - [48, 50]) < 8).all()
+    # The subject's left is at the larger x, and the face is upright.
+    eyes = first.key_points[:, mb.LEFT_EYE] - first.key_points[:, mb.RIGHT_EYE]
+    assert (eyes[:, 0] > 0).all()
+    top, bottom = (mb.KEY_POINTS.index(f"mouth_center_{which}_lip") for which in ("top", "bottom"))
+    assert (first.key_points[:, bottom, 1] > first.key_points[:, top, 1]).mean() > 0.95
+
+
+def test_real_file_loads_whole(real_training_csv):
+    started = time.monotonic()
+    faces = mb.load_training(real_training_csv)
+    assert faces.pictures.shape == (2140, 96, 96) and np.isfinite(faces.key_points).all()
+    training, validation = mb.split_faces(faces)
+    assert 380 <= len(validation) <= 520 and len(training) + len(validation) == 2140
+    mean_face = faces.key_points[training].mean(0)
+    error = mb.rmse(mean_face[None], faces.key_points[validation])
+    assert 2.5 < error < 4
+    assert time.monotonic() - started < 300

@@ -1,0 +1,176 @@
+"""face_key_points.py: what it measures, what it pictures, and how it fails."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_csv
+from matplotlib.image import imread
+
+import face_key_points as fkp
+import model_builder as mb
+
+FILES = {
+    "test_result01.png",
+    "test_result02.png",
+    "worst16_in_validation.png",
+    "error_by_key_point.png",
+    "validation.json",
+    "test_key_points.csv",
+}
+
+
+@pytest.fixture(scope="module")
+def pictured(trained, training_csv, test_csv, tmp_path_factory):
+    """The results folder of one run."""
+    results = tmp_path_factory.mktemp("pictured")
+    status = fkp.main(
+        [
+            *("--model", str(trained / "models" / "small.keras"), "--data", str(test_csv)),
+            *("--training", str(training_csv), "--results", str(results)),
+        ],
+        fkp.parse_arguments,
+        fkp.run,
+    )
+    assert status == 0
+    return results
+
+
+def run(*arguments):
+    return fkp.main([str(a) for a in arguments], fkp.parse_arguments, fkp.run)
+
+
+def test_every_file_is_written(pictured):
+    assert {file.name for file in pictured.iterdir()} == FILES
+    for name in FILES:
+        if name.endswith(".png"):
+            picture = imread(pictured / name)
+            assert min(picture.shape[:2]) > 400 and picture.std() > 0.1
+
+
+def test_key_points_of_all_test_faces(pictured, trained, test_csv):
+    table = pd.read_csv(pictured / "test_key_points.csv")
+    assert table.columns.tolist() == ["ImageId", *mb.COLUMNS]
+    test = mb.load_faces(test_csv)
+    assert table.ImageId.tolist() == test.image_ids.tolist()
+    model, _ = mb.load_model(trained / "models" / "small.keras")
+    expected = mb.predict(model, test.pictures, mirror=True).reshape(len(table), -1)
+    np.testing.assert_allclose(table[list(mb.COLUMNS)], expected, atol=2e-3)
+
+
+def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, training_csv):
+    report = json.loads((pictured / "validation.json").read_text())
+    model, record = mb.load_model(trained / "models" / "small.keras")
+    held_out = record["data"][0]["validation_rows"]
+    faces = mb.load_faces(training_csv)
+    truth = faces.key_points[held_out]
+    found = mb.predict(model, faces.pictures[held_out], mirror=True)
+    difference = found - truth
+    assert report["faces"] == len(held_out)
+    assert report["rmse_px"] == pytest.approx(np.sqrt(np.nanmean(difference**2)), rel=1e-4)
+    distance = np.hypot(difference[..., 0], difference[..., 1])
+    eyes = np.hypot(*(truth[:, 0] - truth[:, 1]).T)
+    nme = np.nanmean(distance, 1) / eyes
+    assert report["nme"] == pytest.approx(nme.mean(), rel=1e-4)
+    assert report["failure_rate"] == pytest.approx((nme > 0.1).mean())
+    for k, name in enumerate(mb.KEY_POINTS):
+        point = report["per_key_point"][name]
+        assert point["faces"] == np.isfinite(distance[:, k]).sum()
+        assert point["mean_distance_px"] == pytest.approx(np.nanmean(distance[:, k]), rel=1e-4)
+
+
+def test_measures_of_a_known_error():
+    truth = np.full((4, 15, 2), np.nan, np.float32)
+    truth[:, fkp.KEY_POINTS.index("left_eye_center")] = 60, 40
+    truth[:, fkp.KEY_POINTS.index("right_eye_center")] = 40, 40
+    predicted = np.nan_to_num(truth)
+    predicted[0, :2] += (3, 4)  # 5 px from the truth, a quarter of the inter-ocular distance
+    report = fkp.measure(predicted, truth)
+    assert report["rmse_px"] == pytest.approx(np.sqrt((9 + 16) * 2 / 16))
+    assert report["nme"] == pytest.approx(0.25 / 4)
+    assert report["failure_rate"] == 0.25
+    assert report["per_key_point"]["nose_tip"] == {
+        "faces": 0,
+        "rmse_px": None,
+        "mean_distance_px": None,
+        "median_distance_px": None,
+    }
+    assert fkp.face_errors(predicted, truth).tolist() == pytest.approx([np.sqrt(12.5), 0, 0, 0])
+
+
+def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(fkp, "face_grid", lambda plt, pictures, titles: seen.update(t=titles) or 1)
+    predicted = np.nan_to_num(faces.key_points) + np.arange(120)[:, None, None] / 10
+    with pytest.raises(TypeError):  # the stand-in gives no figure: the titles are enough
+        fkp.plot_worst(tmp_path / "worst.png", faces, predicted)
+    rows = [int(title.split()[1].rstrip(":")) for title in seen["t"]]
+    assert rows == list(range(119, 103, -1))
+
+
+def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
+    """The truth's marker and the prediction's appear at their places on a black picture."""
+    black = np.zeros((1, 96, 96), np.uint8)
+    truth = np.full((1, 15, 2), 20, np.float32)
+    faces = mb.Faces(black, truth, np.ones(1), None, np.array([77]), np.zeros(1, int), None)
+    drawn = []
+    monkeypatch.setattr(fkp, "save_figure", lambda plt, figure, path: drawn.append(figure))
+    fkp.plot_worst(tmp_path / "worst.png", faces, truth + 40)
+    axis = drawn[0].axes[0]
+    assert axis.get_title() == "row 77: 40.00 px"
+    lines = {line.get_label(): line.get_xydata() for line in axis.get_lines()}
+    assert (lines["truth"] == 20).all() and (lines["model"] == 60).all()
+    between = [line.get_xydata() for line in axis.get_lines() if len(line.get_xydata()) == 2]
+    assert len(between) == 15 and between[0].tolist() == [[20, 20], [60, 60]]
+
+
+def test_parts_and_sides_are_told_apart():
+    styles = {name: fkp.style_of(name)[:2] for name in mb.KEY_POINTS}
+    assert styles["left_eye_center"] != styles["right_eye_center"]
+    assert styles["left_eye_center"] != styles["left_eyebrow_inner_end"]
+    assert len({colour for colour, _ in styles.values()}) == 4
+    assert fkp.style_of("mouth_center_top_lip")[2] == "mouth"
+    assert fkp.style_of("mouth_left_corner")[2] == "mouth, left"
+
+
+def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_path):
+    few = write_csv(tmp_path / "few.csv", faces.pictures[:3])
+    model = trained / "models" / "small.keras"
+    assert run("--model", model, "--data", few, "--results", tmp_path / "r") == 0
+    assert {file.name for file in (tmp_path / "r").iterdir()} == FILES
+
+
+def test_no_mirror_is_another_prediction(pictured, trained, training_csv, test_csv, tmp_path):
+    model = trained / "models" / "small.keras"
+    assert run("--model", model, "--data", test_csv, "--results", tmp_path, "--no-mirror") == 0
+    with_mirror = pd.read_csv(pictured / "test_key_points.csv")
+    without = pd.read_csv(tmp_path / "test_key_points.csv")
+    assert not np.allclose(with_mirror, without)
+    assert json.loads((tmp_path / "validation.json").read_text())["mirror"] is False
+
+
+def test_another_training_file_is_an_error_and_nothing_is_lost(
+    trained, faces, test_csv, tmp_path, capsys
+):
+    other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "validation.json").write_text("earlier")
+    model = trained / "models" / "small.keras"
+    assert run("--model", model, "--data", test_csv, "--training", other, "--results", results) == 2
+    error = capsys.readouterr().err
+    assert str(other) in error and "--training" in error and error.count("\n") == 1
+    assert [file.name for file in results.iterdir()] == ["validation.json"]
+    assert (results / "validation.json").read_text() == "earlier"
+
+
+def test_model_without_its_record_is_an_error(trained, test_csv, tmp_path, capsys):
+    alone = tmp_path / "alone.keras"
+    shutil.copy(trained / "models" / "small.keras", alone)
+    assert run("--model", alone, "--data", test_csv, "--results", tmp_path / "r") == 2
+    assert "alone.json" in capsys.readouterr().err
+    (tmp_path / "alone.json").write_text("{broken")
+    assert run("--model", alone, "--data", test_csv, "--results", tmp_path / "r") == 2
+    assert "alone.json" in capsys.readouterr().err
