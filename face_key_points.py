@@ -291,35 +291,39 @@ def write_key_points(path, image_ids, key_points):
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
-        description="Picture what a trained model finds on the test faces, and its worst errors.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Picture what a trained model finds on the test faces, and its worst errors."
     )
     add = parser.add_argument
     add(
         "--model",
         type=Path,
-        help="unset: models/my_model.keras, else models/pretrained.keras",
+        help="the trained model (default: models/my_model.keras, else models/pretrained.keras)",
     )
     add(
         "--data",
         type=Path,
         metavar="PATH",
-        help="test CSV in Kaggle's format, plain, .gz or .zip; unset: data/test.csv (or its .gz or"
-        " .zip), and where there is none, made-up faces",
+        help="test CSV in Kaggle's format, plain, .gz or .zip (default: data/test.csv or its .gz or"
+        " .zip, else made-up faces)",
     )
     add(
         "--training",
         type=Path,
         metavar="PATH",
-        help="the CSV that the model was trained on, to find the held-out faces in; unset: the one"
-        " named in the model's JSON",
+        help="the CSV that the model was trained on, to find the held-out faces in (default: the"
+        " one that the model's JSON names, else data/training.csv or its .gz or .zip)",
     )
-    add("--results", type=Path, default=HERE / "results", help="folder to write to")
+    add(
+        "--results",
+        type=Path,
+        default=HERE / "results",
+        help="folder to write to (default: results)",
+    )
     add(
         "--mirror",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="average the predictions of each picture and its mirror image",
+        help="average the predictions of each picture and its mirror image (default: on)",
     )
     return parser.parse_args(argv)
 

@@ -314,7 +314,8 @@ def join_faces(files):
         )
     seen = {}
     for i, face in enumerate(zip(joined.pictures, joined.key_points, strict=True)):
-        seen.setdefault(b"".join(part.tobytes() for part in face), i)
+        digest = hashlib.sha256(b"".join(part.tobytes() for part in face)).digest()
+        seen.setdefault(digest, i)
     return joined.take(np.array(list(seen.values())))
 
 
@@ -413,7 +414,14 @@ def split_faces(faces, fraction=0.2, further_fraction=0.1, seed=0):
             )
         share = fraction if source == 0 else further_fraction
         splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
-        _, chosen = next(splitter.split(rows[free], groups=groups[free]))
+        try:
+            _, chosen = next(splitter.split(rows[free], groups=groups[free]))
+        except ValueError:  # one side would be empty
+            count = len(np.unique(groups[free]))
+            raise InputError(
+                f"{faces.path}: {count} groups of unlike pictures are too few to hold out a share"
+                f" of {share}; give more faces or another --validation-split."
+            ) from None
         held_out[rows[free][chosen]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
@@ -927,53 +935,55 @@ def parse_arguments(argv):
     """The command line as an argparse namespace."""
     default = Settings()
     parser = argparse.ArgumentParser(
-        description="Train a network that finds 15 key points on 96x96 grey faces, and save it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train a network that finds 15 key points on 96x96 grey faces, and save it."
     )
-    add = parser.add_argument
+
+    def add(flag, text, **options):
+        shown = " (default: %(default)s)" if "default" in options else ""
+        parser.add_argument(flag, help=text + shown, **options)
+
     add(
         "--data",
+        "training CSVs in Kaggle's format, plain, .gz or .zip; the first sets what a point means"
+        " (default: data/training.csv or its .gz or .zip, else made-up faces)",
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="training CSVs in Kaggle's format, plain, .gz or .zip; unset: data/training.csv (or"
-        " its .gz or .zip), and where there is none, made-up faces",
     )
-    add("--model", type=Path, help="where to save; unset: models/my_model.keras")
-    add("--results", type=Path, help="folder of log and picture; unset: results")
-    add("--init", type=Path, metavar="MODEL", help="warm start: go on from this model's weights")
+    add("--model", "where to save (default: models/my_model.keras)", type=Path)
+    add("--results", "folder of the log and its picture (default: results)", type=Path)
+    add("--init", "warm start: go on from this model's weights", type=Path, metavar="MODEL")
     add(
         "--epochs",
+        f"times through the data (default: {default.epochs}, on made-up faces {SYNTHETIC_EPOCHS})",
         type=positive(int),
-        help=f"times through the data; unset: {default.epochs}, or {SYNTHETIC_EPOCHS} on made-up"
-        " faces",
     )
-    add("--batch-size", type=positive(int), default=default.batch_size, help="faces per step")
+    add("--batch-size", "faces per step", type=positive(int), default=default.batch_size)
     add(
         "--learning-rate",
+        "AdamW's step size at its peak",
         type=positive(float),
         default=default.learning_rate,
-        help="AdamW's step size at its peak",
     )
-    add("--seed", type=int, default=default.seed, help="of the split and all that is random")
+    add("--seed", "of the split and of all that is random", type=natural, default=default.seed)
     add(
         "--validation-split",
+        "share of the rows held out, near-identical pictures kept together",
         type=share,
         default=default.validation_split,
-        help="share of the rows held out, near-identical pictures kept together",
     )
     add(
         "--precision",
+        "arithmetic of the training; auto: bfloat16 where the processor has it",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="arithmetic of the training; auto: bfloat16 where the processor has it",
     )
-    add("--complete-only", action="store_true", help="drop the rows that lack a key point")
+    add("--complete-only", "drop the rows that lack a key point", action="store_true")
     add(
         "--dry-run",
+        "the whole way on 64 rows in seconds; by default into models/dry_run.keras and"
+        " results/dry_run, so that no real model is overwritten",
         action="store_true",
-        help="the whole way on 64 rows in seconds; unless told otherwise it writes"
-        " models/dry_run.keras and results/dry_run",
     )
     return parser.parse_args(argv)
 
@@ -989,6 +999,14 @@ def positive(kind):
 
     number.__name__ = f"positive {kind.__name__}"
     return number
+
+
+def natural(text):
+    """An argparse type: a whole number from 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
 
 
 def share(text):

@@ -69,6 +69,7 @@ def test_help_answers_without_tensorflow(name):
         ["--batch-size", "-3"],
         ["--learning-rate", "nan"],
         ["--validation-split", "1"],
+        ["--seed", "-1"],
         ["--precision", "float64"],
         ["--model", "model.h5"],
         ["--init", "missing.keras"],

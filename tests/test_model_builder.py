@@ -236,6 +236,8 @@ def test_first_files_split_does_not_depend_on_the_others(faces):
 def test_pictures_all_alike_cannot_be_split(faces):
     with pytest.raises(mb.InputError, match="near-identical"):
         mb.split_faces(faces.take(np.zeros(10, int)))
+    with pytest.raises(mb.InputError, match="--validation-split"):
+        mb.split_faces(faces.take(slice(0, 3)), fraction=0.9)
 
 
 # --- augment ---

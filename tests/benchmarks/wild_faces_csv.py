@@ -31,12 +31,14 @@ def load_archive(path):
     """
     if not path.is_file():
         raise mb.InputError(f"{path} does not exist; give the path of the archive of faces.")
+    names = ("jpeg", "offset", "key_points", "identity", "source")
     try:
         with np.load(path) as archive:
-            names = ("jpeg", "offset", "key_points", "identity", "source")
             return {name: archive[name] for name in names}
-    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise mb.InputError(f"{path} is not the archive of wild faces ({error}).") from None
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
+        raise mb.InputError(
+            f"{path} is not an archive of faces: a .npz that holds {', '.join(names)}."
+        ) from None
 
 
 def decode(jpeg, path, row):
