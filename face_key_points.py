@@ -101,7 +101,7 @@ def recorded_paths(record):
     if record["data"][0]["synthetic_faces"]:
         return [None]
     named = [folder / data["path"] for data in record["data"] for folder in (Path(), HERE)]
-    candidates = [*named, find_data("training.csv")]
+    candidates = [*named, find_data("training")]
     return list(dict.fromkeys(path for path in candidates if path and path.is_file()))
 
 
@@ -303,7 +303,7 @@ def parse_arguments(argv):
         "--data",
         type=Path,
         metavar="PATH",
-        help="test CSV in Kaggle's format, plain, .gz or .zip (default: data/test.csv or its .gz or"
+        help="test CSV in Kaggle's format, plain, .gz or .zip (default: data/test.csv, .csv.gz or"
         " .zip, else made-up faces)",
     )
     add(
@@ -311,7 +311,7 @@ def parse_arguments(argv):
         type=Path,
         metavar="PATH",
         help="the CSV that the model was trained on, to find the held-out faces in (default: the"
-        " one that the model's JSON names, else data/training.csv or its .gz or .zip)",
+        " one that the model's JSON names, else data/training.csv, .csv.gz or .zip)",
     )
     add(
         "--results",
@@ -334,7 +334,7 @@ def run(arguments):
     results = arguments.results
     make_folder(results)
     # Everything is read before anything is written: an error leaves the earlier results whole.
-    test_path = arguments.data or find_data("test.csv")
+    test_path = arguments.data or find_data("test")
     if test_path:
         test = load_faces(test_path)
     else:

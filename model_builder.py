@@ -945,7 +945,7 @@ def parse_arguments(argv):
     add(
         "--data",
         "training CSVs in Kaggle's format, plain, .gz or .zip; the first sets what a point means"
-        " (default: data/training.csv or its .gz or .zip, else made-up faces)",
+        " (default: data/training.csv, .csv.gz or .zip, else made-up faces)",
         nargs="+",
         type=Path,
         metavar="PATH",
@@ -1018,12 +1018,13 @@ def share(text):
 
 
 # Made-up faces: as many as Kaggle's complete rows, and as long as makes five minutes in all.
-SYNTHETIC_COUNT, SYNTHETIC_EPOCHS = 2000, 20
+SYNTHETIC_COUNT, SYNTHETIC_EPOCHS = 2000, 16
 
 
 def find_data(name):
-    """data/<name>, its .gz or its .zip, whichever is there first; else None."""
-    candidates = (HERE / "data" / f"{name}{ending}" for ending in ("", ".gz", ".zip"))
+    """data/<name>.csv, .csv.gz or, as Kaggle packs it, .zip: the first that is there; else None."""
+    endings = (".csv", ".csv.gz", ".zip", ".csv.zip")
+    candidates = (HERE / "data" / f"{name}{ending}" for ending in endings)
     return next((path for path in candidates if path.exists()), None)
 
 
@@ -1039,7 +1040,7 @@ def run(arguments):
     make_folder(model_path.parent)
     make_folder(results)
 
-    paths = arguments.data or [path for path in [find_data("training.csv")] if path]
+    paths = arguments.data or [path for path in [find_data("training")] if path]
     settings = Settings(
         epochs=arguments.epochs or (Settings.epochs if paths else SYNTHETIC_EPOCHS),
         batch_size=arguments.batch_size,
@@ -1083,20 +1084,7 @@ def run(arguments):
     model, history = train(
         faces.take(training), held_out, settings, precision, results / "training_log.csv", initial
     )
-    # One figure per file: each has its own convention, and the model speaks the first one's.
-    scores = []
-    for i, file in enumerate(files):
-        part = held_out.take(held_out.source == i)
-        if len(part.rows) == 0:
-            scores.append({"path": str(file.path), "faces": 0})
-            continue
-        score = {
-            "path": str(file.path),
-            "faces": len(part.rows),
-            "rmse_px": rmse(predict(model, part.pictures), part.key_points),
-            "rmse_mirrored_px": rmse(predict(model, part.pictures, mirror=True), part.key_points),
-        }
-        scores.append(score)
+    scores = score_files(model, held_out, files)
     record = {
         "settings": asdict(settings),
         "precision": precision,
@@ -1129,6 +1117,22 @@ def run(arguments):
         if score["faces"]:
             print(f"with the mirrored picture averaged in: {score['rmse_mirrored_px']:.3f} px")
             print(f"validation RMSE {score['rmse_px']:.3f} px on {score['faces']} faces")
+
+
+def score_files(model, held_out, files):
+    """Held-out RMSE in pixels per file: each has its own convention, the model speaks the first's.
+
+    Returns a list of dicts, one per file: path, faces, rmse_px, rmse_mirrored_px.
+    """
+    scores = []
+    for i, file in enumerate(files):
+        part = held_out.take(held_out.source == i)
+        score = {"path": str(file.path), "faces": len(part.rows)}
+        if score["faces"]:
+            for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", True)):
+                score[name] = rmse(predict(model, part.pictures, mirror), part.key_points)
+        scores.append(score)
+    return scores
 
 
 def versions():

@@ -46,6 +46,16 @@ def test_no_data_dry_run_then_pictures(copy):
     assert report["faces"] == len(record["data"][0]["validation_rows"])
 
 
+def test_data_is_found_packed_as_kaggle_packs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(mb, "HERE", tmp_path)
+    (tmp_path / "data").mkdir()
+    assert mb.find_data("training") is None
+    for name in ("training.zip", "training.csv.gz", "training.csv"):  # each goes before the last
+        (tmp_path / "data" / name).touch()
+        assert mb.find_data("training").name == name
+    assert mb.find_data("test") is None
+
+
 @pytest.mark.parametrize("name", ["model_builder.py", "face_key_points.py"])
 def test_help_answers_without_tensorflow(name):
     code = (

@@ -72,7 +72,8 @@ def run(arguments):
     model.fit(x, y, batch_size=64, epochs=arguments.epochs, verbose=0, callbacks=[callback])
     mb.replace_file(arguments.model, model.save)
     error = mb.rmse(mb.predict(model, held_out.pictures), held_out.key_points)
-    print(f"{time.monotonic() - started:.0f} s of training")
+    seconds, minutes = time.monotonic() - started, time.process_time() / 60
+    print(f"{seconds:.0f} s of training; {minutes:.1f} minutes of processor time in all")
     print(f"validation RMSE {error:.3f} px on {len(validation)} faces")
 
 
