@@ -174,3 +174,33 @@ def test_model_without_its_record_is_an_error(trained, test_csv, tmp_path, capsy
     (tmp_path / "alone.json").write_text("{broken")
     assert run("--model", alone, "--data", test_csv, "--results", tmp_path / "r") == 2
     assert "alone.json" in capsys.readouterr().err
+
+
+def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(fkp, "HERE", tmp_path)
+    monkeypatch.setattr(fkp, "SHIPPED", tmp_path / "models" / "pretrained.keras")
+    own = tmp_path / "models" / "my_model.keras"
+    assert fkp.find_model() == own  # which then is said to be missing
+    own.parent.mkdir()
+    fkp.SHIPPED.touch()
+    assert fkp.find_model() == fkp.SHIPPED
+    own.touch()
+    assert fkp.find_model() == own
+
+
+def test_shipped_model_without_its_data_is_shown_on_made_up_faces(
+    trained, faces, tmp_path, monkeypatch, capsys
+):
+    _, record = mb.load_model(trained / "models" / "small.keras")
+    record["data"][0]["path"] = "data/not_here.csv"
+    monkeypatch.setattr(fkp, "find_data", lambda name: None)
+    own = tmp_path / "models" / "own.keras"
+    with pytest.raises(mb.InputError, match="what is in data/ is not the data"):
+        fkp.held_out_faces(record, own)
+    monkeypatch.setattr(fkp, "SHIPPED", own)
+    shown = fkp.held_out_faces(record, own)
+    assert len(shown.rows) == fkp.SYNTHETIC_TEST and "made-up" in capsys.readouterr().out
+    # A file that it was trained on is used where it is there, another one named is an error.
+    other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])
+    with pytest.raises(mb.InputError, match="other.csv is not the data"):
+        fkp.held_out_faces(record, own, other)

@@ -2,9 +2,11 @@
 
     python tests/benchmarks/plain_cnn.py --data data/training.csv [--epochs 200]
 
-Convolutions of 32, 64 and 32 channels with pooling, dense layers of 64, 128 and 64, Adam, no
-augmentation, pixels divided by 255, coordinates in pixels. Prints the held-out RMSE as
-model_builder.py does and saves a model of the same contract (grey values in, pixels out).
+Convolutions of 32, 64 and 32 channels with pooling, dense layers of 64, 128 and 64, Adam at its
+default rate, batches of 32 as is Keras's default, no augmentation, pixels divided by 255. It learns
+coordinates divided by 48 about the centre: in plain pixels it stays at the mean face for long.
+Prints the held-out RMSE as model_builder.py does and saves a model of the same contract (grey
+values in, pixels out).
 """
 
 import argparse
@@ -30,7 +32,8 @@ def build_plain_cnn():
     model.add(layers.Flatten())
     for units in (64, 128, 64):
         model.add(layers.Dense(units, activation="relu"))
-    model.add(layers.Dense(len(mb.COLUMNS), name="key_points"))
+    model.add(layers.Dense(len(mb.COLUMNS)))
+    model.add(layers.Rescaling(mb.SIZE / 2, offset=(mb.SIZE - 1) / 2, name="key_points"))
     return model
 
 
@@ -69,7 +72,7 @@ def run(arguments):
             print(f"epoch {epoch + 1}: held-out RMSE {error:.3f} px, {seconds:.0f} s", flush=True)
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
-    model.fit(x, y, batch_size=64, epochs=arguments.epochs, verbose=0, callbacks=[callback])
+    model.fit(x, y, batch_size=32, epochs=arguments.epochs, verbose=0, callbacks=[callback])
     mb.replace_file(arguments.model, model.save)
     error = mb.rmse(mb.predict(model, held_out.pictures), held_out.key_points)
     seconds, minutes = time.monotonic() - started, time.process_time() / 60
