@@ -190,7 +190,8 @@ def load_faces(path):
     except (EOFError, zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); download it again.") from None
     except (pd.errors.ParserError, ValueError) as error:
-        raise InputError(f"{path} is not a CSV that can be read: {error}.") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not a CSV that can be read ({reason}).") from None
     if not parts or not sum(len(part["pictures"]) for part in parts):
         raise InputError(f"{path} has a header but no rows; it needs at least one face.")
 

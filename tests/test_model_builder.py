@@ -151,6 +151,7 @@ def test_unreadable_files_are_one_sentence(training_csv, tmp_path):
         "cut.csv.gz": gzip.compress(content)[:5000],
         "fake.csv.gz": b"not gzip at all",
         "fake.zip": b"not a zip at all",
+        "ragged.csv": b"a,b\n1,2\n1,2,3\n",
     }
     for name, data in cases.items():
         if data is not None:
