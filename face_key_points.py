@@ -18,6 +18,7 @@ from model_builder import (
     COLUMNS,
     HERE,
     KEY_POINTS,
+    REGION_90,
     SIZE,
     InputError,
     find_data,
@@ -36,6 +37,7 @@ from model_builder import (
 
 SHIPPED = HERE / "models" / "pretrained.keras"
 PER_PICTURE = 16  # faces in each picture, 4 by 4
+UNSURE = 3.0  # pixels: a point of larger spread is drawn hollow; see models/README.md
 FAILURE = 0.10  # a face whose mean error is above this share of the inter-ocular distance failed
 SYNTHETIC_TEST = 200  # made-up test faces where there is no file: enough for a look
 SYNTHETIC_SEED = 1  # not the training's default: other faces
@@ -156,6 +158,48 @@ def measure(predicted, truth):
     }
 
 
+def coverage(predicted, spread, truth, share):
+    """Share of the true points that lie within their `share` regions, 0 .. 1.
+
+    The region of a normal distribution in the plane is a disc: a share p of it lies within
+    sqrt(-2 ln(1 - p)) standard deviations.
+    """
+    errors = point_errors(predicted, truth)
+    within = errors <= np.sqrt(-2 * np.log(1 - share)) * spread
+    return float(within[np.isfinite(errors)].mean())
+
+
+def sparsification(errors, doubt, shares):
+    """RMSE of what remains when the points of the most doubt are left out; the shares' list.
+
+    Args:
+        errors, doubt: (M,) of each point; errors are distances, the RMSE is per coordinate.
+        shares: of the points left out, each 0 .. below 1.
+    """
+    squares = errors[np.argsort(doubt)] ** 2 / 2
+    remain = [max(round((1 - share) * len(squares)), 1) for share in shares]
+    return [float(np.sqrt(squares[:count].mean())) for count in remain]
+
+
+def measure_spread(predicted, spread, truth):
+    """What goes into validation.json about the spread: does it know where the points are wrong?
+
+    Args:
+        predicted, spread, truth: (N, 15, 2), (N, 15), (N, 15, 2) pixels; NaN truth is masked.
+    """
+    errors = point_errors(predicted, truth)
+    labelled = np.isfinite(errors)
+    whole, rest = sparsification(errors[labelled], spread[labelled], (0, 0.2))
+    shares = (0.5, 0.8, 0.9, 0.95)
+    return {
+        "coverage": {f"{p:.0%}": coverage(predicted, spread, truth, p) for p in shares},
+        "rmse_without_least_certain_fifth_px": rest,
+        "lowered_by": 1 - rest / whole if whole else 0.0,
+        "unsure_above_px": UNSURE,
+        "unsure_points": float((spread[labelled] > UNSURE).mean()),
+    }
+
+
 # --- pictures ------------------------------------------------------------------------------------
 
 
@@ -194,14 +238,26 @@ def style_of(name):
     return COLOURS[part], MARKERS[side], f"{part}, {side}" if side != "middle" else part
 
 
-def plot_faces(path, pictures, key_points, titles):
-    """Picture up to 16 faces (N, 96, 96) with their key points (N, 15, 2)."""
+def draw_region(axis, x, y, spread, colour):
+    """A ring that holds the true point nine times out of ten."""
+    from matplotlib.patches import Circle
+
+    axis.add_patch(Circle((x, y), REGION_90 * spread, fill=False, color=colour, lw=0.8, alpha=0.9))
+
+
+def plot_faces(path, pictures, key_points, spread, titles):
+    """Picture up to 16 faces (N, 96, 96) with key points (N, 15, 2) and their spread (N, 15)."""
     plt = start_plotting()
     figure, axes = face_grid(plt, pictures, titles)
-    for axis, points in zip(axes, key_points, strict=False):
-        for name, (x, y) in zip(KEY_POINTS, points, strict=True):
+    for axis, points, radii in zip(axes, key_points, spread, strict=False):
+        for name, (x, y), radius in zip(KEY_POINTS, points, radii, strict=True):
             colour, marker, label = style_of(name)
-            axis.plot(x, y, marker, color=colour, ms=5, mec="black", mew=0.5, label=label)
+            draw_region(axis, x, y, radius, colour)
+            look = {"mec": "black", "mew": 0.5, "color": colour}
+            if radius > UNSURE:
+                look = {"mec": colour, "mew": 1, "mfc": "none"}
+            axis.plot(x, y, marker, ms=5, **look)
+            axis.plot([], [], marker, color=colour, ms=5, mec="black", mew=0.5, label=label)
     handles = dict(zip(*figure.axes[0].get_legend_handles_labels()[::-1], strict=True))
     figure.legend(
         handles.values(),
@@ -210,29 +266,42 @@ def plot_faces(path, pictures, key_points, titles):
         ncols=len(handles),
         fontsize=8,
         columnspacing=1,
-        title="left and right are the subject's",
+        title="left and right are the subject's; ring: 90 % region; hollow: not sure",
         title_fontsize=8,
     )
     save_figure(plt, figure, path)
 
 
-def plot_worst(path, faces, predicted):
-    """Picture the 16 faces with the largest RMSE: truth, prediction and lines between them."""
+def plot_worst(path, faces, predicted, spread):
+    """Picture the 16 faces with the largest RMSE: truth, prediction and lines between them.
+
+    A line is red where the true point lies outside of the 90 % region: wrong, and too sure.
+    """
     plt = start_plotting()
     errors = face_errors(predicted, faces.key_points)
     worst = np.argsort(-errors)[:PER_PICTURE]
-    titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px" for i in worst]
+    expected = np.sqrt((spread**2).mean(1))
+    titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
     figure, axes = face_grid(plt, faces.pictures[worst], titles)
+    sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
+    unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
     for axis, i in zip(axes, worst, strict=False):
         truth = faces.key_points[i]
-        between = np.stack([truth, predicted[i]], 1)
-        for (x0, y0), (x1, y1) in between:
-            axis.plot([x0, x1], [y0, y1], "-", color="white", lw=1)
-        axis.plot(*truth.T, "o", color="#009E73", ms=4, mec="black", mew=0.5, label="truth")
-        axis.plot(*predicted[i].T, "X", color="#D55E00", ms=5, mec="black", mew=0.5, label="model")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+        for (x0, y0), (x1, y1), radius in zip(truth, predicted[i], spread[i], strict=True):
+            outside = np.hypot(x1 - x0, y1 - y0) > REGION_90 * radius
+            axis.plot([x0, x1], [y0, y1], "-", color="red" if outside else "white", lw=1)
+            draw_region(axis, x1, y1, radius, "#D55E00")
+            axis.plot(x1, y1, "X", ms=5, **(unsure if radius > UNSURE else sure))
+        axis.plot(*truth.T, "o", color="#009E73", ms=4, mec="black", mew=0.5)
+    axis = figure.axes[0]
+    handles = [
+        *axis.plot([], [], "o", color="#009E73", ms=4, mec="black", mew=0.5, label="truth"),
+        *axis.plot([], [], "X", ms=5, **sure, label="model"),
+        *axis.plot([], [], "X", ms=5, **unsure, label=f"model, unsure (spread above {UNSURE} px)"),
+        *axis.plot([], [], "-", color="red", lw=1, label="outside of the 90 % region: too sure"),
+    ]
     figure.suptitle(f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)")
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
     save_figure(plt, figure, path)
 
 
@@ -276,11 +345,66 @@ def plot_errors(path, predicted, truth):
     save_figure(plt, figure, path)
 
 
-def write_key_points(path, image_ids, key_points):
-    """Write `ImageId` and the 30 coordinates in pixels as CSV."""
+def plot_calibration(path, predicted, spread, truth):
+    """Picture whether the spread is right: against the real error, as coverage, and as a ranking.
+
+    Args:
+        predicted, spread, truth: (N, 15, 2), (N, 15), (N, 15, 2) pixels; NaN truth is masked.
+    """
+    plt = start_plotting()
+    errors = point_errors(predicted, truth)
+    labelled = np.isfinite(errors)
+    errors, doubt = errors[labelled], spread[labelled]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
+
+    bins = [part for part in np.array_split(np.argsort(doubt), 10) if part.size]
+    told = [np.sqrt((doubt[part] ** 2).mean()) for part in bins]
+    real = [np.sqrt((errors[part] ** 2).mean() / 2) for part in bins]
+    limits = [0.8 * min(told + real), 1.25 * max(told + real)]
+    left.plot(limits, limits, "--", color="grey", label="as it should be")
+    left.plot(told, real, "o-", color="#0072B2", label="a tenth of the points each")
+    left.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
+    for side in (left.xaxis, left.yaxis):
+        side.set_major_formatter("{x:g}")
+        side.set_minor_formatter("{x:g}")
+    left.tick_params(which="minor", labelsize=7)
+    left.set(title="Expected and real error", xlabel="spread, px", ylabel="RMSE, px")
+    left.legend(loc="upper left")
+
+    shares = np.array([0.5, 0.8, 0.9, 0.95])
+    covered = [coverage(predicted, spread, truth, share) for share in shares]
+    places = np.arange(len(shares))
+    bars = middle.bar(places, 100 * np.array(covered), color="#56B4E9", label="true points inside")
+    middle.bar_label(bars, fmt="%.1f")
+    middle.scatter(
+        places, 100 * shares, marker="_", s=1500, color="black", zorder=3, label="as it should be"
+    )
+    middle.set_xticks(places, [f"{share:.0%} region" for share in shares])
+    middle.set(title="Coverage", ylabel="%", ylim=(0, 105))
+    middle.legend(loc="lower right")
+
+    left_out = np.arange(0, 0.96, 0.05)
+    for name, order, style in (
+        ("by the spread", doubt, "-"),
+        ("by the real error: the best there is", errors, ":"),
+    ):
+        right.plot(100 * left_out, sparsification(errors, order, left_out), style, label=name)
+    right.axhline(np.sqrt((errors**2).mean() / 2), color="grey", ls="--", label="at random")
+    right.set(title="RMSE of what is left", xlabel="least certain points left out, %")
+    right.set(ylabel="RMSE, px", ylim=(0, None))
+    right.legend()
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    save_figure(plt, figure, path)
+
+
+def write_key_points(path, image_ids, key_points, spread):
+    """Write `ImageId`, the 30 coordinates and the 15 points' spread, in pixels, as CSV."""
     import pandas as pd
 
-    table = pd.DataFrame(key_points.reshape(len(key_points), -1), columns=COLUMNS)
+    values = np.concatenate([key_points.reshape(len(key_points), -1), spread], axis=1)
+    names = [*COLUMNS, *(f"{name}_spread" for name in KEY_POINTS)]
+    table = pd.DataFrame(values, columns=names)
     table.insert(0, "ImageId", image_ids)
     replace_file(path, lambda file: table.to_csv(file, index=False, float_format="%.3f"))
 
@@ -343,19 +467,21 @@ def run(arguments):
     model, record = load_model(model_path)
     held_out = held_out_faces(record, model_path, arguments.training)
 
-    found = predict(model, test.pictures, arguments.mirror)
-    write_key_points(results / "test_key_points.csv", test.image_ids, found)
+    found, spread = predict(model, test.pictures, arguments.mirror)
+    write_key_points(results / "test_key_points.csv", test.image_ids, found, spread)
     titles = [f"ImageId {image_id}" for image_id in test.image_ids]
     for name, part in (
         ("test_result01.png", slice(None, PER_PICTURE)),
         ("test_result02.png", slice(-PER_PICTURE, None)),
     ):
-        plot_faces(results / name, test.pictures[part], found[part], titles[part])
+        plot_faces(results / name, test.pictures[part], found[part], spread[part], titles[part])
 
-    predicted, truth = predict(model, held_out.pictures, arguments.mirror), held_out.key_points
-    plot_worst(results / "worst16_in_validation.png", held_out, predicted)
+    predicted, spread = predict(model, held_out.pictures, arguments.mirror)
+    truth = held_out.key_points
+    plot_worst(results / "worst16_in_validation.png", held_out, predicted, spread)
     plot_errors(results / "error_by_key_point.png", predicted, truth)
-    figures = measure(predicted, truth)
+    plot_calibration(results / "calibration.png", predicted, spread, truth)
+    figures = measure(predicted, truth) | {"spread": measure_spread(predicted, spread, truth)}
     report = {"model": str(model_path), "mirror": arguments.mirror, **figures}
     text = json.dumps(report, indent=2) + "\n"
     replace_file(results / "validation.json", lambda file: file.write_text(text))

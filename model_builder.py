@@ -41,6 +41,9 @@ class Settings:
     huber_px: float = 3.0  # squared error below this, linear above: wrong labels must not rule
     seed: int = 0  # the split, the first weights, the order and every augmentation follow from it
     validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
+    # How sure it is: learned afterwards, with the rest of the network frozen.
+    spread_epochs: int = 6  # flat after that
+    non_faces: float = 0.15  # share of the pictures then that show no face
     # Where several files are given, the first sets what a point means.
     further_split: float = 0.1  # share held out of each further file: they are there to teach
     first_repeats: int = 3  # times per epoch the first file is gone through, not to be drowned
@@ -49,6 +52,7 @@ class Settings:
     rotation: float = 12.0  # degrees, standard deviation; heads in the wild tilt more than Kaggle's
     scale: float = 0.08  # log scale, standard deviation; so much do face detectors' boxes vary
     stretch: float = 0.04  # log aspect ratio and shear, standard deviation: a poor man's yaw
+    perspective: float = 0.06  # by how much nearer edges look larger, standard deviation
     shift: float = 4.0  # pixels, standard deviation
     relight: float = 1.0  # strength of the changes in contrast, brightness, gamma, light direction
     noise: float = 8.0  # grey values: the standard deviation is drawn from 0 to this
@@ -56,6 +60,8 @@ class Settings:
     cut_out: float = 0.5  # patches per picture: hands, hair, anything before the face
     sunglasses: float = 0.06  # share of the pictures that get dark glasses over the eyes
     hat: float = 0.06  # share of the pictures covered from the brows upwards
+    hair: float = 0.06  # share with hair over the forehead or one side
+    hand: float = 0.06  # share with a hand before the face
 
 
 class InputError(Exception):
@@ -83,6 +89,10 @@ KEY_POINTS = (
 )
 COLUMNS = tuple(f"{name}_{axis}" for name in KEY_POINTS for axis in "xy")
 LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("right_eye_center")
+
+
+# Radius of the disc that holds 90 % of a normal distribution in the plane, in standard deviations.
+REGION_90 = float(np.sqrt(2 * np.log(10)))
 
 
 def mirror_partners(names=KEY_POINTS):
@@ -433,9 +443,9 @@ def split_faces(faces, fraction=0.2, further_fraction=0.1, seed=0):
 
 
 def draw_matrices(count, rng, settings):
-    """Random maps of the picture plane, float64 (count, 2, 3): new point = A @ (x, y, 1).
+    """Random maps of the picture plane, float64 (count, 3, 3): new point ~ A @ (x, y, 1).
 
-    They turn, scale, stretch and mirror about the picture's centre and shift.
+    They turn, scale, stretch, tilt in depth and mirror about the picture's centre, and shift.
     """
     angle = np.radians(np.clip(rng.normal(0, settings.rotation, count), -45, 45))
     size = np.exp(rng.normal(0, settings.scale, count))
@@ -450,9 +460,13 @@ def draw_matrices(count, rng, settings):
     turn = matrix(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
     linear = turn @ matrix(size * aspect, shear, zero, size / aspect)
     linear = linear @ matrix(flip, zero, zero, zero + 1)
-    centre = np.full((count, 2, 1), (SIZE - 1) / 2)
-    offset = centre - linear @ centre + rng.normal(0, settings.shift, (count, 2, 1))
-    return np.concatenate([linear, offset], -1)
+    middle = (SIZE - 1) / 2
+    about_centre = np.tile(np.eye(3), (count, 1, 1))
+    about_centre[:, :2, :2] = linear
+    about_centre[:, :2, 2] = rng.normal(0, settings.shift, (count, 2))
+    about_centre[:, 2, :2] = rng.normal(0, settings.perspective / middle, (count, 2))
+    there = np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]])
+    return np.linalg.inv(there) @ about_centre @ there
 
 
 def warp(pictures, key_points, matrices):
@@ -461,21 +475,21 @@ def warp(pictures, key_points, matrices):
     Args:
         pictures: (N, 96, 96) grey values.
         key_points: (N, 15, 2) pixels.
-        matrices: (N, 2, 3) as from `draw_matrices`; where they mirror, left and right points swap.
+        matrices: (N, 3, 3) as from `draw_matrices`; where they mirror, left and right points swap.
 
     Returns:
         float32 pictures (N, 96, 96), the border continued outwards, and float32 key points.
     """
     from keras import ops
 
-    linear, offset = matrices[:, :, :2], matrices[:, :, 2:]
-    moved = key_points @ linear.transpose(0, 2, 1) + offset.transpose(0, 2, 1)
-    mirrored = np.linalg.det(linear) < 0
+    moved = key_points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+    moved = moved[..., :2] / moved[..., 2:]
+    mirrored = np.linalg.det(matrices) < 0
     moved[mirrored] = moved[mirrored][:, PARTNERS]
-    # Keras wants the way back, from a pixel of the new picture to its place in the old one.
-    back = np.linalg.inv(linear)
-    back = np.concatenate([back, -back @ offset], -1).reshape(-1, 6)
-    back = np.concatenate([back, np.zeros((len(back), 2))], -1).astype(np.float32)
+    # Keras wants the way back, from a pixel of the new picture to its place in the old one: nine
+    # numbers, the last of them made 1 and left out.
+    back = np.linalg.inv(matrices).reshape(-1, 9)
+    back = (back[:, :8] / back[:, 8:]).astype(np.float32)
     warped = ops.image.affine_transform(
         ops.convert_to_tensor(pictures[..., None].astype(np.float32)),
         ops.convert_to_tensor(back),
@@ -518,26 +532,33 @@ def relight(pictures, rng, settings):
 def occlude(pictures, key_points, rng, settings):
     """Cover parts of the pictures (N, 96, 96) in place; the key points below stay where they are.
 
-    Patches of grey, of noise and of other pictures lie anywhere; dark glasses lie over the eyes
-    and hats from the brows upwards wherever the eye centres are labelled.
+    Patches of grey, of noise and of other pictures lie anywhere. Where the eye centres are
+    labelled, dark glasses lie over the eyes, hats from the brows upwards, hair over the forehead
+    or down one side, and hands, in the face's own grey, across its lower or outer part.
     """
     count = len(pictures)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 
-    def paint(rows, centre, half_width, half_height, angle, exponent, fill, opacity=1.0):
-        """Superellipses: exponent 2 is an ellipse, 4 a box with round corners."""
+    def paint(rows, centre, half_width, half_height, angle, exponent, fill, opacity=1.0, round_=0):
+        """Superellipses: exponent 2 is an ellipse, 4 a box with round corners.
+
+        `round_` is by how much they darken towards their edge, as a cylinder does.
+        """
         cx, cy, w, h, t, n = (
             np.broadcast_to(v, len(rows)).astype(np.float32)[:, None, None]
             for v in (centre[:, 0], centre[:, 1], half_width, half_height, angle, exponent)
         )
         along = (x - cx) * np.cos(t) + (y - cy) * np.sin(t)
         down = (y - cy) * np.cos(t) - (x - cx) * np.sin(t)
-        inside = np.abs(along / w) ** n + np.abs(down / h) ** n < 1
-        mixed = pictures[rows] + opacity * (fill - pictures[rows])
-        pictures[rows] = np.where(inside, mixed, pictures[rows])
+        outwards = np.abs(along / w) ** n + np.abs(down / h) ** n
+        covered = opacity * np.clip((1 - outwards) * w / 3, 0, 1)  # soft edges, about a pixel wide
+        pictures[rows] += covered * (fill * (1 - round_ * outwards) - pictures[rows])
+
+    def uniform(rows, low, high):
+        return rng.uniform(low, high, len(rows)).astype(np.float32)
 
     def grey(rows, low, high):
-        return rng.uniform(low, high, (len(rows), 1, 1)).astype(np.float32)
+        return uniform(rows, low, high)[:, None, None]
 
     for _ in range(2):
         rows = np.flatnonzero(rng.random(count) < settings.cut_out / 2)
@@ -545,38 +566,74 @@ def occlude(pictures, key_points, rng, settings):
         kind = rng.random((len(rows), 1, 1))
         noise = rng.uniform(0, 255, shape).astype(np.float32)
         other = np.roll(pictures[rng.permutation(count)[: len(rows)]], rng.integers(SIZE), axis=2)
-        fill = np.where(kind < 0.6, grey(rows, 0, 255), np.where(kind < 0.75, noise, other))
         paint(
             rows,
             rng.uniform(0, SIZE - 1, (len(rows), 2)),
-            rng.uniform(5, 25, len(rows)),
-            rng.uniform(5, 20, len(rows)),
-            rng.uniform(0, np.pi, len(rows)),
+            uniform(rows, 5, 25),
+            uniform(rows, 5, 20),
+            uniform(rows, 0, np.pi),
             rng.choice([2, 4], len(rows)),
-            fill,
+            np.where(kind < 0.6, grey(rows, 0, 255), np.where(kind < 0.75, noise, other)),
         )
 
     left, right = key_points[:, LEFT_EYE], key_points[:, RIGHT_EYE]
-    between = left - right
-    distance = np.linalg.norm(between, axis=-1)
-    tilt = np.arctan2(between[:, 1], between[:, 0])
+    across = left - right
+    distance = np.linalg.norm(across, axis=-1)
+    tilt = np.arctan2(across[:, 1], across[:, 0])
     # Eyes that are not labelled, or lie on one another in a profile, give nothing to go by.
     usable = distance > 8
+    up = np.stack([across[:, 1], -across[:, 0]], -1)  # as long as the eyes are apart
+    middle = (left + right) / 2
 
-    rows = np.flatnonzero(usable & (rng.random(count) < settings.sunglasses))
-    width = distance[rows] * rng.uniform(0.28, 0.46, len(rows))
-    height = width * rng.uniform(0.6, 1.0, len(rows))
+    def some(share):
+        return np.flatnonzero(usable & (rng.random(count) < share))
+
+    rows = some(settings.sunglasses)
+    width = distance[rows] * uniform(rows, 0.28, 0.46)
+    height = width * uniform(rows, 0.6, 1.0)
     exponent = rng.choice([2, 3, 4], len(rows))
     dark, opacity = grey(rows, 0, 70), grey(rows, 0.75, 1)
     for eye in (left, right):
         paint(rows, eye[rows], width, height, tilt[rows], exponent, dark, opacity)
 
-    rows = np.flatnonzero(usable & (rng.random(count) < settings.hat))
-    up = np.stack([between[:, 1], -between[:, 0]], -1)[rows]  # as long as the eyes are apart
-    edge = rng.uniform(0.15, 0.7, (len(rows), 1))  # the brim's height above the eyes
-    centre = (left[rows] + right[rows]) / 2 + up * (edge + 1)
-    fill = grey(rows, 0, 255) + rng.normal(0, 12, (len(rows), SIZE, SIZE)).astype(np.float32)
-    paint(rows, centre, 2 * distance[rows], distance[rows], tilt[rows], 6, fill)
+    rows = some(settings.hat)
+    edge = uniform(rows, 0.15, 0.7)[:, None]  # the brim's height above the eyes
+    cloth = grey(rows, 0, 255) + rng.normal(0, 12, (len(rows), SIZE, SIZE)).astype(np.float32)
+    size = 2 * distance[rows], distance[rows]
+    paint(rows, middle[rows] + up[rows] * (edge + 1), *size, tilt[rows], 6, cloth)
+    peak = rows[rng.random(len(rows)) < 0.5]
+    at = middle[peak] + up[peak] * (edge[np.isin(rows, peak)] + 0.05)
+    size = distance[peak] * uniform(peak, 0.8, 1.3), distance[peak] * uniform(peak, 0.1, 0.25)
+    paint(peak, at, *size, tilt[peak], 2, grey(peak, 0, 160), 1, 0.4)
+
+    rows = some(settings.hair)
+    strands = rng.normal(0, 1, (len(rows), 1, SIZE)) * grey(rows, 5, 35)
+    strands = np.abs(grey(rows, 0, 150) + strands).astype(np.float32)
+    fringe = rng.random(len(rows)) < 0.5
+    aside = np.where(fringe, uniform(rows, -0.5, 0.5), rng.choice([-1, 1], len(rows)))
+    aside *= np.where(fringe, 1, uniform(rows, 0.9, 1.6))
+    above = np.where(fringe, uniform(rows, 1.05, 1.5), uniform(rows, -0.5, 0.3))
+    at = middle[rows] + aside[:, None] * across[rows] + above[:, None] * up[rows]
+    half_width = distance[rows] * np.where(fringe, 1.5, uniform(rows, 0.4, 0.7))
+    half_height = distance[rows] * np.where(fringe, 1, 2)
+    lean = tilt[rows] + uniform(rows, -0.3, 0.3)
+    paint(rows, at, half_width, half_height, lean, rng.choice([2, 4], len(rows)), strands)
+
+    rows = some(settings.hand)
+    skin = pictures[rows, 24:72, 24:72].mean((1, 2), keepdims=True) * grey(rows, 0.9, 1.3)
+    side = rng.choice([-1, 1], len(rows))
+    at = middle[rows] + across[rows] * (side * uniform(rows, 0.1, 1.1))[:, None]
+    at -= up[rows] * uniform(rows, 0.3, 1.6)[:, None]
+    lean = tilt[rows] - side * uniform(rows, 0, 1.5)
+    finger = np.stack([-np.sin(lean), np.cos(lean)], -1)  # from the finger tips to the palm
+    beside = np.stack([np.cos(lean), np.sin(lean)], -1)
+    thick = distance[rows] * uniform(rows, 0.09, 0.14)
+    for i in range(4):
+        length = thick * uniform(rows, 3.5, 5)
+        tip = at + beside * ((2.1 * i - 3.1) * thick)[:, None] + finger * length[:, None]
+        paint(rows, tip, thick, length, lean + uniform(rows, -0.06, 0.06), 3, skin, 1, 0.35)
+    palm = at + finger * (10 * thick)[:, None]
+    paint(rows, palm, 4.4 * thick, 5 * thick, lean, 3, skin, 1, 0.2)
 
 
 def augment(pictures, key_points, rng, settings):
@@ -595,6 +652,52 @@ def augment(pictures, key_points, rng, settings):
     pictures, key_points = warp(pictures, key_points, matrices)
     occlude(pictures, key_points, rng, settings)  # before `relight`: noise and blur cover it too
     return relight(pictures, rng, settings), key_points
+
+
+def non_faces(pictures, rng):
+    """Pictures without a face, float32 (N, 96, 96): faces' own bits and pieces, and made ones.
+
+    Shuffled tiles of the given pictures (N, 96, 96), their corners enlarged, clouds of all
+    roughnesses, stripes, and blanks: what a detector's false alarms or a wrong file may hold.
+    """
+    from keras import ops
+
+    count = len(pictures)
+    pictures = np.array(pictures, np.float32)
+    kind = rng.choice(5, count, p=[0.3, 0.25, 0.25, 0.1, 0.1])
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    for i in range(count):
+        if kind[i] == 0:
+            across = rng.choice([3, 4, 6, 8])
+            side = SIZE // across
+            tiles = pictures[i].reshape(across, side, across, side).transpose(0, 2, 1, 3)
+            tiles = rng.permutation(tiles.reshape(-1, side, side)).reshape(across, across, side, -1)
+            pictures[i] = tiles.transpose(0, 2, 1, 3).reshape(SIZE, SIZE)
+        elif kind[i] == 1:
+            side = rng.integers(16, 33)
+            rows, columns = (y * side // SIZE).astype(int), (x * side // SIZE).astype(int)
+            corner = pictures[i][:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+            pictures[i] = corner[rows, columns]
+        elif kind[i] == 2:
+            # Noise whose spectrum falls with some power of the frequency looks like clouds, hills.
+            frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)) + 0.5 / SIZE
+            noise = np.fft.rfft2(rng.standard_normal((SIZE, SIZE)))
+            cloud = np.fft.irfft2(noise / frequency ** rng.uniform(0, 2.2), (SIZE, SIZE))
+            pictures[i] = 128 + rng.uniform(10, 70) * cloud / cloud.std()
+            pictures[i] += rng.uniform(-80, 80) * (y > rng.uniform(0, SIZE))  # a horizon
+        elif kind[i] == 3:
+            angle, period = rng.uniform(0, np.pi), rng.uniform(4, 60)
+            wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
+            pictures[i] = 128 + rng.uniform(20, 110) * (np.sign(wave) if i % 2 else wave)
+        else:
+            pictures[i] = rng.uniform(0, 255)
+    enlarged = np.flatnonzero(kind == 1)
+    if enlarged.size:  # no hard blocks
+        smooth = ops.average_pool(
+            pictures[enlarged][..., None], 5, 1, "same", data_format="channels_last"
+        )
+        pictures[enlarged] = ops.convert_to_numpy(smooth)[..., 0]
+    return np.clip(pictures, 0, 255)
 
 
 def epoch_rows(faces, settings):
@@ -624,11 +727,23 @@ def batches(faces, settings, first_epoch=0):
         epoch += 1
 
 
+def batches_with_non_faces(faces, settings):
+    """As `batches`, but the first pictures of each batch show no face, and their points may be
+    anywhere in the picture: what the spread is to be learned from."""
+    rng = np.random.default_rng((settings.seed, 1, 0))
+    for (x, source), y in batches(faces, settings, first_epoch=settings.epochs):
+        count = round(settings.non_faces * len(x))
+        x[:count, ..., 0] = relight(non_faces(x[:count, ..., 0], rng), rng, settings)
+        y[:count] = rng.uniform(0, SIZE - 1, y[:count].shape)
+        yield (x, source), y
+
+
 # --- model ---------------------------------------------------------------------------------------
 
 
 def build_model(dtype="float32"):
-    """The network: raw grey values (N, 96, 96, 1) in, pixel coordinates `key_points` (N, 30) out.
+    """The network: raw grey values (N, 96, 96, 1) in; out come, in pixels, `key_points` (N, 30)
+    and `spread` (N, 15), how far off each point may be (standard deviation per axis).
 
     A residual encoder goes down to 6x6 to see the whole face and comes back up to a 12x12 grid.
     There each key point has a map of where it is (a softmax) and, at each cell, an offset from
@@ -636,6 +751,9 @@ def build_model(dtype="float32"):
     regression, Sun et al. 2018, https://arxiv.org/abs/1711.08229, with the dense offsets of
     Papandreou et al. 2017, https://arxiv.org/abs/1701.01779: the grid can stay coarse, which is
     what makes it fast, and a point can lie outside the picture.
+
+    The spread is read off what the point was read from: how far the cells disagree, how peaked
+    the map is, and the features where it looks and of the whole picture.
 
     Args:
         dtype: Keras dtype policy of the body, such as "float32" or "mixed_bfloat16"; the head
@@ -665,8 +783,8 @@ def build_model(dtype="float32"):
     x = residual(conv(x, 48, 3, stride=2), 48)  # 24x24
     x = residual(residual(residual(conv(x, 96, 3, stride=2), 96), 96), 96)  # 12x12
     skip = x
-    x = residual(residual(conv(x, 160, 3, stride=2), 160), 160)  # 6x6: sees the whole face
-    x = layers.UpSampling2D(2, dtype=dtype)(conv(x, 96, 1))
+    deep = residual(residual(conv(x, 160, 3, stride=2), 160), 160)  # 6x6: sees the whole face
+    x = layers.UpSampling2D(2, dtype=dtype)(conv(deep, 96, 1))
     x = residual(Add()([skip, x]), 96)  # 12x12 again
 
     grid, count = SIZE // 8, len(KEY_POINTS)
@@ -681,23 +799,57 @@ def build_model(dtype="float32"):
     offsets = reshape((grid * grid, count, 2))(offsets)
     weights = ops.expand_dims(maps, -1)
     places = ops.transpose(centres, (0, 2, 1, 3)) + 8 * offsets
-    key_points = ops.sum(weights * places, axis=1)
-    key_points = reshape((2 * count,), name="key_points")(key_points)
-    return keras.Model(picture, key_points, name="face_key_points")
+    means = ops.sum(weights * places, axis=1)
+    key_points = reshape((2 * count,), name="key_points")(means)
+
+    apart = ops.sum(weights * (places - ops.expand_dims(means, 1)) ** 2, axis=(1, 3))
+    signs = ops.stack([ops.log(apart + 1e-2), ops.log(ops.sum(maps**2, axis=1))], axis=-1)
+    features = reshape((grid * grid, x.shape[-1]))(x)
+    looked_at = ops.matmul(ops.transpose(maps, (0, 2, 1)), features)  # (N, 15, channels)
+    whole = [layers.GlobalAveragePooling2D(dtype="float32")(level) for level in (x, deep)]
+    whole = layers.RepeatVector(count, dtype="float32")(ops.concatenate(whole, axis=-1))
+    signs = ops.concatenate([signs, looked_at, whole], axis=-1)
+    signs = layers.LayerNormalization(name="spread_scaled", dtype="float32")(signs)
+    signs = layers.Dense(64, "relu", name="spread_signs", dtype="float32")(signs)
+    # Weights and a bias of its own for each point, and a factor that `calibrate` sets.
+    spread = layers.EinsumDense(
+        "nkc,kc->nk",
+        count,
+        bias_axes="k",
+        activation="softplus",
+        bias_initializer=keras.initializers.Constant(2.0),
+        name="spread_raw",
+        dtype="float32",
+    )(signs)
+    spread = layers.EinsumDense(
+        "nk,k->nk", count, kernel_initializer="ones", name="spread", dtype="float32"
+    )(spread)
+    outputs = {"key_points": key_points, "spread": spread}
+    return keras.Model(picture, outputs, name="face_key_points")
 
 
 def predict(model, pictures, mirror=False, batch_size=256):
-    """Key points (N, 15, 2) in pixels, float32, for pictures (N, 96, 96) of grey values 0 .. 255.
+    """Find the key points, and how far off each may be.
 
-    With `mirror`, the mean of the prediction and the one for the mirrored picture.
+    Args:
+        model: as from `load_model`.
+        pictures: (N, 96, 96) grey values 0 .. 255.
+        mirror: average the prediction with the one for the mirrored picture.
+
+    Returns:
+        float32 key points (N, 15, 2) in pixels, and float32 spread (N, 15): the standard
+        deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
     """
     inputs = np.asarray(pictures, np.float32)[..., None]
     output = model.predict(inputs, batch_size=batch_size, verbose=0)
-    key_points = output.reshape(len(inputs), -1, 2)
+    key_points, spread = output["key_points"].reshape(len(inputs), -1, 2), output["spread"]
     if mirror:
-        flipped = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
-        key_points = (key_points + mirror_key_points(flipped)) / 2
-    return key_points
+        flipped, other = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
+        half = (mirror_key_points(flipped) - key_points) / 2
+        # The spread of a mixture of two: where they disagree, neither is to be trusted.
+        spread = np.sqrt((spread**2 + other[:, PARTNERS] ** 2) / 2 + (half**2).mean(-1))
+        key_points = key_points + half
+    return key_points, spread
 
 
 # --- train ---------------------------------------------------------------------------------------
@@ -720,6 +872,27 @@ def masked_loss(threshold):
     return loss
 
 
+def spread_loss(truth, found):
+    """How badly the spread explains the errors, a Keras loss function; NaN truth is masked.
+
+    The negative log likelihood of Student's t distribution in the plane with 4 degrees of
+    freedom: its tails keep a few wildly wrong labels from widening all the others' regions.
+
+    Args:
+        truth: (N, 30) coordinates.
+        found: (N, 15, 3): the predicted x, y and spread.
+    """
+    from keras import ops
+
+    truth = ops.reshape(truth, (-1, len(KEY_POINTS), 2))
+    labelled = ops.logical_not(ops.isnan(truth))
+    error = ops.where(labelled, found[..., :2] - ops.where(labelled, truth, 0), 0)
+    spread = found[..., 2] + 1e-3
+    each = 2 * ops.log(spread) + 3 * ops.log(1 + ops.sum(error**2, -1) / (4 * spread**2))
+    known = ops.cast(labelled[..., 0], each.dtype)
+    return ops.sum(known * each) / ops.maximum(ops.sum(known), 1)
+
+
 def with_source_offsets(model, sources):
     """The model that is trained: the network plus, per further file and point, a learned offset.
 
@@ -728,7 +901,7 @@ def with_source_offsets(model, sources):
     mirrors it: it is tied to be the same on the left and on the right.
 
     Returns:
-        keras.Model from (picture, source (N, 1)) to coordinates (N, 30).
+        keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
     """
     import keras
     from keras import layers, ops
@@ -740,8 +913,66 @@ def with_source_offsets(model, sources):
     offset = offset + ops.take(offset, PARTNERS, axis=1) * sides
     further = ops.cast(source > 0, "float32")
     # Times 5: steps of AdamW's size would take long to walk several pixels.
-    moved = model.output + 5 * further * ops.reshape(offset, (-1, len(COLUMNS)))
-    return keras.Model([model.input, source], moved)
+    moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, len(COLUMNS)))
+    return keras.Model([model.input, source], model.output | {"key_points": moved})
+
+
+def learn_only_spread(network, only):
+    """Unfreeze the layers that only the spread depends on and freeze the others, or vice versa."""
+    for layer in network.layers:
+        layer.trainable = layer.name.startswith("spread") == only
+    network.get_layer("spread").trainable = False  # the calibration's
+
+
+def fit_spread(network, model, training, settings):
+    """Learn the spread with all that the key points depend on frozen: they stay as they are.
+
+    Args:
+        network, model: the network, and the one `with_source_offsets`.
+        training: Faces.
+        settings: Settings.
+    """
+    import keras
+    from keras import ops
+
+    learn_only_spread(network, True)
+    found = ops.reshape(model.output["key_points"], (-1, len(KEY_POINTS), 2))
+    found = ops.concatenate([found, ops.expand_dims(model.output["spread"], -1)], axis=-1)
+    steps = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, steps * settings.spread_epochs)
+    learner = keras.Model(model.inputs, found)
+    learner.get_layer("source_offsets").trainable = False
+    learner.compile(keras.optimizers.Adam(schedule, clipnorm=10.0), spread_loss)
+    learner.fit(
+        batches_with_non_faces(training, settings),
+        steps_per_epoch=steps,
+        epochs=settings.spread_epochs,
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def calibrate(network, key_points, spread, truth):
+    """Scale the spread so that 90 % of the true points lie within their 90 % regions.
+
+    One factor per key point, from held-out faces; it becomes part of the network's weights.
+
+    Args:
+        network: as from `build_model`; the factors go into its last layer.
+        key_points, spread, truth: (N, 15, 2), (N, 15), (N, 15, 2) pixels; NaN truth is masked.
+
+    Returns:
+        The factors, (15,).
+    """
+    if not np.isfinite(truth).any():
+        return np.ones(len(KEY_POINTS))
+    ratio = np.linalg.norm(key_points - truth, axis=-1) / (REGION_90 * spread)
+    few = np.isfinite(ratio).sum(0) < 50  # too few to tell a 90 % point: all points' factor
+    ratio[:, few] = np.nanquantile(ratio, 0.9)
+    factors = np.nanquantile(ratio, 0.9, axis=0)
+    layer = network.get_layer("spread")
+    layer.set_weights([layer.get_weights()[0] * factors])
+    return factors
 
 
 def has_bfloat16():
@@ -773,7 +1004,9 @@ def train(training, validation, settings, precision="float32", log_path=None, in
     network = build_model("mixed_bfloat16" if precision == "bfloat16" else "float32")
     if initial is not None:
         network.set_weights(initial.get_weights())
-    model = with_source_offsets(network, int(training.source.max()) + 1)
+    learn_only_spread(network, False)
+    sources = int(training.source.max()) + 1
+    model = with_source_offsets(network, sources)
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
     warmup = min(settings.warmup_steps, steps // 5)
@@ -792,16 +1025,16 @@ def train(training, validation, settings, precision="float32", log_path=None, in
         # Short runs average over fewer steps, so that the first weights are forgotten in time.
         ema_momentum=min(settings.ema_momentum, 1 - 10 / max(steps, 11)),
     )
-    model.compile(optimizer, masked_loss(settings.huber_px))
+    model.compile(optimizer, {"key_points": masked_loss(settings.huber_px), "spread": None})
     history = []
     started = time.monotonic()
+    inputs = (validation.pictures[..., None].astype(np.float32), validation.source[:, None])
     averaged = keras.callbacks.SwapEMAWeights()  # `predict` sees the weights that will be saved
 
     class Progress(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            inputs = (validation.pictures[..., None].astype(np.float32), validation.source[:, None])
             output = self.model.predict(inputs, batch_size=256, verbose=0, callbacks=[averaged])
-            output = output.reshape(validation.key_points.shape)
+            output = output["key_points"].reshape(validation.key_points.shape)
             seconds = time.monotonic() - started
             line = {
                 "epoch": epoch + 1,
@@ -829,9 +1062,16 @@ def train(training, validation, settings, precision="float32", log_path=None, in
         verbose=0,
         callbacks=[Progress()],
     )
+    fit_spread(network, model, training, settings)
     # Saved in float32: it then predicts the same on a machine without bfloat16.
     final = build_model()
     final.set_weights(network.get_weights())
+    # Calibrated on held-out faces, each by its own file's convention.
+    judged = with_source_offsets(final, sources)
+    judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
+    output = judged.predict(inputs, batch_size=256, verbose=0)
+    key_points = output["key_points"].reshape(validation.key_points.shape)
+    calibrate(final, key_points, output["spread"], validation.key_points)
     return final, history
 
 
@@ -884,11 +1124,13 @@ def load_model(path):
     except Exception as error:  # Keras raises whatever its layers raise
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path} cannot be loaded as a Keras model ({reason}).") from None
-    shapes = (model.input_shape, model.output_shape)
-    if shapes != ((None, SIZE, SIZE, 1), (None, len(COLUMNS))):
+    named = model.output if isinstance(model.output, dict) else {"output": model.output}
+    shapes = (model.input_shape, {name: tensor.shape for name, tensor in named.items()})
+    expected = {"key_points": (None, len(COLUMNS)), "spread": (None, len(KEY_POINTS))}
+    if shapes != ((None, SIZE, SIZE, 1), expected):
         raise InputError(
             f"{path} maps {shapes[0]} to {shapes[1]}; a model of this project maps"
-            f" (None, {SIZE}, {SIZE}, 1) to (None, {len(COLUMNS)})."
+            f" (None, {SIZE}, {SIZE}, 1) to {expected}."
         )
     record = path.with_suffix(".json")
     try:
@@ -1132,7 +1374,8 @@ def score_files(model, held_out, files):
         score = {"path": str(file.path), "faces": len(part.rows)}
         if score["faces"]:
             for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", True)):
-                score[name] = rmse(predict(model, part.pictures, mirror), part.key_points)
+                found, _ = predict(model, part.pictures, mirror)
+                score[name] = rmse(found, part.key_points)
         scores.append(score)
     return scores
 
