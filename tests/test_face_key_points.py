@@ -17,6 +17,7 @@ FILES = {
     "test_result02.png",
     "worst16_in_validation.png",
     "error_by_key_point.png",
+    "calibration.png",
     "validation.json",
     "test_key_points.csv",
 }
@@ -52,12 +53,15 @@ def test_every_file_is_written(pictured):
 
 def test_key_points_of_all_test_faces(pictured, trained, test_csv):
     table = pd.read_csv(pictured / "test_key_points.csv")
-    assert table.columns.tolist() == ["ImageId", *mb.COLUMNS]
+    spreads = [f"{name}_spread" for name in mb.KEY_POINTS]
+    assert table.columns.tolist() == ["ImageId", *mb.COLUMNS, *spreads]
     test = mb.load_faces(test_csv)
     assert table.ImageId.tolist() == test.image_ids.tolist()
     model, _ = mb.load_model(trained / "models" / "small.keras")
-    expected = mb.predict(model, test.pictures, mirror=True).reshape(len(table), -1)
+    key_points, spread = mb.predict(model, test.pictures, mirror=True)
+    expected = key_points.reshape(len(table), -1)
     np.testing.assert_allclose(table[list(mb.COLUMNS)], expected, atol=2e-3)
+    np.testing.assert_allclose(table[spreads], spread, atol=2e-3)
 
 
 def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, training_csv):
@@ -66,7 +70,7 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
     held_out = record["data"][0]["validation_rows"]
     faces = mb.load_faces(training_csv)
     truth = faces.key_points[held_out]
-    found = mb.predict(model, faces.pictures[held_out], mirror=True)
+    found, spread = mb.predict(model, faces.pictures[held_out], mirror=True)
     difference = found - truth
     assert report["faces"] == len(held_out)
     assert report["rmse_px"] == pytest.approx(np.sqrt(np.nanmean(difference**2)), rel=1e-4)
@@ -79,6 +83,8 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
         point = report["per_key_point"][name]
         assert point["faces"] == np.isfinite(distance[:, k]).sum()
         assert point["mean_distance_px"] == pytest.approx(np.nanmean(distance[:, k]), rel=1e-4)
+    inside = distance[np.isfinite(distance)] < 2.146 * spread[np.isfinite(distance)]
+    assert report["spread"]["coverage"]["90%"] == pytest.approx(inside.mean(), abs=0.005)
 
 
 def test_measures_of_a_known_error():
@@ -100,30 +106,58 @@ def test_measures_of_a_known_error():
     assert fkp.face_errors(predicted, truth).tolist() == pytest.approx([np.sqrt(12.5), 0, 0, 0])
 
 
+def test_a_true_spread_covers_what_it_should_and_ranks_the_errors():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(20, 70, (3000, 15, 2))
+    spread = np.exp(rng.normal(0, 1, (3000, 15)))
+    found = truth + rng.standard_normal(truth.shape) * spread[..., None]
+    truth[:100, 4] = np.nan
+    report = fkp.measure_spread(found, spread, truth)
+    assert report["coverage"] == pytest.approx(
+        {"50%": 0.5, "80%": 0.8, "90%": 0.9, "95%": 0.95}, abs=0.01
+    )
+    assert report["unsure_points"] == pytest.approx((spread > fkp.UNSURE).mean(), abs=0.01)
+    lowest = np.sort(spread.ravel())[: int(0.8 * spread.size)]
+    expected = np.sqrt((lowest**2).mean())
+    assert report["rmse_without_least_certain_fifth_px"] == pytest.approx(expected, rel=0.03)
+    assert report["lowered_by"] > 0.3
+    # A spread that knows nothing lowers nothing.
+    report = fkp.measure_spread(found, rng.permutation(spread.ravel()).reshape(3000, 15), truth)
+    assert abs(report["lowered_by"]) < 0.05
+
+
 def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(fkp, "face_grid", lambda plt, pictures, titles: seen.update(t=titles) or 1)
     predicted = np.nan_to_num(faces.key_points) + np.arange(120)[:, None, None] / 10
     with pytest.raises(TypeError):  # the stand-in gives no figure: the titles are enough
-        fkp.plot_worst(tmp_path / "worst.png", faces, predicted)
+        fkp.plot_worst(tmp_path / "worst.png", faces, predicted, np.ones((120, 15)))
     rows = [int(title.split()[1].rstrip(":")) for title in seen["t"]]
     assert rows == list(range(119, 103, -1))
 
 
 def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
-    """The truth's marker and the prediction's appear at their places on a black picture."""
+    """Truth, prediction and 90 % region appear at their places on a black picture."""
     black = np.zeros((1, 96, 96), np.uint8)
     truth = np.full((1, 15, 2), 20, np.float32)
     faces = mb.Faces(black, truth, np.ones(1), None, np.array([77]), np.zeros(1, int), None)
+    spread = np.full((1, 15), 2.0)
+    spread[0, 0] = 50  # sees it coming: the true point is in the 90 % region
     drawn = []
     monkeypatch.setattr(fkp, "save_figure", lambda plt, figure, path: drawn.append(figure))
-    fkp.plot_worst(tmp_path / "worst.png", faces, truth + 40)
+    fkp.plot_worst(tmp_path / "worst.png", faces, truth + 40, spread)
     axis = drawn[0].axes[0]
-    assert axis.get_title() == "row 77: 40.00 px"
-    lines = {line.get_label(): line.get_xydata() for line in axis.get_lines()}
-    assert (lines["truth"] == 20).all() and (lines["model"] == 60).all()
-    between = [line.get_xydata() for line in axis.get_lines() if len(line.get_xydata()) == 2]
-    assert len(between) == 15 and between[0].tolist() == [[20, 20], [60, 60]]
+    assert axis.get_title() == "row 77: 40.00 px, expected 13.06"
+    places = [(line.get_marker(), line.get_xydata().tolist()) for line in axis.get_lines()]
+    assert ("o", [[20, 20]] * 15) in places
+    predictions = [line for line in axis.get_lines() if line.get_xydata().tolist() == [[60, 60]]]
+    assert [line.get_markerfacecolor() == "none" for line in predictions] == [True] + [False] * 14
+    between = [line for line in axis.get_lines() if len(line.get_xydata()) == 2]
+    assert between[0].get_xydata().tolist() == [[20, 20], [60, 60]]
+    assert [line.get_color() for line in between] == ["white"] + ["red"] * 14
+    rings = axis.patches
+    assert len(rings) == 15 and rings[1].center == (60, 60)
+    assert rings[1].radius == pytest.approx(2 * 2.146, abs=0.01)
 
 
 def test_parts_and_sides_are_told_apart():

@@ -12,9 +12,9 @@ from conftest import write_csv
 import model_builder as mb
 
 SETTINGS = mb.Settings()
-PLAIN = mb.replace(
-    SETTINGS, relight=0.0, noise=0.0, low_resolution=0.0, cut_out=0.0, sunglasses=0.0, hat=0.0
-)
+NOTHING = dict.fromkeys(("relight", "noise", "low_resolution", "cut_out"), 0.0)
+NOTHING |= dict.fromkeys(("sunglasses", "hat", "hair", "hand"), 0.0)
+PLAIN = mb.replace(SETTINGS, **NOTHING)
 
 
 # --- key points ---
@@ -275,7 +275,8 @@ def test_augmenting_keeps_missing_points_missing_and_swaps_them(faces):
 
 
 def test_no_augmentation_leaves_the_faces_as_they_are(faces):
-    still = mb.replace(PLAIN, flip=0.0, rotation=0.0, scale=0.0, stretch=0.0, shift=0.0)
+    names = ("flip", "rotation", "scale", "stretch", "perspective", "shift")
+    still = mb.replace(PLAIN, **dict.fromkeys(names, 0.0))
     pictures, moved = mb.augment(faces.pictures, faces.key_points, np.random.default_rng(0), still)
     np.testing.assert_allclose(moved, faces.key_points, atol=1e-4)
     # Only the sharpness changes, which keeps the mean.
@@ -295,10 +296,21 @@ def test_glasses_darken_the_eyes_and_hats_cover_the_top(faces):
     assert (topped[:, 2, 48] != 128).all() and (topped[:, 90] == 128).all()
 
 
+@pytest.mark.parametrize("what", ["hair", "hand"])
+def test_hair_and_hands_cover_some_of_every_face_and_leave_most(faces, what):
+    pictures = faces.pictures[:40].astype(np.float32)
+    before = pictures.copy()
+    points = np.tile(faces.key_points[1:2], (40, 1, 1))
+    mb.occlude(pictures, points, np.random.default_rng(0), mb.replace(PLAIN, **{what: 1.0}))
+    covered = (np.abs(pictures - before) > 1).mean((1, 2))
+    assert covered.min() > 0.01 and np.median(covered) < 0.5
+    assert pictures.min() >= 0 and np.isfinite(pictures).all()
+
+
 def test_unlabelled_eyes_get_no_glasses():
     pictures = np.full((20, 96, 96), 128, np.float32)
     nothing = np.full((20, 15, 2), np.nan, np.float32)
-    settings = mb.replace(PLAIN, sunglasses=1.0, hat=1.0)
+    settings = mb.replace(PLAIN, sunglasses=1.0, hat=1.0, hair=1.0, hand=1.0)
     mb.occlude(pictures, nothing, np.random.default_rng(0), settings)
     assert (pictures == 128).all()
 
@@ -321,6 +333,26 @@ def test_batches_repeat_with_the_seed_and_cover_each_epoch(faces):
     np.testing.assert_array_equal(later[0][0], first[3][0][0])
 
 
+def test_non_faces_are_pictures_that_do_not_look_like_what_they_came_from(faces):
+    pictures = faces.pictures[:100].astype(np.float32)
+    before = pictures.copy()
+    made = mb.non_faces(pictures, np.random.default_rng(0))
+    assert made.shape == pictures.shape and made.min() >= 0 and made.max() <= 255
+    np.testing.assert_array_equal(pictures, before)
+    alike = (mb.thumbnails(made) * mb.thumbnails(pictures)).sum(1)
+    assert np.median(alike) < 0.3 and (alike > 0.9).mean() < 0.05
+
+
+def test_a_share_of_the_spreads_batches_shows_no_face(faces):
+    settings = mb.replace(SETTINGS, batch_size=40, non_faces=0.25)
+    (pictures, _), truth = next(mb.batches_with_non_faces(mb.join_faces([faces]), settings))
+    (again, _), plain = next(mb.batches(faces, settings, first_epoch=settings.epochs))
+    np.testing.assert_array_equal(pictures[10:], again[10:])
+    np.testing.assert_array_equal(truth[10:], plain[10:])
+    assert np.isfinite(truth[:10]).all() and 20 < truth[:10].std() < 35
+    assert (pictures[:10] != again[:10]).any((1, 2, 3)).all()
+
+
 def test_first_file_is_repeated_beside_others(faces):
     joined = mb.join_faces([faces.take(slice(0, 10)), faces.take(slice(10, 30))])
     rows, counts = np.unique(mb.epoch_rows(joined, SETTINGS), return_counts=True)
@@ -336,7 +368,7 @@ def test_soft_argmax_of_a_painted_peak_is_its_place():
 
     model = mb.build_model()
     maps, offsets = model.get_layer("maps").output, model.get_layer("offsets").output
-    head = keras.Model([maps, offsets], model.output)
+    head = keras.Model([maps, offsets], model.output["key_points"])
     peaks = np.zeros((1, 12, 12, 15), np.float32)
     peaks[0, 4, 7] = 50
     shift = np.tile(np.float32([0.25, -0.5]), (1, 12, 12, 15))  # in cells of 8 pixels
@@ -352,7 +384,8 @@ def test_soft_argmax_of_a_painted_peak_is_its_place():
 def test_model_keeps_its_contract():
     model = mb.build_model()
     assert model.input_shape == (None, 96, 96, 1)
-    assert model.output_shape == (None, 30) and model.output_names == ["key_points"]
+    outputs = {name: tensor.shape for name, tensor in model.output.items()}
+    assert outputs == {"key_points": (None, 30), "spread": (None, 15)}
     assert model.count_params() <= 2_000_000
 
 
@@ -383,9 +416,10 @@ def test_source_offsets_leave_the_first_file_alone_and_are_mirror_true():
     offsets = np.random.default_rng(0).normal(0, 1, (3, 30)).astype(np.float32)
     model.get_layer("source_offsets").set_weights([offsets])
     picture = np.full((3, 96, 96, 1), 99, np.float32)
-    plain = network.predict(picture, verbose=0).reshape(-1, 15, 2)
-    moved = model.predict((picture, np.array([[0], [1], [2]])), verbose=0).reshape(-1, 15, 2)
-    difference = moved - plain
+    plain = network.predict(picture, verbose=0)
+    moved = model.predict((picture, np.array([[0], [1], [2]])), verbose=0)
+    np.testing.assert_array_equal(moved["spread"], plain["spread"])
+    difference = (moved["key_points"] - plain["key_points"]).reshape(-1, 15, 2)
     assert (difference[0] == 0).all() and np.abs(difference[1:]).max() > 1
     np.testing.assert_allclose(
         difference[:, mb.PARTNERS] * [-1, 1], difference, rtol=1e-3, atol=1e-3
@@ -398,12 +432,14 @@ def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, fac
     model = keras.saving.load_model(trained / "models" / "small.keras", safe_mode=True)
     ours, record = mb.load_model(trained / "models" / "small.keras")
     inputs = faces.pictures[:8, ..., None]
-    expected = mb.predict(ours, faces.pictures[:8]).reshape(8, -1)
-    np.testing.assert_allclose(model.predict(inputs, verbose=0), expected, atol=1e-4)
+    key_points, spread = mb.predict(ours, faces.pictures[:8])
+    found = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(found["key_points"], key_points.reshape(8, -1), atol=1e-4)
+    np.testing.assert_allclose(found["spread"], spread, atol=1e-4)
     assert record["settings"]["epochs"] == 3 and record["versions"]["keras"]
     held_out = record["data"][0]["validation_rows"]
     truth = faces.key_points[held_out]
-    error = mb.rmse(mb.predict(ours, faces.pictures[held_out]), truth)
+    error = mb.rmse(mb.predict(ours, faces.pictures[held_out])[0], truth)
     assert error == pytest.approx(record["results"]["validation"][0]["rmse_px"], abs=1e-3)
 
 
@@ -412,16 +448,68 @@ def test_saved_model_predicts_what_the_live_one_did(faces, tmp_path):
     mb.save_model(model, tmp_path / "live.keras", {"a": 1})
     loaded, record = mb.load_model(tmp_path / "live.keras")
     live = mb.predict(model, faces.pictures[:4])
-    np.testing.assert_allclose(mb.predict(loaded, faces.pictures[:4]), live, atol=1e-4)
+    for again, before in zip(mb.predict(loaded, faces.pictures[:4]), live, strict=True):
+        np.testing.assert_allclose(again, before, atol=1e-4)
     assert record == {"a": 1}
     assert {file.name for file in tmp_path.iterdir()} == {"live.keras", "live.json"}
 
 
 def test_mirrored_prediction_is_mirror_true(trained, faces):
     model, _ = mb.load_model(trained / "models" / "small.keras")
-    found = mb.predict(model, faces.pictures[:6], mirror=True)
-    turned = mb.predict(model, faces.pictures[:6, :, ::-1], mirror=True)
+    found, spread = mb.predict(model, faces.pictures[:6], mirror=True)
+    turned, other = mb.predict(model, faces.pictures[:6, :, ::-1], mirror=True)
     np.testing.assert_allclose(mb.mirror_key_points(turned), found, atol=1e-3)
+    np.testing.assert_allclose(other[:, mb.PARTNERS], spread, rtol=1e-3)
+    # Where the two disagree, the spread says so.
+    plain, narrow = mb.predict(model, faces.pictures[:6])
+    half = np.linalg.norm(found - plain, axis=-1) / np.sqrt(2)
+    assert (spread >= half * 0.999).all() and (narrow > 0).all()
+
+
+def test_spread_loss_is_the_likelihood_of_students_t():
+    from scipy.stats import multivariate_t
+
+    log_pdf = multivariate_t.logpdf
+
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 95, (4, 30)).astype(np.float32)
+    error, spread = rng.normal(0, 3, (4, 15, 2)), rng.uniform(0.5, 4, (4, 15))
+    missing = rng.random((4, 15)) < 0.3
+    truth.reshape(4, 15, 2)[missing] = np.nan
+    found = np.nan_to_num(truth).reshape(4, 15, 2) + error
+    found = np.concatenate([found, spread[..., None]], -1).astype(np.float32)
+    expected = [
+        log_pdf([0, 0], shape=np.eye(2), df=4) - log_pdf(e, shape=s**2 * np.eye(2), df=4)
+        for e, s in zip(error[~missing], spread[~missing], strict=True)
+    ]
+    assert float(mb.spread_loss(truth, found)) == pytest.approx(np.mean(expected), abs=5e-3)
+
+
+def test_calibrated_regions_hold_nine_of_ten_points(faces):
+    rng = np.random.default_rng(0)
+    network = mb.build_model()
+    _, before = mb.predict(network, faces.pictures[:8])
+    truth = rng.uniform(20, 70, (500, 15, 2))
+    spread = rng.uniform(0.5, 2, (500, 15))
+    wrong_by = rng.uniform(0.3, 3, 15)  # the factor that each point needs
+    found = truth + rng.standard_normal((500, 15, 2)) * (spread * wrong_by)[..., None]
+    truth[:, 3] = np.nan  # never labelled: gets the factor of all
+    factors = mb.calibrate(network, found, spread, truth)
+    np.testing.assert_allclose(np.delete(factors / wrong_by, 3), 1, atol=0.12)
+    assert wrong_by.min() < factors[3] < wrong_by.max()
+    _, after = mb.predict(network, faces.pictures[:8])
+    np.testing.assert_allclose(after, before * factors, rtol=1e-4)
+
+
+def test_learning_the_spread_leaves_the_key_points(faces):
+    settings = mb.replace(SETTINGS, batch_size=32, spread_epochs=2)
+    network = mb.build_model()
+    model = mb.with_source_offsets(network, 1)
+    points, spread = mb.predict(network, faces.pictures[:8])
+    mb.fit_spread(network, model, faces, settings)
+    same, learned = mb.predict(network, faces.pictures[:8])
+    np.testing.assert_array_equal(points, same)
+    assert np.abs(learned - spread).max() > 0.1
 
 
 def test_training_learns_and_repeats(faces):

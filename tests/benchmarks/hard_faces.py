@@ -1,7 +1,8 @@
 """Real faces that no model here was trained on: the models and MediaPipe Face Mesh side by side.
 
     python tests/benchmarks/wild_faces_csv.py
-    python tests/benchmarks/hard_faces.py --model models/pretrained.keras models/plain_cnn.keras
+    python tests/benchmarks/plain_cnn.py --data ../shared/data/training.csv.gz
+    python tests/benchmarks/hard_faces.py --model models/pretrained.keras
 
 Prints GitHub-markdown tables of the mean error and the share of failed faces, per set of faces
 and method. The sets are Kaggle test faces labelled by hand, and the held-out faces of Kaggle's
@@ -28,6 +29,9 @@ from typing import NamedTuple
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import plain_cnn  # noqa: E402
+
 import model_builder as mb  # noqa: E402
 
 # One length for all faces, about what the eyes of a frontal face in these files are apart. Their
@@ -403,6 +407,12 @@ def parse_arguments(argv):
         help=".keras files to score",
     )
     add(
+        "--plain-cnn",
+        type=Path,
+        metavar="PATH",
+        help="the plain CNN to compare with; models/plain_cnn.keras is, where it is there",
+    )
+    add(
         "--mirror",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -443,7 +453,9 @@ def parse_arguments(argv):
 def run(arguments):
     """Load, predict, score, print."""
     for path in arguments.model:
-        require(path, "train it with model_builder.py or plain_cnn.py")
+        require(path, "train it with model_builder.py")
+    if arguments.plain_cnn:
+        require(arguments.plain_cnn, "train it with tests/benchmarks/plain_cnn.py")
     for name in ("training.csv.gz", "test.csv.gz", "test_hand_labels.csv"):
         require(arguments.shared / name, "give the folder that holds it with --shared")
     for name in ("lfw.csv", "aflw.csv"):
@@ -461,7 +473,11 @@ def run(arguments):
         model, record = mb.load_model(path)
         check_held_out(path, record, split, arguments.any_split)
         name = path.stem if path.stem not in methods else str(path)
-        methods[name] = mb.predict(model, faces.pictures, arguments.mirror)
+        methods[name], _ = mb.predict(model, faces.pictures, arguments.mirror)
+    plain = arguments.plain_cnn or mb.HERE / "models" / "plain_cnn.keras"
+    if plain.is_file():
+        model = plain_cnn.load(plain)
+        methods["plain CNN"] = plain_cnn.predict(model, faces.pictures, arguments.mirror)
     rival = {}
     if arguments.mediapipe:
         rival = mediapipe_methods(python, faces.pictures, arguments.mediapipe_variants)

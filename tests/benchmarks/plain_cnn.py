@@ -5,8 +5,7 @@
 Convolutions of 32, 64 and 32 channels with pooling, dense layers of 64, 128 and 64, Adam at its
 default rate, batches of 32 as is Keras's default, no augmentation, pixels divided by 255. It learns
 coordinates divided by 48 about the centre: in plain pixels it stays at the mean face for long.
-Prints the held-out RMSE as model_builder.py does and saves a model of the same contract (grey
-values in, pixels out).
+Prints the held-out RMSE as model_builder.py does and saves a model from grey values to pixels.
 """
 
 import argparse
@@ -35,6 +34,23 @@ def build_plain_cnn():
     model.add(layers.Dense(len(mb.COLUMNS)))
     model.add(layers.Rescaling(mb.SIZE / 2, offset=(mb.SIZE - 1) / 2, name="key_points"))
     return model
+
+
+def load(path):
+    """A plain CNN that `run` saved."""
+    import keras
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def predict(model, pictures, mirror=False):
+    """Key points (N, 15, 2) in pixels for pictures (N, 96, 96); `mirror` as in model_builder."""
+    output = model.predict(pictures[..., None].astype(np.float32), batch_size=256, verbose=0)
+    key_points = output.reshape(len(pictures), -1, 2)
+    if mirror:
+        flipped = predict(model, pictures[:, :, ::-1])
+        key_points = (key_points + mb.mirror_key_points(flipped)) / 2
+    return key_points
 
 
 def parse_arguments(argv):
@@ -67,14 +83,14 @@ def run(arguments):
 
     def report(epoch, logs):
         if (epoch + 1) % 10 == 0:
-            error = mb.rmse(mb.predict(model, held_out.pictures), held_out.key_points)
+            error = mb.rmse(predict(model, held_out.pictures), held_out.key_points)
             seconds = time.monotonic() - started
             print(f"epoch {epoch + 1}: held-out RMSE {error:.3f} px, {seconds:.0f} s", flush=True)
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
     model.fit(x, y, batch_size=32, epochs=arguments.epochs, verbose=0, callbacks=[callback])
     mb.replace_file(arguments.model, model.save)
-    error = mb.rmse(mb.predict(model, held_out.pictures), held_out.key_points)
+    error = mb.rmse(predict(model, held_out.pictures), held_out.key_points)
     seconds, minutes = time.monotonic() - started, time.process_time() / 60
     print(f"{seconds:.0f} s of training; {minutes:.1f} minutes of processor time in all")
     print(f"validation RMSE {error:.3f} px on {len(validation)} faces")

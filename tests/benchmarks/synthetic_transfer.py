@@ -37,8 +37,8 @@ def run(arguments):
     faces = mb.load_training(arguments.data)
     for name, found in (
         ("mean face", np.nanmean(faces.key_points, 0, keepdims=True)),
-        ("model", mb.predict(model, faces.pictures)),
-        ("model, mirrored picture averaged in", mb.predict(model, faces.pictures, mirror=True)),
+        ("model", mb.predict(model, faces.pictures)[0]),
+        ("model, mirrored picture averaged in", mb.predict(model, faces.pictures, mirror=True)[0]),
     ):
         print(f"{without_offset(found - faces.key_points):.3f} px  {name}")
     print(f"on {len(faces.rows)} faces")
