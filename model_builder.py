@@ -46,7 +46,7 @@ class Settings:
     non_faces: float = 0.15  # share of the pictures then that show no face
     # Where several files are given, the first sets what a point means.
     further_split: float = 0.1  # share held out of each further file: they are there to teach
-    first_repeats: int = 3  # times per epoch the first file is gone through, not to be drowned
+    first_repeats: int = 4  # times per epoch the first file is gone through, not to be drowned
     # Where the pictures come from is where they fail: what the augmentation moves, and how far.
     flip: float = 0.5  # probability of the mirrored picture (left and right points swap)
     rotation: float = 12.0  # degrees, standard deviation; heads in the wild tilt more than Kaggle's

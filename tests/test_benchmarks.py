@@ -13,6 +13,7 @@ import model_builder as mb
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import plain_cnn  # noqa: E402
 import synthetic_transfer  # noqa: E402
+import turned_faces_csv as turned  # noqa: E402
 import wild_faces_csv  # noqa: E402
 
 
@@ -40,6 +41,50 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
     assert len(mb.load_training(tmp_path / "aflw.csv").rows) == 3
 
 
+@pytest.fixture(scope="module")
+def shape():
+    return turned.shape_model(people=100)
+
+
+def test_fitted_face_knows_its_pose_and_its_hidden_points(shape):
+    mean, modes, _ = shape
+    rng = np.random.default_rng(0)
+    pose = np.zeros((40, 6 + len(modes)))
+    pose[:, 1] = np.radians(np.linspace(-55, 55, 40))  # about the vertical
+    pose[:, 3], pose[:, 4:6] = np.log(rng.uniform(33, 42, 40)), rng.uniform(40, 55, (40, 2))
+    pose[:, 6:] = rng.normal(0, 0.7, (40, len(modes)))
+    truth = turned.project(pose, mean, modes)
+    seen = truth + rng.normal(0, 0.5, truth.shape)
+    right, left = (
+        mb.KEY_POINTS.index("right_eyebrow_outer_end"),
+        mb.KEY_POINTS.index("left_eyebrow_outer_end"),
+    )
+    seen[:20, left], seen[20:, right] = np.nan, np.nan
+    found = turned.fit(seen, mean, modes)
+    error = np.abs(turned.yaw_of(found) - turned.yaw_of(pose))
+    assert np.median(error) < 4 and error.max() < 15
+    hidden = np.isnan(seen[..., 0])
+    apart = np.linalg.norm(turned.project(found, mean, modes) - truth, axis=-1)[hidden]
+    assert np.median(apart) < 2
+
+
+def test_turning_by_nothing_changes_nothing_and_turning_moves_the_nose(shape, faces):
+    mean, _, surface = shape
+    matrix, shift = np.eye(3), np.array([47.5, 30.0])
+    picture = faces.pictures[1]
+    same, points = turned.turn(picture, mean, matrix, 38, shift, matrix, surface)
+    np.testing.assert_allclose(points, 38 * mean[:, :2] + shift)
+    assert np.abs(same.astype(int) - picture)[10:90, 25:70].mean() < 4
+    angle = np.radians(40)
+    aside = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
+    other, moved = turned.turn(picture, mean, matrix, 38, shift, aside, surface)
+    assert np.abs(other.astype(int) - picture).mean() > 5
+    nose, eyes = moved[10, 0], moved[:2, 0]
+    assert nose > points[10, 0] + 5 and np.ptp(eyes) < 0.85 * np.ptp(points[:2, 0])
+
+
 def test_transfer_takes_the_median_offset_out():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 1, (5001, 15, 2))
@@ -52,10 +97,9 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
     path = tmp_path / "plain.keras"
     arguments = ["--data", str(data), "--model", str(path), "--epochs", "2"]
     assert mb.main(arguments, plain_cnn.parse_arguments, plain_cnn.run) == 0
-    import keras
 
     printed = float(capsys.readouterr().out.split("validation RMSE ")[1].split()[0])
-    model = keras.saving.load_model(path)
+    model = plain_cnn.load(path)
     _, rows = mb.split_faces(mb.join_faces([mb.load_training(data)]))
     error = mb.rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
     assert printed == pytest.approx(error, abs=0.01)
