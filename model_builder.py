@@ -261,7 +261,7 @@ def _parse_chunk(chunk, path):
                 i = int(np.argmax(wrong))
                 raise InputError(
                     f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
-                    f" '{chunk[name].iloc[i]}', not a position in the picture;"
+                    f" {chunk[name].iloc[i]!r:.40}, not a position in the picture;"
                     " mend it, or leave it empty if the point is not labelled."
                 )
             key_points[:, COLUMNS.index(name)] = numbers
@@ -832,6 +832,7 @@ def train(
         ema_momentum=min(settings.ema_momentum, 1 - 10 / max(steps, 11)),
     )
     model.compile(optimizer, masked_loss(settings.huber_px))
+    optimizer.build(model.trainable_variables)  # or else the first step is traced twice
     history = checkpoint.restore(model) if resume else []
     done = len(history)
     started = time.monotonic() - (history[-1]["seconds"] if history else 0)
@@ -939,13 +940,13 @@ class Checkpoint:
         self.path, self.run = Path(path), json.loads(json.dumps(run))
 
     def save(self, model, history):
-        """Write the state of a compiled model after the epochs in `history`."""
+        """Write the state of a compiled model with a built optimizer after these epochs."""
         note = json.dumps({"run": self.run, "history": history})
         state = [np.asarray(variable) for variable in self._variables(model)]
         replace_file(self.path, lambda file: np.savez(file, *state, note=note))
 
     def restore(self, model):
-        """Put the saved state into a compiled model; returns the history.
+        """Put the saved state into a compiled model with a built optimizer; return the history.
 
         Raises InputError if the file is missing, broken, or of another run.
         """
@@ -978,7 +979,6 @@ class Checkpoint:
         return history
 
     def _variables(self, model):
-        model.optimizer.build(model.trainable_variables)
         return [*model.variables, *model.optimizer.variables]
 
 

@@ -54,7 +54,7 @@ def test_key_points_of_all_test_faces(pictured, trained, test_csv):
     table = pd.read_csv(pictured / "test_key_points.csv")
     assert table.columns.tolist() == ["ImageId", *mb.COLUMNS]
     test = mb.load_faces(test_csv)
-    assert table.ImageId.tolist() == test.image_ids.tolist()
+    assert table.ImageId.astype(str).tolist() == test.image_ids.tolist()
     model, _ = mb.load_model(trained / "models" / "small.keras")
     expected = mb.predict(model, test.pictures, mirror=True).reshape(len(table), -1)
     np.testing.assert_allclose(table[list(mb.COLUMNS)], expected, atol=2e-3)
