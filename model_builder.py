@@ -961,15 +961,15 @@ class Checkpoint:
             raise InputError(
                 f"{self.path} is broken ({_one_line(error)}); start anew, without --resume."
             ) from None
-        other = [name for name in self.run if run.get(name) != self.run[name]]
-        if other:
-            described = ", ".join(
-                name if name == "data" else f"{name} {run.get(name)} instead of {self.run[name]}"
-                for name in other
-            )
+        different = [
+            f"other {name}" if name in ("data", "init") else f"{name} {run.get(name)}, not {value}"
+            for name, value in self.run.items()
+            if run.get(name) != value
+        ]
+        if different:
             raise InputError(
-                f"{self.path} is of a training with other {described}; resume with the same flags"
-                " and data, or start anew, without --resume."
+                f"{self.path} is of a training with {' and '.join(different)}; resume with the same"
+                " flags and data, or start anew, without --resume."
             )
         variables = self._variables(model)
         if [value.shape for value in state] != [tuple(v.shape) for v in variables]:

@@ -149,13 +149,13 @@ def damaged(draw, data, count=3):
     return bytes(data)
 
 
-@tries(300)
+@tries(200)
 @given(data=tables().flatmap(files))
 def test_proper_files_load(small, tmp_path, data):
     assert check(tmp_path / "proper.csv", data)
 
 
-@tries(1200)
+@tries(1000)
 @given(data=st.data(), table=tables())
 def test_odd_fields(small, tmp_path, data, table):
     for _ in range(data.draw(st.integers(1, 2))):
@@ -183,7 +183,7 @@ def test_odd_fields(small, tmp_path, data, table):
     check(tmp_path / "odd.csv", content)
 
 
-@tries(1200)
+@tries(1000)
 @given(data=tables().flatmap(files).flatmap(damaged))
 @example(data=b"nose_tip_x,nose_tip_y,nose_tip_x,Image\n1,2,3," + b"7 " * 16)
 @example(data=b"nose_tip_x,nose_tip_y,Image\nTrue,2," + b"7 " * 16)
@@ -193,7 +193,7 @@ def test_damaged_bytes(small, tmp_path, data):
 
 
 @pytest.mark.parametrize("ending", ["gz", "zip"])
-@tries(300)
+@tries(200)
 @given(data=st.data())
 def test_damaged_archives_load_as_they_were_or_not_at_all(small, tmp_path, ending, data):
     content = b"nose_tip_x,nose_tip_y,Image\n" + b"".join(

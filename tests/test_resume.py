@@ -62,7 +62,7 @@ def test_other_settings_data_or_network_are_named(checkpoint):
     import keras
 
     model, made = checkpoint
-    with pytest.raises(mb.InputError, match="with other epochs 5 instead of 9; resume with"):
+    with pytest.raises(mb.InputError, match="of a training with epochs 5, not 9; resume with"):
         mb.Checkpoint(made.path, made.run | {"epochs": 9}).restore(model)
     with pytest.raises(mb.InputError, match="with other data; resume with the same"):
         mb.Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
@@ -95,6 +95,72 @@ def test_broken_checkpoints_are_one_sentence(checkpoint, tmp_path):
         for a, b in zip(before, model.get_weights(), strict=True):  # never a wrong number
             assert np.array_equal(a, b)
     assert refused > 100
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Training with a network of 700 weights."""
+    from killing import tiny_model
+
+    monkeypatch.setattr(mb, "build_model", tiny_model)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, capsys):
+    data = write_csv(tmp_path / "few.csv", faces.pictures[:40], faces.key_points[:40])
+    flags = [*("--data", str(data), "--batch-size", "8", "--epochs", "3", "--precision", "float32")]
+
+    def run(name, *more):
+        paths = ["--model", str(tmp_path / f"{name}.keras"), "--results", str(tmp_path / "r")]
+        return mb.main([*paths, *flags, *more])
+
+    def interrupted(path, history, write=mb.write_log):
+        write(path, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    model, record = tmp_path / "m.keras", tmp_path / "m.json"
+    (tmp_path / "m.resume.npz").write_text("left by an earlier training")
+    with monkeypatch.context() as patched:
+        patched.setattr(mb, "write_log", interrupted)
+        assert run("m") == 130
+        printed, error = capsys.readouterr()
+        assert "starting anew" in printed
+        assert f"epoch 2 of 3 is saved as {model}. To go on" in error and "--resume" in error
+        assert json.loads(record.read_text())["results"]["epochs"] == 2
+        # What was saved is what the last line of the log measured.
+        stopped = json.loads(record.read_text())["results"]["validation"][0]["rmse_px"]
+        log = np.genfromtxt(tmp_path / "r" / "training_log.csv", delimiter=",", names=True)
+        assert len(log) == 2 and log["validation_rmse_px"][-1] == pytest.approx(stopped, rel=1e-5)
+
+        assert run("m", "--resume", "--seed", "9") == 2
+        assert "of a training with seed 0, not 9 and other data" in capsys.readouterr().err
+
+    assert run("m", "--resume") == 0
+    printed = capsys.readouterr().out
+    assert "epoch   3/3" in printed and "epoch   2/3" not in printed
+    assert run("whole") == 0
+    assert (
+        len({mb.weights_digest(mb.load_model(tmp_path / f"{n}.keras")[0]) for n in ("m", "whole")})
+        == 1
+    )
+    log = np.genfromtxt(tmp_path / "r" / "training_log.csv", delimiter=",", names=True)
+    assert log["epoch"].tolist() == [1, 2, 3] and (np.diff(log["seconds"]) >= 0).all()
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
+    """Everything is trained and nothing saved: resuming gives the same without an epoch more."""
+    settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1)
+    some = faces.take(slice(0, 24)), faces.take(slice(24, 32))
+    checkpoint = mb.Checkpoint(tmp_path / "c.npz", {})
+    first, history = mb.train(*some, settings, checkpoint=checkpoint)
+    # The error watched is that of the averaged weights, which are what is returned.
+    error = mb.rmse(mb.predict(first, some[1].pictures), some[1].key_points)
+    assert history[-1]["validation_rmse_px"] == pytest.approx(error, rel=1e-5)
+    again, same = mb.train(*some, settings, checkpoint=checkpoint, resume=True)
+    assert same == history and mb.weights_digest(first) == mb.weights_digest(again)
+    _, unsaved = mb.train(*some, settings)  # the checkpoint changes nothing
+    assert [line["loss"] for line in unsaved] == [line["loss"] for line in history]
 
 
 def test_resume_with_nothing_there_is_an_error(tmp_path, capsys):
