@@ -1030,7 +1030,7 @@ def load_model(path):
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
-        reason = str(error).strip().split("\n")[0].rstrip(".")
+        reason = _one_line(error).split(". ")[0]  # the rest is advice to programmers
         raise InputError(
             f"{path} cannot be loaded as a Keras model ({reason}); train it again or copy it again."
         ) from None
