@@ -66,7 +66,11 @@ BAD_FILES = {
     "inf": ("a.csv", field("nose_tip_x", "inf"), "nose_tip_x in row 2 .* 'inf', not a pos"),
     "1e30": ("a.csv", field("nose_tip_y", "1e30"), "nose_tip_y in row 2 .* '1e30'"),
     "abc": ("a.csv", field("nose_tip_x", "abc"), "nose_tip_x in row 2 .* 'abc'"),
-    "True": ("a.csv", field("nose_tip_x", "True"), "nose_tip_x in row 2 .* 'True'"),
+    "True": (
+        "a.csv",
+        lambda t: t.assign(nose_tip_x="True").to_csv(index=False).encode(),
+        "nose_tip_x in row 1 .* 'True'",
+    ),
     "ragged": ("a.csv", whole(lambda data: data + b"1,2," * 20), "line 5.*mend that line"),
     "shifted": ("a.csv", whole(lambda d: d.replace(b"\n", b"\n7,")), "more fields"),
     "open quote": ("a.csv", whole(lambda data: data + b'"'), "EOF inside string"),
