@@ -3,6 +3,7 @@
     python model_builder.py                              # data/training.csv, or made-up faces
     python model_builder.py --data training.zip          # Kaggle's file just as it comes
     python model_builder.py --dry-run                    # the whole way in seconds
+    python model_builder.py --resume                     # go on after Ctrl-C or a kill
 
 The file reads in the order in which the data flows:
 key points -> load -> split -> augment -> model -> train -> save.
