@@ -24,12 +24,12 @@ from model_builder import (
     find_data,
     fingerprint,
     interocular_distance,
-    load_faces,
     load_model,
     load_training,
     main,
     make_folder,
     predict,
+    read_faces,
     replace_file,
     rmse,
     synthetic_faces,
@@ -74,8 +74,9 @@ def held_out_faces(record, model_path, training=None):
     """
     if not record.get("data"):
         raise InputError(
-            f"{model_path.with_suffix('.json')} is missing or names no data, so the held-out faces"
-            " cannot be found; train the model again with: python model_builder.py"
+            f"{model_path.with_suffix('.json')} is missing, belongs to another model or names no"
+            " data, so the held-out faces cannot be found; train the model again with:"
+            " python model_builder.py"
         )
     tried = []
     for path in [training] if training else recorded_paths(record):
@@ -105,6 +106,50 @@ def recorded_paths(record):
     named = [folder / data["path"] for data in record["data"] for folder in (Path(), HERE)]
     candidates = [*named, find_data("training")]
     return list(dict.fromkeys(path for path in candidates if path and path.is_file()))
+
+
+# --- test faces ----------------------------------------------------------------------------------
+
+
+def write_key_points(file, image_ids, key_points, spread, header):
+    """Append `ImageId`, the 30 coordinates and the 15 points' spread, in pixels, to an open CSV."""
+    import pandas as pd
+
+    values = np.concatenate([key_points.reshape(len(key_points), -1), spread], axis=1)
+    names = [*COLUMNS, *(f"{name}_spread" for name in KEY_POINTS)]
+    table = pd.DataFrame(values, columns=names)
+    table.insert(0, "ImageId", image_ids)
+    table.to_csv(file, index=False, header=header, float_format="%.3f")
+
+
+def predict_file(model, parts, path, mirror):
+    """Predict test faces into a CSV, part by part: memory does not grow with their number.
+
+    Args:
+        model: as from `load_model`.
+        parts: an iterable of Faces, such as `read_faces` gives.
+        path: the CSV to write; an error in a late part leaves an earlier file as it was.
+        mirror: average with the prediction of the mirrored pictures.
+
+    Returns:
+        The number of faces, and the first and the last 16 as lists of (picture, key points,
+        spread, ImageId).
+    """
+    first, last, count = [], [], 0
+
+    def write(temporary):
+        nonlocal first, last, count
+        with open(temporary, "w", newline="") as file:
+            for faces in parts:
+                found = predict(model, faces.pictures, mirror)
+                write_key_points(file, faces.image_ids, *found, header=not count)
+                count += len(faces.rows)
+                some = list(zip(faces.pictures, *found, faces.image_ids, strict=True))
+                first = (first + some)[:PER_PICTURE]
+                last = (last + some)[-PER_PICTURE:]
+
+    replace_file(path, write)
+    return count, first, last
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -398,17 +443,6 @@ def plot_calibration(path, predicted, spread, truth):
     save_figure(plt, figure, path)
 
 
-def write_key_points(path, image_ids, key_points, spread):
-    """Write `ImageId`, the 30 coordinates and the 15 points' spread, in pixels, as CSV."""
-    import pandas as pd
-
-    values = np.concatenate([key_points.reshape(len(key_points), -1), spread], axis=1)
-    names = [*COLUMNS, *(f"{name}_spread" for name in KEY_POINTS)]
-    table = pd.DataFrame(values, columns=names)
-    table.insert(0, "ImageId", image_ids)
-    replace_file(path, lambda file: table.to_csv(file, index=False, float_format="%.3f"))
-
-
 # --- command line --------------------------------------------------------------------------------
 
 
@@ -457,24 +491,21 @@ def run(arguments):
     model_path = arguments.model or find_model()
     results = arguments.results
     make_folder(results)
-    # Everything is read before anything is written: an error leaves the earlier results whole.
     test_path = arguments.data or find_data("test")
     if test_path:
-        test = load_faces(test_path)
+        parts = read_faces(test_path)
     else:
         print(f"{HERE / 'data' / 'test.csv'} is not there: picturing made-up faces.")
-        test = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)
+        parts = [synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)]
     model, record = load_model(model_path)
     held_out = held_out_faces(record, model_path, arguments.training)
 
-    found, spread = predict(model, test.pictures, arguments.mirror)
-    write_key_points(results / "test_key_points.csv", test.image_ids, found, spread)
-    titles = [f"ImageId {image_id}" for image_id in test.image_ids]
-    for name, part in (
-        ("test_result01.png", slice(None, PER_PICTURE)),
-        ("test_result02.png", slice(-PER_PICTURE, None)),
-    ):
-        plot_faces(results / name, test.pictures[part], found[part], spread[part], titles[part])
+    # First what may turn out to be unreadable: an error leaves the earlier results whole.
+    path = results / "test_key_points.csv"
+    count, first, last = predict_file(model, parts, path, arguments.mirror)
+    for name, shown in (("test_result01.png", first), ("test_result02.png", last)):
+        *faces, image_ids = zip(*shown, strict=True)
+        plot_faces(results / name, *faces, [f"ImageId {i}" for i in image_ids])
 
     predicted, spread = predict(model, held_out.pictures, arguments.mirror)
     truth = held_out.key_points
@@ -486,7 +517,7 @@ def run(arguments):
     text = json.dumps(report, indent=2) + "\n"
     replace_file(results / "validation.json", lambda file: file.write_text(text))
 
-    print(f"{len(found)} test faces; pictures, key points and figures are in {results}")
+    print(f"{count} test faces; pictures, key points and figures are in {results}")
     if figures["nme"] is not None:
         print(
             f"NME {100 * figures['nme']:.2f} % of the inter-ocular distance,"

@@ -3,6 +3,7 @@
     python model_builder.py                              # data/training.csv, or made-up faces
     python model_builder.py --data training.zip          # Kaggle's file just as it comes
     python model_builder.py --dry-run                    # the whole way in seconds
+    python model_builder.py --resume                     # go on after Ctrl-C or a kill
 
 The file reads in the order in which the data flows:
 key points -> load -> split -> augment -> model -> train -> save.
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 import warnings
@@ -130,7 +132,7 @@ class Faces(NamedTuple):
 
     pictures: np.ndarray  # uint8 (N, 96, 96)
     key_points: np.ndarray | None  # float32 (N, 15, 2) in pixels, NaN = not labelled; None: test
-    image_ids: np.ndarray  # the ImageId column, or 1 .. N
+    image_ids: np.ndarray  # the ImageId column as text, or 1 .. N
     identities: np.ndarray | None  # the optional `identity` column: who is pictured
     rows: np.ndarray  # int (N,): each face's row in its file
     source: np.ndarray  # int (N,): which file, where several were joined
@@ -152,12 +154,14 @@ def parse_picture(text):
     Raises ValueError saying what is wrong with it. Values are read as 64-bit integers, because
     300 read as uint8 would silently become 44.
     """
+    if text.encode().translate(None, b"-0123456789 "):  # NumPy takes tabs, line ends and + as well
+        raise ValueError("holds something other than whole numbers and blanks")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # NumPy only warns about text that it could not read
         try:
             values = np.fromstring(text, dtype=np.int64, sep=" ")
         except (DeprecationWarning, ValueError):
-            raise ValueError("holds something other than whole numbers") from None
+            raise ValueError("holds something other than whole numbers and blanks") from None
     if values.size != SIZE * SIZE:
         raise ValueError(f"has {values.size:,} grey values instead of {SIZE * SIZE:,}")
     if values.min() < 0 or values.max() > 255:
@@ -181,6 +185,17 @@ def load_faces(path):
     Raises:
         InputError: the file is missing or is not what it should be; says which row.
     """
+    parts = list(read_faces(path))
+    whole = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name, value in parts[0]._asdict().items()
+        if isinstance(value, np.ndarray)
+    }
+    return parts[0]._replace(**whole)
+
+
+def read_faces(path):
+    """Yield what `load_faces` returns a few hundred rows at a time: any length fits in memory."""
     import pandas as pd
 
     path = Path(path)
@@ -188,47 +203,50 @@ def load_faces(path):
         raise InputError(f"{path} is a folder; give the CSV file in it.")
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path, or see data/README.md.")
+    rows = 0
     try:
-        # A few hundred rows at a time: the text of a picture takes four times its pixels' room.
-        chunks = pd.read_csv(path, chunksize=256, dtype={"Image": str}, encoding="utf-8-sig")
-        with chunks:
-            parts = [_parse_chunk(chunk, path) for chunk in chunks]
+        # As text: pandas would read True as 1, and guess anew for every few hundred rows.
+        with pd.read_csv(path, chunksize=256, dtype=str, encoding="utf-8-sig") as chunks:
+            for chunk in chunks:
+                if len(chunk):
+                    yield _parse_chunk(chunk, path)
+                rows += len(chunk)
+    except InputError:
+        raise
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty; it should start with a line of column names.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8 text; save it as a plain UTF-8 CSV.") from None
-    except (EOFError, zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); download it again.") from None
-    except (pd.errors.ParserError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not a CSV that can be read ({reason}).") from None
-    if not parts or not sum(len(part["pictures"]) for part in parts):
+    except pd.errors.ParserError as error:
+        raise InputError(
+            f"{path} is not a CSV that can be read ({_one_line(error)}); mend that line, or save"
+            " the table as CSV again."
+        ) from None
+    except Exception as error:  # the decompressors raise a dozen kinds
+        raise InputError(
+            f"{path} cannot be read ({_one_line(error)}); download it again. It must be one CSV,"
+            " plain, as .gz or alone in a .zip."
+        ) from None
+    if not rows:
         raise InputError(f"{path} has a header but no rows; it needs at least one face.")
 
-    def joined(name):
-        whole = [part[name] for part in parts]
-        return None if whole[0] is None else np.concatenate(whole)
 
-    pictures = joined("pictures")
-    rows = np.arange(len(pictures))
-    image_ids = joined("image_ids")
-    return Faces(
-        pictures=pictures,
-        key_points=joined("key_points"),
-        image_ids=rows + 1 if image_ids is None else image_ids,
-        identities=joined("identities"),
-        rows=rows,
-        source=np.zeros_like(rows),
-        path=path,
-    )
+def _one_line(error):
+    """An exception's message as part of a sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _parse_chunk(chunk, path):
-    """Pictures and coordinates of some rows of `path`, a pandas data frame."""
+    """Some rows of `path`, a pandas data frame of text, as Faces."""
     import pandas as pd
 
     if "Image" not in chunk.columns:
         raise InputError(f"{path} has no column named Image; its first line must name the columns.")
+    if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the first fields as row names
+        raise InputError(f"{path} has more fields in its rows than names in its header; mend it.")
+    for name in ("Image", *COLUMNS):
+        if f"{name}.1" in chunk.columns:  # so pandas renames it
+            raise InputError(f"{path} has two columns named {name}; rename or delete one.")
     pictures = np.empty((len(chunk), SIZE * SIZE), np.uint8)
     for i, text in enumerate(chunk["Image"]):
         try:
@@ -254,19 +272,29 @@ def _parse_chunk(chunk, path):
                 i = int(np.argmax(wrong))
                 raise InputError(
                     f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
-                    f" '{chunk[name].iloc[i]}', not a position in the picture;"
+                    f" {chunk[name].iloc[i]!r:.40}, not a position in the picture;"
                     " mend it, or leave it empty if the point is not labelled."
                 )
             key_points[:, COLUMNS.index(name)] = numbers
         key_points = key_points.reshape(-1, len(KEY_POINTS), 2)
         # A point counts only with both its coordinates.
         key_points[np.isnan(key_points).any(-1)] = np.nan
-    return {
-        "pictures": pictures.reshape(-1, SIZE, SIZE),
-        "key_points": key_points,
-        "image_ids": chunk["ImageId"].to_numpy() if "ImageId" in chunk.columns else None,
-        "identities": chunk["identity"].astype(str).to_numpy() if "identity" in chunk else None,
-    }
+    rows = chunk.index.to_numpy()
+    identities = None
+    if "identity" in chunk.columns:  # whoever has none is somebody else
+        unknown = chunk["identity"].isna()
+        identities = np.where(
+            unknown, [f"row {row}" for row in rows], chunk["identity"].astype(object)
+        )
+    return Faces(
+        pictures=pictures.reshape(-1, SIZE, SIZE),
+        key_points=key_points,
+        image_ids=chunk["ImageId"].to_numpy(object) if "ImageId" in chunk.columns else rows + 1,
+        identities=identities,
+        rows=rows,
+        source=np.zeros_like(rows),
+        path=path,
+    )
 
 
 def load_training(path, complete_only=False):
@@ -984,7 +1012,16 @@ def has_bfloat16():
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def train(training, validation, settings, precision="float32", log_path=None, initial=None):
+def train(
+    training,
+    validation,
+    settings,
+    precision="float32",
+    log_path=None,
+    initial=None,
+    checkpoint=None,
+    resume=False,
+):
     """Train on `training`, watch the error on `validation` (both Faces), and return the outcome.
 
     Args:
@@ -993,6 +1030,9 @@ def train(training, validation, settings, precision="float32", log_path=None, in
         precision: "float32" or "bfloat16" for the body's arithmetic while training.
         log_path: CSV file to which each epoch's line is written as soon as it is known.
         initial: a model of this shape to go on from (warm start); unset: random weights.
+        checkpoint: a Checkpoint to write after every epoch. With it Ctrl-C ends the training
+            early, with the averaged weights of the last finished epoch; at least one must be.
+        resume: go on from what the checkpoint holds.
 
     Returns:
         The trained float32 keras.Model with the averaged weights, and a list of dicts, one per
@@ -1026,15 +1066,28 @@ def train(training, validation, settings, precision="float32", log_path=None, in
         ema_momentum=min(settings.ema_momentum, 1 - 10 / max(steps, 11)),
     )
     model.compile(optimizer, {"key_points": masked_loss(settings.huber_px), "spread": None})
-    history = []
-    started = time.monotonic()
+    optimizer.build(model.trainable_variables)  # or else the first step is traced twice
+    history = checkpoint.restore(model) if resume else []
+    done = len(history)
+    started = time.monotonic() - (history[-1]["seconds"] if history else 0)
+
     inputs = (validation.pictures[..., None].astype(np.float32), validation.source[:, None])
-    averaged = keras.callbacks.SwapEMAWeights()  # `predict` sees the weights that will be saved
+
+    def averaged_key_points():
+        """Predict with the weights that will be saved, and leave the model as it is.
+
+        (Keras's SwapEMAWeights does not swap back after `predict`, as of Keras 3.15.)
+        """
+        own = [variable.numpy() for variable in model.trainable_variables]
+        optimizer.finalize_variable_values(model.trainable_variables)
+        output = model.predict(inputs, batch_size=256, verbose=0)
+        for variable, value in zip(model.trainable_variables, own, strict=True):
+            variable.assign(value)
+        return output["key_points"].reshape(validation.key_points.shape)
 
     class Progress(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            output = self.model.predict(inputs, batch_size=256, verbose=0, callbacks=[averaged])
-            output = output["key_points"].reshape(validation.key_points.shape)
+            output = averaged_key_points()
             seconds = time.monotonic() - started
             line = {
                 "epoch": epoch + 1,
@@ -1043,6 +1096,8 @@ def train(training, validation, settings, precision="float32", log_path=None, in
                 "learning_rate": float(schedule((epoch + 1) * per_epoch)),
                 "seconds": round(seconds, 1),
             }
+            if checkpoint:
+                checkpoint.save(model, [*history, line])
             history.append(line)
             left = seconds / (epoch + 1) * (settings.epochs - epoch - 1)
             print(
@@ -1054,14 +1109,21 @@ def train(training, validation, settings, precision="float32", log_path=None, in
             if log_path:
                 write_log(log_path, history)
 
-    model.fit(
-        batches(training, settings),
-        steps_per_epoch=per_epoch,
-        epochs=settings.epochs,
-        shuffle=False,  # `batches` does
-        verbose=0,
-        callbacks=[Progress()],
-    )
+    try:
+        model.fit(
+            batches(training, settings, first_epoch=done),
+            steps_per_epoch=per_epoch,
+            initial_epoch=done,
+            epochs=settings.epochs,
+            shuffle=False,  # `batches` does
+            verbose=0,
+            callbacks=[Progress()],
+        )
+    except KeyboardInterrupt:
+        if not (checkpoint and history):
+            raise
+        history = checkpoint.restore(model)
+        optimizer.finalize_variable_values(model.trainable_variables)
     fit_spread(network, model, training, settings)
     # Saved in float32: it then predicts the same on a machine without bfloat16.
     final = build_model()
@@ -1082,12 +1144,21 @@ def replace_file(path, write):
     """Write a file so that a kill at any moment leaves the earlier one or the new one, whole.
 
     `write(temporary)` writes to a path beside `path` with the same ending; then the name moves.
+    Raises InputError if the disk is full or the like.
     """
     path = Path(path)
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # by a kill, an hour ago or more
+        if left.stat().st_mtime < time.time() - 3600:
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         write(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or _one_line(error)}); what was there"
+            " before is untouched: make room, or choose another folder."
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -1099,31 +1170,112 @@ def write_log(path, history):
     replace_file(path, lambda file: pd.DataFrame(history).to_csv(file, index=False))
 
 
+class Checkpoint:
+    """A file from which a training can go on: all weights, the optimizer's state, the history.
+
+    The rest follows from the settings and the number of epochs done: `batches` draws from those,
+    the learning rate from the optimizer's step. Arrays and JSON only, nothing pickled.
+    """
+
+    def __init__(self, path, run):
+        """`run`: what must be the same to go on, a dict that JSON can hold."""
+        self.path, self.run = Path(path), json.loads(json.dumps(run))
+
+    def save(self, model, history):
+        """Write the state of a compiled model with a built optimizer after these epochs."""
+        note = json.dumps({"run": self.run, "history": history})
+        state = [np.asarray(variable) for variable in self._variables(model)]
+        replace_file(self.path, lambda file: np.savez(file, *state, note=note))
+
+    def restore(self, model):
+        """Put the saved state into a compiled model with a built optimizer; return the history.
+
+        Raises InputError if the file is missing, broken, or of another run.
+        """
+        if not self.path.exists():
+            raise InputError(f"{self.path} does not exist: there is no training to resume.")
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                note = json.loads(str(file["note"]))
+                state = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
+            run, history = note["run"], note["history"]
+        except Exception as error:  # NumPy raises a dozen kinds
+            raise InputError(
+                f"{self.path} is broken ({_one_line(error)}); start anew, without --resume."
+            ) from None
+        different = [
+            f"other {name}" if name in ("data", "init") else f"{name} {run.get(name)}, not {value}"
+            for name, value in self.run.items()
+            if run.get(name) != value
+        ]
+        if different:
+            raise InputError(
+                f"{self.path} is of a training with {' and '.join(different)}; resume with the same"
+                " flags and data, or start anew, without --resume."
+            )
+        variables = self._variables(model)
+        if [value.shape for value in state] != [tuple(v.shape) for v in variables]:
+            raise InputError(f"{self.path} is of another network; start anew, without --resume.")
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+        return history
+
+    def _variables(self, model):
+        return [*model.variables, *model.optimizer.variables]
+
+
+def weights_digest(model):
+    """SHA-256 over the weights: tells which model a record belongs to."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights))
+    return digest.hexdigest()
+
+
+def unfinished(path):
+    """Whether a model that Ctrl-C cut short, or none, is at `path`."""
+    if not path.exists():
+        return True
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        return record["results"]["epochs"] < record["settings"]["epochs"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def save_model(model, path, record):
     """Save the model, and beside it `record` as JSON of the same name."""
     path = Path(path)
+    record = record | {"weights_sha256": weights_digest(model)}
     replace_file(path, model.save)
     text = json.dumps(record, indent=2) + "\n"
     replace_file(path.with_suffix(".json"), lambda file: file.write_text(text))
 
 
 def load_model(path):
-    """A saved model and its JSON record (an empty dict where there is none).
+    """A saved model and its JSON record (an empty dict where there is none of this model).
 
     Raises InputError if the file is missing, broken or not one of ours.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; train it with: python model_builder.py")
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = archive.testzip() is None  # Keras does not look at the checksums of the weights
+    except Exception:  # zipfile raises a dozen kinds
+        whole = False
+    if not whole:
         raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
     import keras
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path} cannot be loaded as a Keras model ({reason}).") from None
+        reason = _one_line(error).split(". ")[0]  # the rest is advice to programmers
+        raise InputError(
+            f"{path} cannot be loaded as a Keras model ({reason}); train it again or copy it again."
+        ) from None
     named = model.output if isinstance(model.output, dict) else {"output": model.output}
     shapes = (model.input_shape, {name: tensor.shape for name, tensor in named.items()})
     expected = {"key_points": (None, len(COLUMNS)), "spread": (None, len(KEY_POINTS))}
@@ -1132,11 +1284,16 @@ def load_model(path):
             f"{path} maps {shapes[0]} to {shapes[1]}; a model of this project maps"
             f" (None, {SIZE}, {SIZE}, 1) to {expected}."
         )
-    record = path.with_suffix(".json")
+    file = path.with_suffix(".json")
     try:
-        return model, json.loads(record.read_text()) if record.exists() else {}
-    except ValueError:
-        raise InputError(f"{record} is not the JSON that model_builder.py wrote.") from None
+        record = json.loads(file.read_text()) if file.exists() else {}
+        of_this = record.get("weights_sha256") in (None, weights_digest(model))
+    except (OSError, ValueError, AttributeError):
+        raise InputError(
+            f"{file} is not the JSON that model_builder.py wrote; delete it or copy it again."
+        ) from None
+    # A kill between the two files leaves an earlier model's record beside the new model.
+    return model, record if of_this else {}
 
 
 def plot_training(path, history):
@@ -1196,6 +1353,12 @@ def parse_arguments(argv):
     add("--model", "where to save (default: models/my_model.keras)", type=Path)
     add("--results", "folder of the log and its picture (default: results)", type=Path)
     add("--init", "warm start: go on from this model's weights", type=Path, metavar="MODEL")
+    add(
+        "--resume",
+        "go on with a training that was stopped or killed, from its last finished epoch; give the"
+        " same flags as then",
+        action="store_true",
+    )
     add(
         "--epochs",
         f"times through the data (default: {default.epochs}, on made-up faces {SYNTHETIC_EPOCHS})",
@@ -1280,6 +1443,9 @@ def run(arguments):
     results = arguments.results or HERE / "results" / folder
     if model_path.suffix != ".keras":
         raise InputError(f"--model {model_path}: the name must end in .keras.")
+    resume_path = model_path.with_suffix(".resume.npz")
+    if arguments.resume and not resume_path.exists():
+        raise InputError(f"{resume_path} does not exist: there is no training to resume.")
     initial = load_model(arguments.init)[0] if arguments.init else None
     make_folder(model_path.parent)
     make_folder(results)
@@ -1323,12 +1489,7 @@ def run(arguments):
         flush=True,
     )
 
-    started = time.monotonic()
     held_out = faces.take(validation)
-    model, history = train(
-        faces.take(training), held_out, settings, precision, results / "training_log.csv", initial
-    )
-    scores = score_files(model, held_out, files)
     record = {
         "settings": asdict(settings),
         "precision": precision,
@@ -1346,14 +1507,43 @@ def run(arguments):
             for i, file in enumerate(files)
         ],
         "versions": versions(),
-        "results": {
-            "validation": scores,
-            "training_faces": len(training),
-            "seconds": round(time.monotonic() - started, 1),
-        },
+    }
+    # What has to be the same for a training to be resumed.
+    same = asdict(settings) | {
+        "precision": precision,
+        "init": weights_digest(initial) if initial else None,
+        "data": [[data["sha256"], data["validation_rows"]] for data in record["data"]],
+    }
+    if resume_path.exists() and not arguments.resume:
+        print(f"{resume_path} of an unfinished training is there: starting anew, without it.")
+    model, history = train(
+        faces.take(training),
+        held_out,
+        settings,
+        precision,
+        results / "training_log.csv",
+        initial,
+        Checkpoint(resume_path, same),
+        arguments.resume,
+    )
+    finished = len(history) == settings.epochs
+    if not finished and not unfinished(model_path):
+        model_path = model_path.with_suffix(".stopped.keras")  # the earlier one is worth more
+    scores = score_files(model, held_out, files)
+    record["results"] = {
+        "epochs": len(history),
+        "validation": scores,
+        "training_faces": len(training),
+        "seconds": history[-1]["seconds"],
     }
     save_model(model, model_path, record)
     plot_training(results / "training_process.png", history)
+    if not finished:
+        raise KeyboardInterrupt(
+            f"stopped; epoch {len(history)} of {settings.epochs} is saved as {model_path}. To go"
+            " on, give the same command with --resume."
+        )
+    resume_path.unlink(missing_ok=True)
     print(f"saved {model_path} and, beside it, {model_path.with_suffix('.json').name}")
     for score in scores[1:] + scores[:1]:
         if len(scores) > 1:
@@ -1391,15 +1581,19 @@ def versions():
 def main(argv=None, parse=parse_arguments, work=run):
     """Run a script and turn what can go wrong into an exit status: 2 bad input, 130 Ctrl-C."""
     arguments = parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is as gentle as Ctrl-C
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
     try:
         work(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the files from before are untouched.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or 'stopped; the files from before are untouched.'}", file=sys.stderr)
         return 130
+    except OSError as error:
+        print(f"error: {error}; make room, or choose another folder.", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -12,6 +12,7 @@ import model_builder as mb
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import plain_cnn  # noqa: E402
+import streaming  # noqa: E402
 import synthetic_transfer  # noqa: E402
 import turned_faces_csv as turned  # noqa: E402
 import wild_faces_csv  # noqa: E402
@@ -103,3 +104,10 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
     _, rows = mb.split_faces(mb.join_faces([mb.load_training(data)]))
     error = mb.rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
     assert printed == pytest.approx(error, abs=0.01)
+
+
+def test_streaming_writes_test_files(tmp_path):
+    streaming.write_test_file(tmp_path / "test.csv", 60)
+    faces = mb.load_faces(tmp_path / "test.csv")
+    assert faces.image_ids.tolist() == [str(i) for i in range(1, 61)] and faces.key_points is None
+    np.testing.assert_array_equal(faces.pictures[:10], faces.pictures[50:])

@@ -1,6 +1,7 @@
 """Both scripts run as a user runs them, in processes of their own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,15 @@ from conftest import ROOT
 import model_builder as mb
 
 
-def script(folder, name, *arguments):
+def script(folder, name, *arguments, **environment):
     command = [sys.executable, str(folder / name), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    environment = os.environ | environment
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+
+def contents(folder):
+    """All files below a folder with what is in them."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +36,24 @@ def copy(tmp_path_factory):
     return folder
 
 
-def test_no_data_dry_run_then_pictures(copy):
-    done = script(copy, "model_builder.py", "--dry-run")
+def test_no_data_dry_run_then_pictures(copy, tmp_path):
+    before = contents(copy)
+    quiet = {"TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = script(copy, "model_builder.py", "--dry-run", **quiet)
     assert done.returncode == 0, done.stderr
     assert "training.csv is not there" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("validation RMSE ")
     assert not (copy / "models" / "my_model.keras").exists()
     shutil.copy(copy / "models" / "dry_run.keras", copy / "models" / "my_model.keras")
     shutil.copy(copy / "models" / "dry_run.json", copy / "models" / "my_model.json")
-    done = script(copy, "face_key_points.py")
+    done = script(copy, "face_key_points.py", **quiet)
     assert done.returncode == 0, done.stderr
+    # Nothing is written or changed outside models/ and results/, and no temporary stays.
+    after = contents(copy)
+    changed = {path.relative_to(copy) for path in after if after[path] != before.get(path)}
+    assert len(changed) > 8 and {path.parts[0] for path in changed} == {"models", "results"}
+    assert not before.keys() - after.keys() and not list(tmp_path.iterdir())
+    assert not [path for path in changed if path.name.startswith(".") or path.suffix == ".npz"]
     written = {file.name for file in (copy / "results").iterdir()}
     assert "worst16_in_validation.png" in written and "test_key_points.csv" in written
     report = json.loads((copy / "results" / "validation.json").read_text())

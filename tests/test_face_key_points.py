@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def test_key_points_of_all_test_faces(pictured, trained, test_csv):
     spreads = [f"{name}_spread" for name in mb.KEY_POINTS]
     assert table.columns.tolist() == ["ImageId", *mb.COLUMNS, *spreads]
     test = mb.load_faces(test_csv)
-    assert table.ImageId.tolist() == test.image_ids.tolist()
+    assert table.ImageId.astype(str).tolist() == test.image_ids.tolist()
     model, _ = mb.load_model(trained / "models" / "small.keras")
     key_points, spread = mb.predict(model, test.pictures, mirror=True)
     expected = key_points.reshape(len(table), -1)
@@ -174,6 +175,38 @@ def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_pat
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", few, "--results", tmp_path / "r") == 0
     assert {file.name for file in (tmp_path / "r").iterdir()} == FILES
+
+
+def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
+    path = write_csv(tmp_path / "long.csv", np.concatenate([faces.pictures] * 3))
+    path.write_text(path.read_text() + "not a picture\n")
+    assert len(next(mb.read_faces(path)).rows) == 256  # the broken row is further down
+
+    class Model:
+        def predict(self, inputs, **_):
+            key_points = np.full((len(inputs), 30), inputs[0, 0, 0, 0])
+            return {"key_points": key_points, "spread": key_points[:, :15] / 2}
+
+    seen = []
+
+    def parts():
+        for number in range(20):
+            alive = sum(reference() is not None for reference in seen)
+            assert alive <= 7  # 3 hold the first 16 faces, 3 the last, one is being predicted
+            pictures = np.full((7, 96, 96), number, np.uint8)
+            seen.append(weakref.ref(pictures))
+            yield faces.take(slice(0, 7))._replace(pictures=pictures, image_ids=np.arange(7))
+
+    out = tmp_path / "out.csv"
+    count, first, last = fkp.predict_file(Model(), parts(), out, mirror=False)
+    table = pd.read_csv(out)
+    assert count == len(table) == 140 and table.ImageId.tolist() == [*range(7)] * 20
+    assert table.nose_tip_x.tolist() == [number for number in range(20) for _ in range(7)]
+    for shown, expected in ((first, np.arange(16) // 7), (last, np.arange(124, 140) // 7)):
+        assert [int(picture[0, 0]) for picture, *_ in shown] == expected.tolist()
+        assert [point[0, 0] for _, point, *_ in shown] == expected.tolist()
+        assert [spread[3] for _, _, spread, _ in shown] == (expected / 2).tolist()
+        assert len({image_id for *_, image_id in shown}) == 7
 
 
 def test_no_mirror_is_another_prediction(pictured, trained, training_csv, test_csv, tmp_path):

@@ -1,0 +1,145 @@
+"""Kill savings and trainings at random moments; test_resume.py runs this in its own process.
+
+    python tests/killing.py saves FOLDER
+    python tests/killing.py trainings FOLDER TRAINING.csv
+
+Ends with an AssertionError if anything was lost, else prints what happened as JSON. Each victim is
+a fork of this process, which has imported TensorFlow but not yet computed with it: a start of
+TensorFlow would take far longer than what is to be killed. The network is tiny for the same reason.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import sklearn.cluster  # noqa: F401  imported once, for all the forks
+import sklearn.model_selection  # noqa: F401
+import tensorflow as tf  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import model_builder as mb  # noqa: E402
+
+EPOCHS = 7
+
+
+def tiny_model(dtype="float32"):
+    """Maps pictures to key points like the real one, with 700 weights."""
+    picture = keras.Input((mb.SIZE, mb.SIZE, 1))
+    x = keras.layers.BatchNormalization()(keras.layers.AveragePooling2D(24)(picture))
+    x = keras.layers.Dense(30, bias_initializer=keras.initializers.Constant(48))(
+        keras.layers.Flatten()(x)
+    )
+    return keras.Model(picture, x)
+
+
+def fork(work):
+    """Run work() in a child; returns its process id."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = work()
+        finally:
+            os._exit(status or 0)
+    return child
+
+
+def end(child, number=None):
+    """Send a signal, wait; returns the exit status, or minus the signal that ended it."""
+    if number:
+        os.kill(child, number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def saves(folder):
+    """Kill 25 times during savings that follow one another without a pause."""
+    random.seed(0)
+    path, model = folder / "tiny.keras", tiny_model()
+    model.compile(keras.optimizers.AdamW(use_ema=True))
+    model.optimizer.build(model.trainable_variables)
+    checkpoint = mb.Checkpoint(folder / "tiny.resume.npz", {})
+    found, halfway = [], 0
+
+    def save(number):
+        checkpoint.save(model, [{"number": number}])
+        mb.save_model(model, path, {"number": number})
+
+    for number in range(26):
+        model.set_weights([np.full(w.shape, number) for w in model.get_weights()])
+        if number == 0:  # the earlier good model
+            save(number)
+            continue
+
+        def save_forever(number=number):
+            while True:
+                save(number)
+
+        child = fork(save_forever)
+        time.sleep(random.uniform(0, 0.2))
+        assert end(child, signal.SIGKILL) == -signal.SIGKILL
+        halfway += any(file.name.startswith(".") for file in folder.iterdir())
+        loaded, record = mb.load_model(path)
+        values = {float(value) for weights in loaded.get_weights() for value in weights.ravel()}
+        assert len(values) == 1 and values <= set(range(number + 1)), values
+        assert record == {} or record["number"] == values.pop(), record
+        (last,) = checkpoint.restore(model)
+        assert 0 <= last["number"] <= number, last
+        found.append(last["number"])
+    print(json.dumps({"kills": len(found), "halfway": halfway, "saved": len(set(found))}))
+
+
+def trainings(folder, data):
+    """Kill and stop a training again and again; it must end as the unbroken one did."""
+    random.seed(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
+    mb.build_model = tiny_model
+
+    def start(name, *flags):
+        def train():
+            log = os.open(folder / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            results = ("--results", str(folder / "results"), "--data", str(data))
+            batch = ("--batch-size", "8", "--epochs", str(EPOCHS), "--precision", "float32")
+            return mb.main(["--model", str(folder / f"{name}.keras"), *results, *batch, *flags])
+
+        return fork(train)
+
+    assert end(start("unbroken")) == 0, (folder / "unbroken.log").read_text()
+    for ending in (".keras", ".json"):  # the earlier good model
+        shutil.copy(folder / f"unbroken{ending}", folder / f"broken{ending}")
+    earlier = (folder / "broken.keras").read_bytes()
+    checkpoint, flags, statuses = folder / "broken.resume.npz", [], []
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        child = start("broken", *flags)
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), (folder / "broken.log").read_text()
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.1))
+        statuses.append(end(child, number))
+        assert (folder / "broken.keras").read_bytes() == earlier
+        flags = ["--resume"]
+    epoch = json.loads((folder / "broken.stopped.json").read_text())["results"]["epochs"]
+    assert 1 <= epoch < EPOCHS, epoch
+    assert end(start("broken", *flags)) == 0, (folder / "broken.log").read_text()
+
+    unbroken, broken = (mb.load_model(folder / f"{n}.keras")[0] for n in ("unbroken", "broken"))
+    for a, b in zip(unbroken.get_weights(), broken.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+    stopped, _ = mb.load_model(folder / "broken.stopped.keras")
+    assert mb.weights_digest(stopped) != mb.weights_digest(unbroken)
+    assert (folder / "broken.keras").read_bytes() != earlier  # written again, dates and all
+    assert not checkpoint.exists()
+    print(json.dumps({"statuses": statuses, "stopped_after": epoch}))
+
+
+if __name__ == "__main__":
+    {"saves": saves, "trainings": trainings}[sys.argv[1]](*map(Path, sys.argv[2:]))

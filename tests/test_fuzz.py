@@ -1,0 +1,218 @@
+"""Thousands of broken files: each loads right, or is an InputError of one sentence."""
+
+import csv
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import model_builder as mb
+
+SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
+POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner")
+MISSING = {"", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN", "<NA>"} | {
+    *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
+}  # what pandas takes for an empty field
+
+
+def tries(count):
+    return settings(
+        max_examples=count,
+        derandomize=True,  # the same files in every run
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(mb, "SIZE", SIDE)
+
+
+def reference(data):
+    """The slow way: the csv module, int() and float(); ValueError where it is no proper file."""
+    lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=False)
+    rows = [row for row in lines if "".join(row).strip() or len(row) > 1]
+    header, pictures, key_points = rows[0], [], []
+    for row in rows[1:]:
+        assert len(row) <= len(header)
+        fields = dict(zip(header, row, strict=False))
+        pixels = [int(word) for word in fields["Image"].split(" ") if word]
+        assert len(pixels) == SIDE**2 and min(pixels) >= 0 and max(pixels) <= 255
+        pictures.append(pixels)
+        points = np.full((len(mb.KEY_POINTS), 2), np.nan)
+        for k, name in enumerate(mb.KEY_POINTS):
+            texts = [fields.get(f"{name}_{axis}", "") for axis in "xy"]
+            if not MISSING & set(texts):
+                points[k] = [float(text) for text in texts]
+        key_points.append(points)
+    pictures = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
+    return pictures, np.array(key_points, np.float32)
+
+
+def check(path, data):
+    """What loads agrees with the reference; what does not is one sentence. True if it loaded."""
+    path.write_bytes(data)
+    try:
+        faces = mb.load_faces(path)
+    except mb.InputError as error:
+        message = str(error)
+        assert message.startswith(str(path)) and message.endswith(".") and "\n" not in message
+        return False
+    pictures, key_points = reference(data)
+    np.testing.assert_array_equal(faces.pictures, pictures)
+    if faces.key_points is None:
+        assert np.isnan(key_points).all()
+    else:
+        np.testing.assert_allclose(faces.key_points, key_points, rtol=1e-6, atol=1e-30)
+    return True
+
+
+position = st.floats(-3.9, 7.9).map(str) | st.floats(-3.9, 7.9).map("{:.3f}".format) | st.just("")
+odd = st.sampled_from(
+    [
+        *("300", "-1", "1.5", "nan", "abc", "inf", "-inf", "1e30", "1e-3", "True", "0x1", "1_0"),
+        *(
+            "",
+            " ",
+            "\t",
+            "1\t2",
+            "1\n2",
+            '"',
+            '""',
+            "'",
+            ",",
+            "1,2",
+            "\0",
+            "\r",
+            "\ufeff",
+            "é",
+            "٣",
+        ),
+        *("+5", "5+3", "5-3", "--1", "NA", "None", "99999999999999999999", "18446744073709551617"),
+        *("7 " * SIDE**2, "7 " * (SIDE**2 - 1), "007 " * SIDE**2, "#", ";", "\\", "1e400", "1j"),
+    ]
+)
+names = st.sampled_from([*mb.COLUMNS[:4], "Image", "ImageId", "identity", "image", "", "x", "a.1"])
+
+
+@st.composite
+def tables(draw):
+    """A proper table: a list of rows of fields, the header first."""
+    points = draw(st.lists(st.sampled_from(POINTS), unique=True))
+    columns = [f"{name}_{axis}" for name in points for axis in "xy"]
+    columns += ["Image", *draw(st.lists(st.sampled_from(["ImageId", "identity"]), unique=True))]
+    columns = draw(st.permutations(columns))
+    rows = [columns]
+    for _ in range(draw(st.integers(1, 3))):
+        values = map(str, draw(st.binary(min_size=SIDE**2, max_size=SIDE**2)))
+        row = [draw(position) if name in mb.COLUMNS else "5" for name in columns]
+        row[columns.index("Image")] = " ".join(values)
+        rows.append(row)
+    return rows
+
+
+@st.composite
+def files(draw, table):
+    """The table as CSV, with or without quotes, BOM and carriage returns."""
+    text = io.StringIO()
+    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    csv.writer(text, quoting=quoting, lineterminator=end).writerows(table)
+    return draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + text.getvalue().encode()
+
+
+@st.composite
+def damaged(draw, data, count=3):
+    """Bytes with up to `count` bits flipped, pieces replaced, put in, taken out or repeated."""
+    data = bytearray(data)
+    for _ in range(draw(st.integers(1, count))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        kind = draw(st.integers(0, 5))
+        if kind == 0 and data:
+            data[at] ^= 1 << draw(st.integers(0, 7))
+        elif kind == 1:
+            data[at:at] = draw(odd).encode()
+        elif kind == 2:
+            data[at : at + draw(st.integers(1, 8))] = draw(st.binary(max_size=4))
+        elif kind == 3:
+            del data[at : at + draw(st.integers(1, 40))]
+        elif kind == 4:
+            data[at:at] = data[at : at + draw(st.integers(1, 40))]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+@tries(200)
+@given(data=tables().flatmap(files))
+def test_proper_files_load(small, tmp_path, data):
+    assert check(tmp_path / "proper.csv", data)
+
+
+@tries(1000)
+@given(data=st.data(), table=tables())
+def test_odd_fields(small, tmp_path, data, table):
+    for _ in range(data.draw(st.integers(1, 2))):
+        row = data.draw(st.sampled_from(table))
+        i = data.draw(st.integers(0, len(row) - 1))
+        change = data.draw(st.integers(0, 4))
+        if change == 0:
+            del row[i]
+        elif change == 1:
+            row.insert(i, data.draw(odd))
+        elif row is table[0]:
+            row[i] = data.draw(names | odd)
+        elif " " in row[i] and change == 2:  # one grey value
+            words = row[i].split(" ")
+            words[data.draw(st.integers(0, len(words) - 1))] = data.draw(odd)
+            row[i] = " ".join(words)
+        else:
+            row[i] = data.draw(odd | st.text(max_size=5))
+        if not row:
+            row.append("")
+    try:
+        content = data.draw(files(table))
+    except UnicodeEncodeError:  # a lone surrogate cannot be written
+        return
+    check(tmp_path / "odd.csv", content)
+
+
+@tries(1000)
+@given(data=tables().flatmap(files).flatmap(damaged))
+@example(data=b"nose_tip_x,nose_tip_y,nose_tip_x,Image\n1,2,3," + b"7 " * 16)
+@example(data=b"nose_tip_x,nose_tip_y,Image\nTrue,2," + b"7 " * 16)
+@example(data=b"nose_tip_x,nose_tip_y,Image\n1,1,2," + b"7 " * 16 + b"\n1,1,2," + b"7 " * 16)
+def test_damaged_bytes(small, tmp_path, data):
+    check(tmp_path / "damaged.csv", data)
+
+
+@pytest.mark.parametrize("ending", ["gz", "zip"])
+@tries(200)
+@given(data=st.data())
+def test_damaged_archives_load_as_they_were_or_not_at_all(small, tmp_path, ending, data):
+    content = b"nose_tip_x,nose_tip_y,Image\n" + b"".join(
+        b"%d,%.2f,%s\n" % (i, i / 3, b" ".join(b"%d" % (i * j % 256) for j in range(16)))
+        for i in range(4)
+    )
+    packed = io.BytesIO()
+    if ending == "gz":
+        packed.write(gzip.compress(content, mtime=0))
+    else:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.csv", content)
+    path = tmp_path / f"faces.csv.{ending}"
+    path.write_bytes(data.draw(damaged(packed.getvalue())))
+    try:
+        faces = mb.load_faces(path)
+    except mb.InputError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+        return
+    pictures, key_points = reference(content)
+    np.testing.assert_array_equal(faces.pictures, pictures)
+    np.testing.assert_allclose(faces.key_points, key_points, rtol=1e-6)

@@ -1,0 +1,252 @@
+"""Nothing is lost: killed savings and trainings, going on from them, repeating them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, write_csv
+
+import model_builder as mb
+
+
+def kill(*arguments):
+    command = [sys.executable, str(ROOT / "tests" / "killing.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_kills_during_saving_leave_a_whole_model(tmp_path):
+    happened = kill("saves", tmp_path)
+    assert happened["kills"] == 25
+    assert happened["halfway"] >= 3  # kills that really hit a file being written
+    assert happened["saved"] >= 5
+
+
+def test_killed_and_resumed_training_ends_at_the_same_bits(faces, tmp_path):
+    data = write_csv(tmp_path / "few.csv", faces.pictures[:40], faces.key_points[:40])
+    happened = kill("trainings", tmp_path, data)
+    assert happened["statuses"] == [-signal.SIGKILL, 130, -signal.SIGKILL, -signal.SIGKILL]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small compiled model and its checkpoint."""
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.compile(keras.optimizers.AdamW(use_ema=True))
+    model.optimizer.build(model.trainable_variables)
+    made = mb.Checkpoint(tmp_path_factory.mktemp("c") / "m.resume.npz", {"epochs": 5, "data": [1]})
+    made.save(model, [{"epoch": 1}])
+    return model, made
+
+
+def test_checkpoint_gives_everything_back(checkpoint):
+    model, made = checkpoint
+    before = [np.array(v) for v in [*model.variables, *model.optimizer.variables]]
+    for variable in [*model.variables, *model.optimizer.variables]:
+        variable.assign(variable + 1)
+    assert made.restore(model) == [{"epoch": 1}]
+    after = [*model.variables, *model.optimizer.variables]
+    assert len(after) > 7  # weights, two moments and the average of each, steps, learning rate
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_other_settings_data_or_network_are_named(checkpoint):
+    import keras
+
+    model, made = checkpoint
+    with pytest.raises(mb.InputError, match="of a training with epochs 5, not 9; resume with"):
+        mb.Checkpoint(made.path, made.run | {"epochs": 9}).restore(model)
+    with pytest.raises(mb.InputError, match="with other data; resume with the same"):
+        mb.Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    other.compile(keras.optimizers.AdamW(use_ema=True))
+    other.optimizer.build(other.trainable_variables)
+    with pytest.raises(mb.InputError, match="of another network"):
+        made.restore(other)
+
+
+def test_broken_checkpoints_are_one_sentence(checkpoint, tmp_path):
+    model, made = checkpoint
+    whole = made.path.read_bytes()
+    broken = mb.Checkpoint(tmp_path / "broken.npz", made.run)
+    with pytest.raises(mb.InputError, match="does not exist: there is no training to resume"):
+        broken.restore(model)
+    before = model.get_weights()
+    rng = np.random.default_rng(0)
+    cases = [b"", b"not a checkpoint", whole[:1000], whole[:-1]]
+    for at in rng.integers(0, len(whole), 200):
+        cases.append(whole[:at] + bytes([whole[at] ^ 1 << rng.integers(8)]) + whole[at + 1 :])
+    refused = 0
+    for content in cases:
+        broken.path.write_bytes(content)
+        try:
+            broken.restore(model)
+        except mb.InputError as error:
+            assert str(broken.path) in str(error) and "\n" not in str(error)
+            refused += 1
+        for a, b in zip(before, model.get_weights(), strict=True):  # never a wrong number
+            assert np.array_equal(a, b)
+    assert refused > 100
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Training with a network of 700 weights."""
+    from killing import tiny_model
+
+    monkeypatch.setattr(mb, "build_model", tiny_model)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, capsys):
+    data = write_csv(tmp_path / "few.csv", faces.pictures[:40], faces.key_points[:40])
+    flags = [*("--data", str(data), "--batch-size", "8", "--epochs", "3", "--precision", "float32")]
+
+    def run(name, *more):
+        paths = ["--model", str(tmp_path / f"{name}.keras"), "--results", str(tmp_path / "r")]
+        return mb.main([*paths, *flags, *more])
+
+    def interrupted(path, history, write=mb.write_log):
+        write(path, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    model, record = tmp_path / "m.keras", tmp_path / "m.json"
+    (tmp_path / "m.resume.npz").write_text("left by an earlier training")
+    with monkeypatch.context() as patched:
+        patched.setattr(mb, "write_log", interrupted)
+        assert run("m") == 130
+        printed, error = capsys.readouterr()
+        assert "starting anew" in printed
+        assert f"epoch 2 of 3 is saved as {model}. To go on" in error and "--resume" in error
+        assert json.loads(record.read_text())["results"]["epochs"] == 2
+        # What was saved is what the last line of the log measured.
+        stopped = json.loads(record.read_text())["results"]["validation"][0]["rmse_px"]
+        log = np.genfromtxt(tmp_path / "r" / "training_log.csv", delimiter=",", names=True)
+        assert len(log) == 2 and log["validation_rmse_px"][-1] == pytest.approx(stopped, rel=1e-5)
+
+        assert run("m", "--resume", "--seed", "9") == 2
+        assert "of a training with seed 0, not 9 and other data" in capsys.readouterr().err
+
+    assert run("m", "--resume") == 0
+    printed = capsys.readouterr().out
+    assert "epoch   3/3" in printed and "epoch   2/3" not in printed
+    assert run("whole") == 0
+    assert (
+        len({mb.weights_digest(mb.load_model(tmp_path / f"{n}.keras")[0]) for n in ("m", "whole")})
+        == 1
+    )
+    log = np.genfromtxt(tmp_path / "r" / "training_log.csv", delimiter=",", names=True)
+    assert log["epoch"].tolist() == [1, 2, 3] and (np.diff(log["seconds"]) >= 0).all()
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
+    """Everything is trained and nothing saved: resuming gives the same without an epoch more."""
+    settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1)
+    some = faces.take(slice(0, 24)), faces.take(slice(24, 32))
+    checkpoint = mb.Checkpoint(tmp_path / "c.npz", {})
+    first, history = mb.train(*some, settings, checkpoint=checkpoint)
+    # The error watched is that of the averaged weights, which are what is returned.
+    error = mb.rmse(mb.predict(first, some[1].pictures), some[1].key_points)
+    assert history[-1]["validation_rmse_px"] == pytest.approx(error, rel=1e-5)
+    again, same = mb.train(*some, settings, checkpoint=checkpoint, resume=True)
+    assert same == history and mb.weights_digest(first) == mb.weights_digest(again)
+    _, unsaved = mb.train(*some, settings)  # the checkpoint changes nothing
+    assert [line["loss"] for line in unsaved] == [line["loss"] for line in history]
+
+
+def test_resume_with_nothing_there_is_an_error(tmp_path, capsys):
+    status = mb.main(["--resume", "--model", str(tmp_path / "m.keras"), "--results", str(tmp_path)])
+    assert status == 2 and not list(tmp_path.iterdir())
+    error = capsys.readouterr().err
+    assert "m.resume.npz does not exist" in error and error.count("\n") == 1
+
+
+def test_terminated_then_resumed_is_the_run_that_was_not(tmp_path):
+    """The script itself, twice at once: one run is stopped and resumed; both end the same."""
+    flags = ("--dry-run", "--epochs", "2", "--precision", "float32", "--seed", "3")
+
+    def start(name, *more):
+        folder = tmp_path / name
+        paths = ("--model", folder / "m.keras", "--results", folder / "results")
+        command = [sys.executable, ROOT / "model_builder.py", *flags, *paths, *more]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(list(map(str, command)), stdout=pipe, stderr=pipe, text=True)
+
+    whole, stopped = start("whole"), start("stopped")
+    lines = []
+    while not (lines and lines[-1].startswith("epoch   1/2")):
+        lines.append(stopped.stdout.readline())
+        assert lines[-1], stopped.stderr.read()
+    stopped.send_signal(signal.SIGTERM)
+    _, error = stopped.communicate()
+    assert stopped.returncode == 130, error
+    path = tmp_path / "stopped" / "m.keras"
+    assert error.splitlines()[-1] == (
+        f"stopped; epoch 1 of 2 is saved as {path}. To go on, give the same command with --resume."
+    )
+    assert mb.load_model(path)[1]["results"]["epochs"] == 1
+    resumed = start("stopped", "--resume")
+    for process in (whole, resumed):
+        output, error = process.communicate()
+        assert process.returncode == 0, error
+    assert "epoch   1/2" not in output and "epoch   2/2" in output
+    models = [mb.load_model(tmp_path / name / "m.keras") for name in ("whole", "stopped")]
+    assert len({mb.weights_digest(model) for model, _ in models}) == 1
+    assert models[1][1]["results"]["epochs"] == 2
+    names = {file.name for file in (tmp_path / "stopped").iterdir()}
+    assert names == {"m.keras", "m.json", "results"}
+
+
+def test_a_finished_model_is_not_replaced_by_a_stopped_one(tmp_path):
+    path = tmp_path / "m.keras"
+    assert mb.unfinished(path)
+    path.touch()
+    assert not mb.unfinished(path)  # whatever it is
+    record = path.with_suffix(".json")
+    for text, expected in (
+        ('{"settings": {"epochs": 5}, "results": {"epochs": 5}}', False),
+        ('{"settings": {"epochs": 5}, "results": {"epochs": 3}}', True),
+        ("[]", False),
+        ("{", False),
+    ):
+        record.write_text(text)
+        assert mb.unfinished(path) == expected
+
+
+def test_leftovers_of_a_kill_are_removed_in_time(tmp_path):
+    old, new = tmp_path / ".m.12.keras", tmp_path / ".m.13.keras"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    mb.replace_file(tmp_path / "m.keras", lambda file: file.write_text("whole"))
+    assert {file.name for file in tmp_path.iterdir()} == {"m.keras", ".m.13.keras"}
+
+
+def test_a_record_of_another_model_is_not_used(tmp_path):
+    """As when a kill falls between the writing of the model and of its record."""
+    import keras
+
+    path = tmp_path / "m.keras"
+    for bias in ("zeros", "ones"):
+        model = keras.Sequential(
+            [
+                keras.Input((mb.SIZE, mb.SIZE, 1)),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(30, bias_initializer=bias),
+            ]
+        )
+        mb.save_model(model, path, {"made": bias})
+        assert mb.load_model(path)[1]["made"] == bias
+        if bias == "zeros":
+            earlier = path.with_suffix(".json").read_text()
+    path.with_suffix(".json").write_text(earlier)
+    assert mb.load_model(path)[1] == {}
