@@ -148,7 +148,7 @@ def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
     monkeypatch.setattr(fkp, "save_figure", lambda plt, figure, path: drawn.append(figure))
     fkp.plot_worst(tmp_path / "worst.png", faces, truth + 40, spread)
     axis = drawn[0].axes[0]
-    assert axis.get_title() == "row 77: 40.00 px, expected 13.06"
+    assert axis.get_title() == "row 77: 40.00 px, expected 13.05"
     places = [(line.get_marker(), line.get_xydata().tolist()) for line in axis.get_lines()]
     assert ("o", [[20, 20]] * 15) in places
     predictions = [line for line in axis.get_lines() if line.get_xydata().tolist() == [[60, 60]]]

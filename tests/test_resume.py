@@ -155,7 +155,7 @@ def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
     checkpoint = mb.Checkpoint(tmp_path / "c.npz", {})
     first, history = mb.train(*some, settings, checkpoint=checkpoint)
     # The error watched is that of the averaged weights, which are what is returned.
-    error = mb.rmse(mb.predict(first, some[1].pictures), some[1].key_points)
+    error = mb.rmse(mb.predict(first, some[1].pictures)[0], some[1].key_points)
     assert history[-1]["validation_rmse_px"] == pytest.approx(error, rel=1e-5)
     again, same = mb.train(*some, settings, checkpoint=checkpoint, resume=True)
     assert same == history and mb.weights_digest(first) == mb.weights_digest(again)
