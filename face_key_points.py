@@ -470,9 +470,13 @@ CASCADES = (
     ("profileface", False, 0, -0.17, 0.91),
     ("profileface", True, 0, -0.17, 0.91),
 )
-NEIGHBOURS = 1  # overlapping hits that make a candidate: few, the model sorts them out
-DOUBTFUL = 0.2
 SEARCHED = 1600  # pixels along the longer side of the copy that is searched
+NEIGHBOURS = 1  # hits beside one another that make a candidate: few, the model sorts them out
+BORDER = 1.1  # the copy is searched with its border continued, for faces that it cuts
+# A candidate is no face where the prediction and the mirrored picture's are further apart than
+# this, in terms of the points' spread: on scenes with 180 wild faces and 12 photographs without any
+# it lets 98 % of the faces pass and 4 of 1,000 other candidates.
+DOUBTFUL = 0.07
 
 
 def find_candidates(grey, cascades=CASCADES):
@@ -491,7 +495,7 @@ def find_candidates(grey, cascades=CASCADES):
         # The view of the photo that is searched, and the way back from it.
         angle = np.radians(degrees)
         cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
-        width, height = (int(1.1 * side) for side in np.dot([[cos, sin], [sin, cos]], size))
+        width, height = (int(BORDER * side) for side in np.dot([[cos, sin], [sin, cos]], size))
         back = _similarities(
             np.ones(1), angle[None], ((width - 1) / 2, (height - 1) / 2), (np.array(size) - 1) / 2
         )
@@ -521,11 +525,10 @@ def refine(model, grey, crops, mirror=True):
     upright, and heads tilted by 25 degrees then come out as exactly as upright ones (mean error
     4.47 % of 40 px instead of 4.58). A third crop gains nothing.
 
-    Returns as `predict_crops`, with the doubt of both predictions.
+    Returns as `predict_crops`.
     """
-    once, doubt = predict_crops(model, grey, crops, mirror)
-    twice, more_doubt = predict_crops(model, grey, point_crops(once), mirror)
-    return twice, doubt + more_doubt
+    once, _ = predict_crops(model, grey, crops, mirror)
+    return predict_crops(model, grey, point_crops(once), mirror)
 
 
 def find_faces(model, grey, mirror=True):
