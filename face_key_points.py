@@ -301,7 +301,6 @@ def write_key_points(path, image_ids, key_points):
 # and hardly depends on the detector's box any more.
 CENTRE, SPREAD = np.array([47.9, 47.3]), 26.5
 
-
 # Endings of files in a folder that ought to be pictures, so that one that is not gets told.
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 
@@ -309,7 +308,7 @@ PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tif
 def list_photos(paths):
     """The photos to look at: `paths`, and in place of a folder the files in it, by name.
 
-    Raises InputError if a path does not exist or a folder is empty.
+    Raises InputError if a path does not exist or a folder has no pictures.
     """
     photos = []
     for path in paths:
@@ -726,8 +725,8 @@ def parse_arguments(argv):
         type=float,
         nargs=4,
         metavar=("X", "Y", "W", "H"),
-        help="where the face is in the one photo of --image, in its pixels, brows to chin: no"
-        " face is searched for",
+        help="where the face is in the one photo of --image, in its pixels, from the forehead to"
+        " the chin: no face is searched for",
     )
     arguments = parser.parse_args(argv)
     if arguments.box:

@@ -7,12 +7,15 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 import face_key_points as fkp
 import model_builder as mb
 
 pytest.importorskip("cv2", reason="photos need opencv-python-headless 4, which is an extra")
+sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+import photo_faces  # noqa: E402
 
 COLUMNS = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *mb.COLUMNS]
 
@@ -376,3 +379,30 @@ def test_without_opencv_it_is_said_how_to_install_it(hopper, tmp_path, monkeypat
     error = capsys.readouterr().err
     assert "pip install" in error and error.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+def test_benchmark_counts_faces_and_false_alarms():
+    truth = np.full((2, 15, 2), np.nan)
+    truth[:, :5] = np.arange(10).reshape(5, 2)
+    truth[1] += 500
+    squares = np.array([[0, 0, 100], [500, 500, 100]])
+    near, far = np.nan_to_num(truth[:1]) + (3, 4), np.full((2, 15, 2), 250.0)
+    hit, error, alarms = photo_faces.match(np.concatenate([near, far]), truth, squares)
+    assert hit.tolist() == [True, False] and alarms == 2
+    assert error[0] == pytest.approx(0.05)
+    assert photo_faces.match(far, truth[:0], squares[:0])[2] == 2
+
+
+def test_benchmark_pastes_faces_where_it_says():
+    rng = np.random.default_rng(0)
+    flat = [np.full((300, 400), 200, np.uint8)]
+    black = np.zeros((4, 96, 96), np.uint8)
+    grey, squares = photo_faces.make_scene(flat, black, rng)
+    assert grey.shape == (photo_faces.HEIGHT, photo_faces.WIDTH)
+    inside = np.zeros(grey.shape, bool)
+    for x, y, side in squares[np.isfinite(squares[:, 0])].astype(int):
+        assert photo_faces.SMALLEST <= side <= photo_faces.LARGEST
+        assert grey[y + side // 2, x + side // 2] == 0
+        assert not inside[y : y + side, x : x + side].any()
+        inside[y : y + side, x : x + side] = True
+    assert inside.any() and (grey[~inside] == 200).all()

@@ -134,7 +134,7 @@ def measure_recall(model, archive, path, rows, rng):
     photographs = backgrounds()
     ways = {
         "plain frontal cascade": lambda grey: plain_cascade(model, grey),
-        "`--image`": lambda grey: fkp.find_faces(model, grey)[1],
+        "`--image`": lambda grey: fkp.find_faces(model, grey),
     }
     hits, alarms, seconds = ({way: [] for way in ways} for _ in range(3))
     errors, sides, placed = [], [], []
