@@ -726,8 +726,9 @@ def import_cv2():
 def annotate(photo, boxes, key_points, spread):
     """Draw faces on a PIL photo: their boxes (N, 4), key points (N, 15, 2) and 90 % regions.
 
-    `spread` (N, 15) is in pixels of the crop, as `predict_crops` gives it. Lines and dots grow with the face; colours, rings and hollow points are as in the other
-    pictures. Gives another photo of the same size.
+    `spread` (N, 15) is in pixels of the crop, as `predict_crops` gives it. Lines and dots grow with
+    the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
+    the same size.
     """
     from PIL import Image, ImageColor
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import photo_faces  # noqa: E402
 
 COLUMNS = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *mb.COLUMNS]
+COLUMNS += [f"{name}_spread" for name in mb.KEY_POINTS]
 
 
 def run(*arguments):
@@ -236,7 +237,7 @@ def test_crop_is_the_mean_of_the_photos_pixels_and_continues_the_border():
 
 def test_drawing_is_at_the_photos_own_size_and_near_the_points(hopper, upright):
     boxes = fkp.crop_boxes(fkp.point_crops(upright[None]))
-    drawn = np.array(fkp.annotate(hopper, boxes, upright[None]))
+    drawn = np.array(fkp.annotate(hopper, boxes, upright[None], np.full((1, 15), 0.1)))
     assert drawn.shape == (360, 320, 3) and drawn.dtype == np.uint8
     for name, (x, y) in zip(mb.KEY_POINTS, upright, strict=True):
         colour = tuple(int(fkp.style_of(name)[0][i : i + 2], 16) for i in (1, 3, 5))
