@@ -1262,7 +1262,7 @@ def load_model(path):
         raise InputError(f"{path} does not exist; train it with: python model_builder.py")
     try:
         with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None  # Keras does not look at the checksums of the weights
+            whole = archive.testzip() is None  # before TensorFlow takes its seconds to start
     except Exception:  # zipfile raises a dozen kinds
         whole = False
     if not whole:

@@ -53,7 +53,11 @@ BAD_FILES = {
     "only a header": ("a.csv", whole(lambda data: data.split(b"\n")[0] + b"\n"), "no rows"),
     "no Image": ("a.csv", lambda t: t.drop(columns="Image").to_csv().encode(), "named Image"),
     "half a pair": ("a.csv", lambda t: t.drop(columns="nose_tip_x").to_csv().encode(), "only one"),
-    "two columns": ("a.csv", whole(lambda d: d.replace(b"nose_tip_y", b"nose_tip_x", 1)), "two"),
+    "two columns": (
+        "a.csv",
+        whole(lambda d: d.replace(b"nose_tip_y", b"nose_tip_x", 1)),
+        "has two",
+    ),
     "few pixels": ("a.csv", field("Image", PIXELS[2:]), "row 2 .* 9,215 grey values instead"),
     "many pixels": ("a.csv", field("Image", PIXELS + " 7"), "row 2 .* 9,217 grey values instead"),
     "300": ("a.csv", field("Image", "300" + PIXELS[1:]), "row 2 .* grey value 300, outside"),
@@ -185,6 +189,18 @@ def test_whole_archives_of_damaged_parts(small_model, tmp_path, data):
         return
     assert model.output["key_points"].shape == (None, 30)
     assert model.output["spread"].shape == (None, 15)
+
+
+def test_one_wrong_bit_in_the_weights_is_seen(small_model, tmp_path):
+    import keras
+
+    content = bytearray(small_model[0].read_bytes())
+    kernel = keras.saving.load_model(small_model[0]).get_weights()[0].tobytes()
+    content[bytes(content).index(kernel) + 10] ^= 1
+    path = tmp_path / "bit.keras"
+    path.write_bytes(content)
+    with pytest.raises(mb.InputError, match="bit.keras is not a whole .keras file"):
+        mb.load_model(path)
 
 
 def test_a_model_that_runs_code_is_refused(tmp_path, capsys):

@@ -76,7 +76,21 @@ def check(path, data):
 position = st.floats(-3.9, 7.9).map(str) | st.floats(-3.9, 7.9).map("{:.3f}".format) | st.just("")
 odd = st.sampled_from(
     [
-        *("300", "-1", "1.5", "nan", "abc", "inf", "-inf", "1e30", "1e-3", "True", "0x1", "1_0"),
+        *(
+            "300",
+            "256",
+            "-1",
+            "1.5",
+            "nan",
+            "abc",
+            "inf",
+            "-inf",
+            "1e30",
+            "1e-3",
+            "True",
+            "0x1",
+            "1_0",
+        ),
         *(
             "",
             " ",
