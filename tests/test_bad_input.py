@@ -265,7 +265,7 @@ def test_full_disk_is_one_sentence_and_the_earlier_files_stay(small_model, tmp_p
         path = tmp_path / name
         path.write_text("earlier")
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        small = 30_000 if name == "m.json" else 5_000
+        small = 100_000 if name == "m.json" else 5_000
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (small, limit[1]))
             with pytest.raises(mb.InputError, match=f"{name} cannot be written .File too large"):
