@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, write_csv
+from conftest import ROOT, smallest_network, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from test_fuzz import damaged, tries
@@ -145,15 +145,7 @@ def test_bad_row_far_down_leaves_the_earlier_results(trained, faces, tmp_path, c
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
     """A model of a few kB with the shapes of ours, and what it predicts."""
-    import keras
-
-    picture = keras.Input((mb.SIZE, mb.SIZE, 1))
-    coarse = keras.layers.Flatten()(keras.layers.AveragePooling2D(32)(picture))
-    outputs = {
-        "key_points": keras.layers.Dense(30)(coarse),
-        "spread": keras.layers.Dense(15)(coarse),
-    }
-    model = keras.Model(picture, outputs)
+    model = smallest_network()
     path = tmp_path_factory.mktemp("small") / "small.keras"
     mb.save_model(model, path, {})
     return path, mb.weights_digest(model)

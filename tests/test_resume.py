@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, write_csv
+from conftest import ROOT, smallest_network, write_csv
 
 import model_builder as mb
 
@@ -233,18 +233,9 @@ def test_leftovers_of_a_kill_are_removed_in_time(tmp_path):
 
 def test_a_record_of_another_model_is_not_used(tmp_path):
     """As when a kill falls between the writing of the model and of its record."""
-    import keras
-
     path = tmp_path / "m.keras"
     for bias in ("zeros", "ones"):
-        model = keras.Sequential(
-            [
-                keras.Input((mb.SIZE, mb.SIZE, 1)),
-                keras.layers.GlobalAveragePooling2D(),
-                keras.layers.Dense(30, bias_initializer=bias),
-            ]
-        )
-        mb.save_model(model, path, {"made": bias})
+        mb.save_model(smallest_network(bias), path, {"made": bias})
         assert mb.load_model(path)[1]["made"] == bias
         if bias == "zeros":
             earlier = path.with_suffix(".json").read_text()
