@@ -45,6 +45,7 @@ class Settings:
     validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
     # How sure it is: learned afterwards, with the rest of the network frozen.
     spread_epochs: int = 6  # flat after that
+    spread_steps: int = 400  # but no more than these: with much data one time through it is plenty
     non_faces: float = 0.15  # share of the pictures then that show no face
     # Where several files are given, the first sets what a point means.
     further_split: float = 0.1  # share held out of each further file: they are there to teach
@@ -966,15 +967,15 @@ def fit_spread(network, model, training, settings):
     learn_only_spread(network, True)
     found = ops.reshape(model.output["key_points"], (-1, len(KEY_POINTS), 2))
     found = ops.concatenate([found, ops.expand_dims(model.output["spread"], -1)], axis=-1)
-    steps = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
-    schedule = keras.optimizers.schedules.CosineDecay(1e-2, steps * settings.spread_epochs)
+    per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
+    steps = min(per_epoch * settings.spread_epochs, settings.spread_steps)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, steps)
     learner = keras.Model(model.inputs, found)
     learner.get_layer("source_offsets").trainable = False
     learner.compile(keras.optimizers.Adam(schedule, clipnorm=10.0), spread_loss)
     learner.fit(
         batches_with_non_faces(training, settings),
         steps_per_epoch=steps,
-        epochs=settings.spread_epochs,
         shuffle=False,
         verbose=0,
     )
