@@ -135,11 +135,11 @@ def hand_labelled(folder):
 
     test = mb.load_faces(folder / "test.csv.gz")
     path = folder / "test_hand_labels.csv"
-    labels = pd.read_csv(path)
+    labels = pd.read_csv(path, dtype={"ImageId": str})
     missing = [name for name in ("ImageId", *mb.COLUMNS) if name not in labels.columns]
     if missing:
         raise mb.InputError(f"{path} has no column named {missing[0]}.")
-    labels = labels[~labels["ImageId"].isin(DROPPED)]
+    labels = labels[~labels["ImageId"].isin(map(str, DROPPED))]
     position = {image_id: i for i, image_id in enumerate(test.image_ids)}
     unknown = [image_id for image_id in labels["ImageId"] if image_id not in position]
     if unknown:
