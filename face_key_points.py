@@ -3,15 +3,22 @@
     python face_key_points.py                            # my_model.keras, else the shipped one
     python face_key_points.py --data test.zip            # Kaggle's test file just as it comes
     python face_key_points.py --image photo.jpg holiday/ # the faces in one's own photos
+    python face_key_points.py --submission IdLookupTable.csv # Kaggle's answers
+    python face_key_points.py --export litert            # the model for phones, or onnx for servers
 
 The file reads in the order in which the data flows:
-model -> test faces -> held-out faces -> errors -> pictures; then the same for photos.
+model -> test faces -> held-out faces -> errors -> pictures; then the same for photos; then answers
+for Kaggle and the exports.
 """
 
 import argparse
+import importlib
 import json
 import sys
+import tempfile
+import time
 import warnings
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 
@@ -19,6 +26,7 @@ import numpy as np
 
 from model_builder import (
     COLUMNS,
+    FEW_POINTS,
     HERE,
     KEY_POINTS,
     LEFT_EYE,
@@ -26,6 +34,7 @@ from model_builder import (
     RIGHT_EYE,
     SIZE,
     InputError,
+    few_apart,
     find_data,
     fingerprint,
     interocular_distance,
@@ -35,6 +44,7 @@ from model_builder import (
     make_folder,
     predict,
     read_faces,
+    read_table,
     replace_file,
     rmse,
     synthetic_faces,
@@ -91,8 +101,9 @@ def held_out_faces(record, model_path, training=None):
         else:
             faces = load_training(path, record["complete_only"])
         mark = fingerprint(faces)
-        for data in record["data"]:
+        for i, data in enumerate(record["data"]):
             if data["sha256"] == mark:
+                faces = few_apart(faces) if i == 0 else faces
                 return faces.take(np.isin(faces.rows, data["validation_rows"]))
         tried.append(str(faces.path))
     if training is None and model_path == SHIPPED:
@@ -836,6 +847,247 @@ def run_photos(arguments):
         )
 
 
+# --- Kaggle's answers ----------------------------------------------------------------------------
+
+
+def read_lookup_table(path):
+    """Kaggle's IdLookupTable.csv: which coordinates of which test faces are asked for.
+
+    Returns a pandas data frame of text, `RowId`, `ImageId` and `FeatureName`, a row per answer.
+    Raises InputError if it is not such a table; says which row.
+    """
+    import pandas as pd
+
+    table = pd.concat(read_table(path))
+    names = ["RowId", "ImageId", "FeatureName"]
+    for name in names:
+        if name not in table.columns:
+            raise InputError(f"{path} has no column named {name}; give Kaggle's IdLookupTable.csv.")
+    problems = {
+        "has an empty field": table[names].isna().any(axis=1),
+        "repeats a RowId": table["RowId"].duplicated(),
+        "names no coordinate of a key point": ~table["FeatureName"].isin(COLUMNS),
+    }
+    for problem, rows in problems.items():
+        if rows.any():
+            raise InputError(
+                f"{path}: row {table.index[rows][0] + 1} below the header {problem}; download the"
+                " table again."
+            )
+    return table[names]
+
+
+def answer(table, image_ids, key_points, few_points_offset):
+    """The coordinates that a table asks for.
+
+    Args:
+        table: as from `read_lookup_table`.
+        image_ids: the test faces' ImageIds as text, (N,).
+        key_points: float (N, 15, 2) pixels. Faces of which four points at most are asked come
+            from the source of labels that marks no more, and marks some of them elsewhere:
+        few_points_offset: by how much, 15 pairs of pixels, or None.
+
+    Returns:
+        (rows of the table,) pixels, clipped to 0 .. 96. Raises InputError if a face is missing.
+    """
+    face = {image_id: i for i, image_id in enumerate(image_ids)}
+    index = table["ImageId"].map(face)
+    if index.isna().any():
+        missing = table["ImageId"][index.isna()].iloc[0]
+        raise InputError(
+            f"the test faces have none of ImageId {missing:.40}, which the table asks for; name the"
+            " test CSV that the table belongs to by --data."
+        )
+    if few_points_offset:
+        asked = table.groupby("ImageId")["FeatureName"].transform("count")
+        few = index[asked <= 2 * FEW_POINTS].unique().astype(int)
+        key_points = key_points.copy()
+        key_points[few] += few_points_offset
+    column = table["FeatureName"].map(COLUMNS.index)
+    return key_points.reshape(-1, len(COLUMNS))[index.astype(int), column].clip(0, SIZE)
+
+
+def run_submission(arguments):
+    """Write submission.csv: what Kaggle's table asks about the test faces."""
+    test_path = arguments.data or find_data("test")
+    if not test_path:
+        raise InputError("--submission needs Kaggle's test faces: name their CSV by --data.")
+    table = read_lookup_table(arguments.submission)
+    make_folder(arguments.results)
+    model, record = load_model(arguments.model or find_model())
+    image_ids, key_points = [], []
+    for faces in read_faces(test_path):
+        image_ids += map(str, faces.image_ids)
+        key_points.append(predict(model, faces.pictures, arguments.mirror)[0])
+    offset = record.get("few_points_offset")
+    if not offset:
+        print("The model was trained without rows of few points: no offset for such faces.")
+    locations = answer(table, image_ids, np.concatenate(key_points), offset)
+    path = arguments.results / "submission.csv"
+    answers = table[["RowId"]].assign(Location=locations)
+    replace_file(path, lambda file: answers.to_csv(file, index=False, float_format="%.4f"))
+    print(f"{len(answers)} answers about {len(image_ids)} test faces are in {path}")
+
+
+# --- exports -------------------------------------------------------------------------------------
+
+PARITY = 0.01  # pixels by which an exported float32 model may differ from Keras
+TIMED = 50  # faces, one at a time: enough for a median
+# The packages that make and run each format: what to import, what to install.
+EXTRAS = {
+    "litert": {"ai_edge_litert.interpreter": "ai-edge-litert>=2.1,<3"},
+    "onnx": {"onnxruntime": "onnxruntime>=1.20,<2", "tf2onnx": "tf2onnx>=1.17,<2"},
+}
+
+
+def import_extras(kind):
+    """Import what an export needs. Raises InputError that says how to install what is missing."""
+    try:
+        for name in EXTRAS[kind]:
+            importlib.import_module(name)
+    except (ImportError, AttributeError) as error:  # the latter: too old for this NumPy
+        packages = " ".join(f"'{package}'" for package in EXTRAS[kind].values())
+        raise InputError(
+            f"--export {kind} needs packages that cannot be imported ({error}); install them with:"
+            f" pip install {packages}"
+        ) from None
+
+
+def to_litert(model, small=False):
+    """A Keras model as the bytes of a .tflite file.
+
+    With `small` the weights are 8-bit integers, scaled per channel; the arithmetic between the
+    layers stays float32 ("dynamic range").
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, format="tf_saved_model", verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if small else []
+        return converter.convert()
+
+
+def to_onnx(model):
+    """A Keras model as the bytes of an .onnx file.
+
+    (Keras's own ONNX export turns the network's constants into further inputs, as of Keras 3.15:
+    here they are frozen first, together with the weights.)
+    """
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    tf.get_logger().setLevel("ERROR")  # tf2onnx calls what is deprecated
+    picture = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="picture")
+    function = tf.function(lambda picture: model(picture, training=False))
+    function = function.get_concrete_function(picture)
+    frozen = convert_variables_to_constants_v2(function)
+    inputs, outputs = ([tensor.name for tensor in side] for side in (frozen.inputs, frozen.outputs))
+    names = dict(zip(outputs, sorted(function.structured_outputs), strict=True))
+    made, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=inputs,
+        output_names=outputs,
+        tensors_to_rename={inputs[0]: "picture"} | names,
+    )
+    return made.SerializeToString()
+
+
+def open_litert(path):
+    """A function from float32 pictures (N, 96, 96, 1) to the dict of outputs, run by LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(path)).get_signature_runner()
+    return lambda pictures: runner(picture=pictures)
+
+
+def open_onnx(path):
+    """As `open_litert`, run by ONNX Runtime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda pictures: dict(zip(names, session.run(names, {"picture": pictures}), strict=True))
+
+
+def compare(model, exported, pictures):
+    """An exported model beside Keras, on uint8 pictures (N, 96, 96).
+
+    Both predict all faces at once, and some one at a time in turn, for the time.
+
+    Returns:
+        The largest difference of any output and the root mean square one of the key points, in
+        pixels, and the medians of milliseconds per face, Keras's and the exported model's.
+    """
+    pictures = pictures[..., None].astype(np.float32)
+    expected, found = model.predict_on_batch(pictures), exported(pictures)
+    alone, seconds = [], []
+    for picture in pictures[:TIMED, None]:
+        start = time.perf_counter()
+        model.predict_on_batch(picture)
+        middle = time.perf_counter()
+        alone.append(exported(picture))
+        seconds.append((middle - start, time.perf_counter() - middle))
+    alone = {name: np.concatenate([output[name] for output in alone]) for name in expected}
+    differences = [
+        output[name] - expected[name][: len(output[name])]
+        for output in (found, alone)
+        for name in expected
+    ]
+    largest = np.max([np.abs(difference).max() for difference in differences])
+    rms = np.sqrt(((found["key_points"] - expected["key_points"]) ** 2).mean())
+    return largest, rms, *(1000 * np.median(seconds, axis=0))
+
+
+def run_export(arguments):
+    """Write the model for LiteRT or ONNX Runtime, and measure it beside Keras."""
+    kind = arguments.export
+    import_extras(kind)
+    make_folder(arguments.results)
+    test_path = arguments.data or find_data("test")
+    faces = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)
+    if test_path:
+        faces = next(read_faces(test_path))
+    model_path = arguments.model or find_model()
+    model, _ = load_model(model_path)
+    files = [(f"{model_path.stem}.onnx", to_onnx, open_onnx, PARITY)]
+    if kind == "litert":
+        files = [
+            (f"{model_path.stem}.tflite", to_litert, open_litert, PARITY),
+            (f"{model_path.stem}_small.tflite", partial(to_litert, small=True), open_litert, None),
+        ]
+    for name, convert, open_file, allowed in files:
+        path = arguments.results / name
+
+        def write(temporary, path=path, convert=convert, open_file=open_file, allowed=allowed):
+            try:
+                temporary.write_bytes(convert(model))
+                largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
+            except OSError:
+                raise
+            except Exception as error:  # the converters raise whatever their parts raise
+                raise InputError(
+                    f"{path} cannot be made ({' '.join(str(error).split())[:200]}); try other"
+                    " versions of the packages that --export needs."
+                ) from None
+            size = temporary.stat().st_size
+            if allowed and not largest <= allowed:  # so that NaN is refused as well
+                raise InputError(
+                    f"{path} would differ from Keras by {largest:.3g} px on {len(faces.rows)} faces"
+                    f" of {faces.path}, {allowed} being allowed, and was not written; try other"
+                    " versions of the packages that --export needs."
+                )
+            print(
+                f"{path}: {size / 1e6:.2f} MB; beside Keras on {len(faces.rows)} faces, key points"
+                f" {rms:.2g} px off (RMS), no value more than {largest:.2g} px; {ms:.1f} ms a face,"
+                f" one at a time, Keras {keras_ms:.1f} ms",
+                flush=True,
+            )
+
+        replace_file(path, write)
+
+
 # --- command line --------------------------------------------------------------------------------
 
 
@@ -892,7 +1144,23 @@ def parse_arguments(argv):
         help="where the face is in the one photo of --image, in its pixels, from the forehead to"
         " the chin: no face is searched for",
     )
+    add(
+        "--submission",
+        type=Path,
+        metavar="TABLE",
+        help="Kaggle's IdLookupTable.csv: writes submission.csv, the test faces' coordinates that"
+        " it asks for",
+    )
+    add(
+        "--export",
+        choices=list(EXTRAS),
+        help="write the model for phones (litert: <model>.tflite and, a quarter as large,"
+        " <model>_small.tflite) or servers (onnx: <model>.onnx), and compare it with Keras on test"
+        " faces (the packages that this needs are extras: README.md)",
+    )
     arguments = parser.parse_args(argv)
+    if sum(map(bool, (arguments.image, arguments.submission, arguments.export))) > 1:
+        parser.error("--image, --submission and --export do different things; give one of them")
     if arguments.box:
         if not arguments.image:
             parser.error("--box needs --image")
@@ -905,6 +1173,10 @@ def run(arguments):
     """Predict, measure, picture: what the command line asks for."""
     if arguments.image:
         return run_photos(arguments)
+    if arguments.submission:
+        return run_submission(arguments)
+    if arguments.export:
+        return run_export(arguments)
     model_path = arguments.model or find_model()
     results = arguments.results
     make_folder(results)
@@ -925,6 +1197,8 @@ def run(arguments):
         plot_faces(results / name, *faces, [f"ImageId {i}" for i in image_ids])
 
     predicted, spread = predict(model, held_out.pictures, arguments.mirror)
+    if record.get("few_points_offset"):  # such rows mark some points elsewhere
+        predicted[held_out.source < 0] += record["few_points_offset"]
     truth = held_out.key_points
     plot_worst(results / "worst16_in_validation.png", held_out, predicted, spread)
     plot_errors(results / "error_by_key_point.png", predicted, truth)

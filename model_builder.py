@@ -136,8 +136,13 @@ class Faces(NamedTuple):
     image_ids: np.ndarray  # the ImageId column as text, or 1 .. N
     identities: np.ndarray | None  # the optional `identity` column: who is pictured
     rows: np.ndarray  # int (N,): each face's row in its file
-    source: np.ndarray  # int (N,): which file, where several were joined
+    source: np.ndarray  # int (N,): whose habits the labels follow: the file, or -1 (`few_apart`)
     path: Path  # of the first file
+
+    @property
+    def file(self):
+        """Which file each face is from, where several were joined: int (N,)."""
+        return np.maximum(self.source, 0)
 
     def take(self, index):
         """The faces at `index` (any NumPy index) as a new Faces."""
@@ -197,6 +202,15 @@ def load_faces(path):
 
 def read_faces(path):
     """Yield what `load_faces` returns a few hundred rows at a time: any length fits in memory."""
+    for chunk in read_table(path):
+        yield _parse_chunk(chunk, Path(path))
+
+
+def read_table(path):
+    """Yield a CSV, plain, .gz or .zip, as pandas data frames of text, a few hundred rows at a time.
+
+    Raises InputError if it cannot be read or has no row below its header.
+    """
     import pandas as pd
 
     path = Path(path)
@@ -210,10 +224,8 @@ def read_faces(path):
         with pd.read_csv(path, chunksize=256, dtype=str, encoding="utf-8-sig") as chunks:
             for chunk in chunks:
                 if len(chunk):
-                    yield _parse_chunk(chunk, path)
+                    yield chunk
                 rows += len(chunk)
-    except InputError:
-        raise
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty; it should start with a line of column names.") from None
     except UnicodeDecodeError:
@@ -229,7 +241,7 @@ def read_faces(path):
             " plain, as .gz or alone in a .zip."
         ) from None
     if not rows:
-        raise InputError(f"{path} has a header but no rows; it needs at least one face.")
+        raise InputError(f"{path} has a header but no rows; it needs at least one row.")
 
 
 def _one_line(error):
@@ -329,10 +341,25 @@ def synthetic_faces(count, seed):
     return Faces(pictures, key_points, rows + 1, None, rows, np.zeros_like(rows), path)
 
 
+# Kaggle's full training file comes from two sources: besides the rows with all 15 points it has
+# more than twice as many that mark 4 at most, the tip of the nose lower and the lip at mid-mouth.
+FEW_POINTS = 4
+
+
+def few_apart(faces):
+    """The first file's rows of few points get the source -1, if it has others to go by as well."""
+    few = np.isfinite(faces.key_points[..., 0]).sum(1) <= FEW_POINTS
+    few &= faces.source == 0
+    if few.sum() == (faces.source == 0).sum():
+        return faces
+    return faces._replace(source=np.where(few, -1, faces.source))
+
+
 def join_faces(files):
     """Several training Faces as one; a row that repeats an earlier one to the letter is left out.
 
-    `source` tells the file. Where only some files name identities, the others' rows stay alone.
+    `source` tells the file, and the first file's rows of few points (`few_apart`). Where only some
+    files name identities, the others' rows stay alone.
     """
     joined = files[0]
     if len(files) > 1:
@@ -356,7 +383,7 @@ def join_faces(files):
     for i, face in enumerate(zip(joined.pictures, joined.key_points, strict=True)):
         digest = hashlib.sha256(b"".join(part.tobytes() for part in face)).digest()
         seen.setdefault(digest, i)
-    return joined.take(np.array(list(seen.values())))
+    return few_apart(joined.take(np.array(list(seen.values()))))
 
 
 def fingerprint(faces):
@@ -432,12 +459,12 @@ def split_faces(faces, fraction=0.2, further_fraction=0.1, seed=0):
 
     held_out = np.zeros(len(faces.rows), bool)
     described = thumbnails(faces.pictures)
-    for source in np.unique(faces.source):
-        rows = np.flatnonzero(faces.source == source)
+    for file in np.unique(faces.file):
+        rows = np.flatnonzero(faces.file == file)
         identities = None if faces.identities is None else faces.identities[rows]
         groups = group_similar(faces.pictures[rows], identities)
         free = np.ones(len(rows), bool)
-        earlier = np.flatnonzero(faces.source < source)
+        earlier = np.flatnonzero(faces.file < file)
         if earlier.size:
             nearest = NearestNeighbors(n_neighbors=1).fit(described[earlier])
             distance, index = nearest.kneighbors(described[rows])
@@ -446,13 +473,13 @@ def split_faces(faces, fraction=0.2, further_fraction=0.1, seed=0):
             known = same & held_out[earlier[index[:, 0]]]
             held_out[rows] = np.isin(groups, groups[known])
         if len(np.unique(groups[free])) < 2:
-            if source > 0:
+            if file > 0:
                 continue
             raise InputError(
                 f"{faces.path}: all {len(rows)} pictures are near-identical, so none can be held"
                 " out; more faces are needed."
             )
-        share = fraction if source == 0 else further_fraction
+        share = fraction if file == 0 else further_fraction
         splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
         try:
             _, chosen = next(splitter.split(rows[free], groups=groups[free]))
@@ -732,9 +759,9 @@ def non_faces(pictures, rng):
 def epoch_rows(faces, settings):
     """The rows gone through in one epoch, each file's as often as it should be; int array."""
     rows = np.arange(len(faces.rows))
-    if len(np.unique(faces.source)) == 1:
+    if len(np.unique(faces.file)) == 1:
         return rows
-    return np.repeat(rows, np.where(faces.source == 0, settings.first_repeats, 1))
+    return np.repeat(rows, np.where(faces.file == 0, settings.first_repeats, 1))
 
 
 def batches(faces, settings, first_epoch=0):
@@ -923,11 +950,15 @@ def spread_loss(truth, found):
 
 
 def with_source_offsets(model, sources):
-    """The model that is trained: the network plus, per further file and point, a learned offset.
+    """The model that is trained: the network plus, per further source and point, a learned offset.
 
     Files by other hands mark the nose tip or a brow's end elsewhere. The offset takes that up, so
     that the network itself keeps the first file's convention (offset zero). A mirrored picture
     mirrors it: it is tied to be the same on the left and on the right.
+
+    Args:
+        model: as from `build_model`.
+        sources: their number; source -1 is the last one.
 
     Returns:
         keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
@@ -937,10 +968,10 @@ def with_source_offsets(model, sources):
 
     source = keras.Input((1,), dtype="int32", name="source")
     table = layers.Embedding(sources, len(COLUMNS), "zeros", name="source_offsets", dtype="float32")
-    offset = ops.reshape(table(source), (-1, len(KEY_POINTS), 2))
+    offset = ops.reshape(table(source % sources), (-1, len(KEY_POINTS), 2))
     sides = np.array([-1, 1], np.float32)
     offset = offset + ops.take(offset, PARTNERS, axis=1) * sides
-    further = ops.cast(source > 0, "float32")
+    further = ops.cast(source != 0, "float32")
     # Times 5: steps of AdamW's size would take long to walk several pixels.
     moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, len(COLUMNS)))
     return keras.Model([model.input, source], model.output | {"key_points": moved})
@@ -1036,8 +1067,9 @@ def train(
         resume: go on from what the checkpoint holds.
 
     Returns:
-        The trained float32 keras.Model with the averaged weights, and a list of dicts, one per
-        epoch: epoch, loss, validation_rmse_px, learning_rate, seconds (since the start).
+        The trained float32 keras.Model with the averaged weights; a list of dicts, one per
+        epoch: epoch, loss, validation_rmse_px, learning_rate, seconds (since the start); and by
+        how many pixels rows of few points (source -1) are marked elsewhere: 15 pairs, or None.
     """
     import keras
 
@@ -1046,7 +1078,9 @@ def train(
     if initial is not None:
         network.set_weights(initial.get_weights())
     learn_only_spread(network, False)
-    sources = int(training.source.max()) + 1
+    everyone = np.append(training.source, validation.source)
+    few = bool(everyone.min() < 0)
+    sources = int(everyone.max()) + 1 + few
     model = with_source_offsets(network, sources)
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
@@ -1129,13 +1163,18 @@ def train(
     # Saved in float32: it then predicts the same on a machine without bfloat16.
     final = build_model()
     final.set_weights(network.get_weights())
-    # Calibrated on held-out faces, each by its own file's convention.
+    # Calibrated on held-out faces, each by its own source's convention.
     judged = with_source_offsets(final, sources)
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     output = judged.predict(inputs, batch_size=256, verbose=0)
     key_points = output["key_points"].reshape(validation.key_points.shape)
     calibrate(final, key_points, output["spread"], validation.key_points)
-    return final, history
+    offset = None
+    if few:  # by which the two kinds of rows are told apart in one and the same picture
+        views = (np.repeat(inputs[0][:1], 2, axis=0), np.array([[0], [-1]]))
+        first, moved = judged.predict(views, verbose=0)["key_points"]
+        offset = (moved - first).reshape(-1, 2).tolist()
+    return final, history, offset
 
 
 # --- save ----------------------------------------------------------------------------------------
@@ -1503,7 +1542,7 @@ def run(arguments):
                 "faces": len(file.rows),
                 "sha256": fingerprint(file),
                 # 0-based rows below the header, as pandas counts them
-                "validation_rows": held_out.rows[held_out.source == i].tolist(),
+                "validation_rows": held_out.rows[held_out.file == i].tolist(),
             }
             for i, file in enumerate(files)
         ],
@@ -1517,7 +1556,7 @@ def run(arguments):
     }
     if resume_path.exists() and not arguments.resume:
         print(f"{resume_path} of an unfinished training is there: starting anew, without it.")
-    model, history = train(
+    model, history, few_points_offset = train(
         faces.take(training),
         held_out,
         settings,
@@ -1530,7 +1569,8 @@ def run(arguments):
     finished = len(history) == settings.epochs
     if not finished and not unfinished(model_path):
         model_path = model_path.with_suffix(".stopped.keras")  # the earlier one is worth more
-    scores = score_files(model, held_out, files)
+    scores = score_files(model, held_out, files, few_points_offset)
+    record["few_points_offset"] = few_points_offset
     record["results"] = {
         "epochs": len(history),
         "validation": scores,
@@ -1554,18 +1594,22 @@ def run(arguments):
             print(f"validation RMSE {score['rmse_px']:.3f} px on {score['faces']} faces")
 
 
-def score_files(model, held_out, files):
+def score_files(model, held_out, files, few_points_offset):
     """Held-out RMSE in pixels per file: each has its own convention, the model speaks the first's.
+
+    The first file's rows of few points are judged with their offset (15 pairs of pixels, or None).
 
     Returns a list of dicts, one per file: path, faces, rmse_px, rmse_mirrored_px.
     """
     scores = []
     for i, file in enumerate(files):
-        part = held_out.take(held_out.source == i)
+        part = held_out.take(held_out.file == i)
         score = {"path": str(file.path), "faces": len(part.rows)}
         if score["faces"]:
             for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", True)):
                 found, _ = predict(model, part.pictures, mirror)
+                if few_points_offset:
+                    found[part.source < 0] += few_points_offset
                 score[name] = rmse(found, part.key_points)
         scores.append(score)
     return scores

@@ -515,13 +515,13 @@ def test_learning_the_spread_leaves_the_key_points(faces):
 def test_training_learns_and_repeats(faces):
     settings = mb.replace(SETTINGS, epochs=3, batch_size=32)
     training, validation = faces.take(slice(0, 96)), faces.take(slice(96, None))
-    _, history = mb.train(training, validation, settings)
+    _, history, _ = mb.train(training, validation, settings)
     assert [line["epoch"] for line in history] == [1, 2, 3]
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
-    model, again = mb.train(training, validation, settings)
+    model, again, _ = mb.train(training, validation, settings)
     assert [line["loss"] for line in again] == [line["loss"] for line in history]
     # A warm start begins where the first run ended.
-    warm, _ = mb.train(
+    warm, _, _ = mb.train(
         training, validation, mb.replace(settings, epochs=1, learning_rate=1e-9), initial=model
     )
     start = [weights.numpy() for weights in model.trainable_variables]

@@ -153,13 +153,13 @@ def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
     settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1)
     some = faces.take(slice(0, 24)), faces.take(slice(24, 32))
     checkpoint = mb.Checkpoint(tmp_path / "c.npz", {})
-    first, history = mb.train(*some, settings, checkpoint=checkpoint)
+    first, history, _ = mb.train(*some, settings, checkpoint=checkpoint)
     # The error watched is that of the averaged weights, which are what is returned.
     error = mb.rmse(mb.predict(first, some[1].pictures)[0], some[1].key_points)
     assert history[-1]["validation_rmse_px"] == pytest.approx(error, rel=1e-5)
-    again, same = mb.train(*some, settings, checkpoint=checkpoint, resume=True)
+    again, same, _ = mb.train(*some, settings, checkpoint=checkpoint, resume=True)
     assert same == history and mb.weights_digest(first) == mb.weights_digest(again)
-    _, unsaved = mb.train(*some, settings)  # the checkpoint changes nothing
+    _, unsaved, _ = mb.train(*some, settings)  # the checkpoint changes nothing
     assert [line["loss"] for line in unsaved] == [line["loss"] for line in history]
 
 
