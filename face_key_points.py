@@ -959,10 +959,12 @@ def to_litert(model, small=False):
     With `small` the weights are 8-bit integers, scaled per channel; the arithmetic between the
     layers stays float32 ("dynamic range").
     """
+    import keras
     import tensorflow as tf
 
+    picture = keras.InputSpec("float32", (None, *model.input_shape[1:]), name="picture")
     with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, format="tf_saved_model", verbose=False)
+        model.export(folder, "tf_saved_model", verbose=False, input_signature=[picture])
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT] if small else []
         return converter.convert()

@@ -73,6 +73,14 @@ def trained(training_csv, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def tiny(monkeypatch):
+    """Training with a network of 700 weights."""
+    from killing import tiny_model
+
+    monkeypatch.setattr(mb, "build_model", tiny_model)
+
+
 @pytest.fixture(scope="session")
 def real_training_csv():
     path = SHARED / "training.csv.gz"

@@ -97,14 +97,6 @@ def test_broken_checkpoints_are_one_sentence(checkpoint, tmp_path):
     assert refused > 100
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """Training with a network of 700 weights."""
-    from killing import tiny_model
-
-    monkeypatch.setattr(mb, "build_model", tiny_model)
-
-
 def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, capsys):
     data = write_csv(tmp_path / "few.csv", faces.pictures[:40], faces.key_points[:40])
     flags = [*("--data", str(data), "--batch-size", "8", "--epochs", "3", "--precision", "float32")]
