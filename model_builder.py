@@ -1163,18 +1163,16 @@ def train(
     # Saved in float32: it then predicts the same on a machine without bfloat16.
     final = build_model()
     final.set_weights(network.get_weights())
-    # Calibrated on held-out faces, each by its own source's convention.
+    # By how much each source marks the points elsewhere: its view of one and the same picture.
     judged = with_source_offsets(final, sources)
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
-    output = judged.predict(inputs, batch_size=256, verbose=0)
-    key_points = output["key_points"].reshape(validation.key_points.shape)
-    calibrate(final, key_points, output["spread"], validation.key_points)
-    offset = None
-    if few:  # by which the two kinds of rows are told apart in one and the same picture
-        views = (np.repeat(inputs[0][:1], 2, axis=0), np.array([[0], [-1]]))
-        first, moved = judged.predict(views, verbose=0)["key_points"]
-        offset = (moved - first).reshape(-1, 2).tolist()
-    return final, history, offset
+    views = np.repeat(inputs[0][:1], sources, axis=0), np.arange(sources)[:, None]
+    moved = judged.predict(views, verbose=0)["key_points"].reshape(sources, -1, 2)
+    offsets = moved - moved[:1]
+    # Calibrated as it will be used: on faces that were held out, with the mirrored picture.
+    key_points, spread = predict(final, validation.pictures, mirror=True)
+    calibrate(final, key_points + offsets[validation.source], spread, validation.key_points)
+    return final, history, offsets[-1].tolist() if few else None
 
 
 # --- save ----------------------------------------------------------------------------------------
