@@ -437,9 +437,7 @@ def plot_calibration(path, predicted, spread, truth):
     places = np.arange(len(shares))
     bars = middle.bar(places, 100 * np.array(covered), color="#56B4E9", label="true points inside")
     middle.bar_label(bars, fmt="%.1f")
-    middle.scatter(
-        places, 100 * shares, marker="_", s=1500, color="black", zorder=3, label="as it should be"
-    )
+    middle.hlines(100 * shares, places - 0.2, places + 0.2, color="black", label="as it should be")
     middle.set_xticks(places, [f"{share:.0%} region" for share in shares])
     middle.set(title="Coverage", ylabel="%", ylim=(0, 105))
     middle.legend(loc="lower right")
