@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 import zipfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -1044,6 +1045,18 @@ def has_bfloat16():
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+@contextmanager
+def unwrapped_interrupts():
+    """Ctrl-C is a KeyboardInterrupt, also where it comes while TensorFlow draws a batch, which
+    makes an error of its own out of it."""
+    try:
+        yield
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from None
+        raise
+
+
 def train(
     training,
     validation,
@@ -1145,21 +1158,31 @@ def train(
                 write_log(log_path, history)
 
     try:
-        model.fit(
-            batches(training, settings, first_epoch=done),
-            steps_per_epoch=per_epoch,
-            initial_epoch=done,
-            epochs=settings.epochs,
-            shuffle=False,  # `batches` does
-            verbose=0,
-            callbacks=[Progress()],
-        )
+        with unwrapped_interrupts():
+            model.fit(
+                batches(training, settings, first_epoch=done),
+                steps_per_epoch=per_epoch,
+                initial_epoch=done,
+                epochs=settings.epochs,
+                shuffle=False,  # `batches` does
+                verbose=0,
+                callbacks=[Progress()],
+            )
     except KeyboardInterrupt:
         if not (checkpoint and history):
             raise
         history = checkpoint.restore(model)
         optimizer.finalize_variable_values(model.trainable_variables)
-    fit_spread(network, model, training, settings)
+    try:
+        with unwrapped_interrupts():
+            fit_spread(network, model, training, settings)
+    except KeyboardInterrupt:
+        if not checkpoint:
+            raise
+        raise KeyboardInterrupt(
+            "stopped while the spread was learned, before anything was saved; the epochs are kept:"
+            " to go on, give the same command with --resume."
+        ) from None
     # Saved in float32: it then predicts the same on a machine without bfloat16.
     final = build_model()
     final.set_weights(network.get_weights())
@@ -1314,8 +1337,10 @@ def load_model(path):
         raise InputError(
             f"{path} cannot be loaded as a Keras model ({reason}); train it again or copy it again."
         ) from None
-    named = model.output if isinstance(model.output, dict) else {"output": model.output}
-    shapes = (model.input_shape, {name: tensor.shape for name, tensor in named.items()})
+    output = getattr(model, "output", None)  # some models raise AttributeError
+    named = output if isinstance(output, dict) else {"output": output}
+    named = {name: getattr(tensor, "shape", None) for name, tensor in named.items()}
+    shapes = (getattr(model, "input_shape", None), named)
     expected = {"key_points": (None, len(COLUMNS)), "spread": (None, len(KEY_POINTS))}
     if shapes != ((None, SIZE, SIZE, 1), expected):
         raise InputError(

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import keras
@@ -49,6 +50,8 @@ def fork(work):
         status = 1
         try:
             status = work()
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status or 0)
     return child

@@ -524,8 +524,9 @@ def test_training_learns_and_repeats(faces):
     warm, _, _ = mb.train(
         training, validation, mb.replace(settings, epochs=1, learning_rate=1e-9), initial=model
     )
-    start, end = (mb.predict(network, faces.pictures[:8])[0] for network in (model, warm))
-    np.testing.assert_allclose(start, end, atol=0.05)
+    for before, after in zip(model.trainable_variables, warm.trainable_variables, strict=True):
+        if not before.path.startswith("spread"):  # which is learned anew each time
+            np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 def test_failed_write_leaves_the_earlier_file(tmp_path):
