@@ -233,3 +233,10 @@ def test_a_record_of_another_model_is_not_used(tmp_path):
             earlier = path.with_suffix(".json").read_text()
     path.with_suffix(".json").write_text(earlier)
     assert mb.load_model(path)[1] == {}
+
+
+def test_an_interrupt_that_tensorflow_wrapped_is_one():
+    with pytest.raises(KeyboardInterrupt), mb.unwrapped_interrupts():
+        raise RuntimeError("UNKNOWN: KeyboardInterrupt: \n at iterator")
+    with pytest.raises(RuntimeError, match="something else"), mb.unwrapped_interrupts():
+        raise RuntimeError("something else")
