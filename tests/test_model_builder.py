@@ -502,7 +502,7 @@ def test_calibrated_regions_hold_nine_of_ten_points(faces):
 
 
 def test_learning_the_spread_leaves_the_key_points(faces):
-    settings = mb.replace(SETTINGS, batch_size=32, spread_epochs=2)
+    settings = mb.replace(SETTINGS, batch_size=32, spread_steps=6)
     network = mb.build_model()
     model = mb.with_source_offsets(network, 1)
     points, spread = mb.predict(network, faces.pictures[:8])
@@ -513,7 +513,7 @@ def test_learning_the_spread_leaves_the_key_points(faces):
 
 
 def test_training_learns_and_repeats(faces):
-    settings = mb.replace(SETTINGS, epochs=3, batch_size=32)
+    settings = mb.replace(SETTINGS, epochs=3, batch_size=32, spread_steps=2)
     training, validation = faces.take(slice(0, 96)), faces.take(slice(96, None))
     _, history, _ = mb.train(training, validation, settings)
     assert [line["epoch"] for line in history] == [1, 2, 3]

@@ -142,7 +142,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, 
 
 def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
     """Everything is trained and nothing saved: resuming gives the same without an epoch more."""
-    settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1)
+    settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1, spread_steps=2)
     some = faces.take(slice(0, 24)), faces.take(slice(24, 32))
     checkpoint = mb.Checkpoint(tmp_path / "c.npz", {})
     first, history, _ = mb.train(*some, settings, checkpoint=checkpoint)
