@@ -219,6 +219,14 @@ def measure(predicted, truth):
     }
 
 
+REGIONS = (0.5, 0.8, 0.9, 0.95)  # the shares of true points whose regions are checked
+
+
+def face_spread(spread):
+    """One number for each face: the root mean square of its points' spreads (N, 15), (N,)."""
+    return np.sqrt((spread**2).mean(1))
+
+
 def coverage(predicted, spread, truth, share):
     """Share of the true points that lie within their `share` regions, 0 .. 1.
 
@@ -251,9 +259,8 @@ def measure_spread(predicted, spread, truth):
     errors = point_errors(predicted, truth)
     labelled = np.isfinite(errors)
     whole, rest = sparsification(errors[labelled], spread[labelled], (0, 0.2))
-    shares = (0.5, 0.8, 0.9, 0.95)
     return {
-        "coverage": {f"{p:.0%}": coverage(predicted, spread, truth, p) for p in shares},
+        "coverage": {f"{p:.0%}": coverage(predicted, spread, truth, p) for p in REGIONS},
         "rmse_without_least_certain_fifth_px": rest,
         "lowered_by": 1 - rest / whole if whole else 0.0,
         "unsure_above_px": UNSURE,
@@ -341,7 +348,7 @@ def plot_worst(path, faces, predicted, spread):
     plt = start_plotting()
     errors = face_errors(predicted, faces.key_points)
     worst = np.argsort(-errors)[:PER_PICTURE]
-    expected = np.sqrt((spread**2).mean(1))
+    expected = face_spread(spread)
     titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
     figure, axes = face_grid(plt, faces.pictures[worst], titles)
     sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
@@ -432,7 +439,7 @@ def plot_calibration(path, predicted, spread, truth):
     left.set(title="Expected and real error", xlabel="spread, px", ylabel="RMSE, px")
     left.legend(loc="upper left")
 
-    shares = np.array([0.5, 0.8, 0.9, 0.95])
+    shares = np.array(REGIONS)
     covered = [coverage(predicted, spread, truth, share) for share in shares]
     places = np.arange(len(shares))
     bars = middle.bar(places, 100 * np.array(covered), color="#56B4E9", label="true points inside")
@@ -482,10 +489,11 @@ def list_photos(paths):
             raise InputError(f"{path} does not exist; check the path of the photo.")
         files = [path]
         if path.is_dir():
-            files = sorted(f for f in path.iterdir() if f.is_file() and f.name[0] != ".")
-            for file in [f for f in files if not is_picture(f)]:
-                print(f"{file} is not a picture: skipped.")
-            files = [f for f in files if is_picture(f)]
+            inside = sorted(f for f in path.iterdir() if f.is_file() and f.name[0] != ".")
+            files = [f for f in inside if is_picture(f)]
+            for file in inside:
+                if file not in files:
+                    print(f"{file} is not a picture: skipped.")
             if not files:
                 raise InputError(f"{path} is a folder without pictures; give one with photos.")
         photos += files
@@ -705,7 +713,7 @@ def find_faces(model, grey, mirror=True):
     if not len(candidates):
         return np.empty((0, len(KEY_POINTS), 2)), np.empty((0, len(KEY_POINTS)))
     key_points, spread = refine(model, grey, candidates, mirror)
-    doubt = np.sqrt((spread**2).mean(1))
+    doubt = face_spread(spread)
     x, y, side, _ = crop_boxes(point_crops(key_points)).T
     middle = np.stack([x + side / 2, y + side / 2], -1)
     kept = []
@@ -1046,9 +1054,10 @@ def run_export(arguments):
     import_extras(kind)
     make_folder(arguments.results)
     test_path = arguments.data or find_data("test")
-    faces = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)
     if test_path:
         faces = next(read_faces(test_path))
+    else:
+        faces = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)
     model_path = arguments.model or find_model()
     model, _ = load_model(model_path)
     files = [(f"{model_path.stem}.onnx", to_onnx, open_onnx, PARITY)]

@@ -69,11 +69,6 @@ def told_apart(faces, others):
     return float(area), float((others > np.quantile(faces, 0.99)).mean())
 
 
-def picture_spread(spread):
-    """One number for a picture: the root mean square of its points' spreads (N, 15), (N,)."""
-    return np.sqrt((spread**2).mean(1))
-
-
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
@@ -114,11 +109,11 @@ def run(arguments):
     print(hard_faces.markdown(header, rows) + "\n")
 
     rows = []
-    of_faces = picture_spread(spread)
+    of_faces = fkp.face_spread(spread)
     worst = float(np.quantile(of_faces, 0.99))
     report["faces_99_percent_px"] = worst
     for name, pictures in pictures_without_a_face(arguments.non_faces).items():
-        others = picture_spread(mb.predict(model, pictures, mirror=True)[1])
+        others = fkp.face_spread(mb.predict(model, pictures, mirror=True)[1])
         area, share = told_apart(of_faces, others)
         report["non_faces"][name] = {
             "auroc": area,

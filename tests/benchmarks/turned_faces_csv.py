@@ -21,11 +21,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 import synthetic_faces  # noqa: E402
+import wild_faces_csv  # noqa: E402
 
 import model_builder as mb  # noqa: E402
-
-GREY = [str(value) for value in range(256)]
 
 # --- the 3-D face --------------------------------------------------------------------------------
 
@@ -271,8 +271,8 @@ def run(arguments):
             for source, count in enumerate(counts):
                 faces = everything.take(everything.source == source)._replace(path=paths[source])
                 for picture, points, i in turned_faces(faces, count, shape, rng):
-                    texts = [f"{v:.3f}" if np.isfinite(v) else "" for v in points.reshape(-1)]
-                    grey = " ".join([GREY[value] for value in picture.reshape(-1)])
+                    texts = wild_faces_csv.coordinate_texts(points)
+                    grey = " ".join([wild_faces_csv.GREY[value] for value in picture.reshape(-1)])
                     writer.writerow([*texts, faces.identities[i], grey])
 
     mb.make_folder(arguments.out.parent)
