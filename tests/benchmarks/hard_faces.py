@@ -31,6 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import plain_cnn  # noqa: E402
+import wild_faces_csv  # noqa: E402
 
 import model_builder as mb  # noqa: E402
 
@@ -157,12 +158,8 @@ def load_scored(shared, wild):
         sorted held-out `rows`. The split is the one of a training on these three files with
         default settings, whatever a model was trained on: all are scored on the same faces.
     """
-    paths = (shared / "training.csv.gz", wild / "lfw.csv", wild / "aflw.csv")
-    files = [mb.load_training(path) for path in paths]
-    everything = mb.join_faces(files)
-    settings = mb.Settings()
-    _, chosen = mb.split_faces(
-        everything, settings.validation_split, settings.further_split, settings.seed
+    paths, files, everything, _, chosen = wild_faces_csv.split_real_faces(
+        shared / "training.csv.gz", wild
     )
     held_out = everything.take(chosen)
     pictures, points = hand_labelled(shared)

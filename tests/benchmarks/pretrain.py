@@ -23,14 +23,12 @@ def steps(kaggle, archive, folder, model):
     here = mb.HERE / "tests" / "benchmarks"
     first = folder / "kaggle_only.keras"
     wild, made = [folder / "lfw.csv", folder / "aflw.csv"], folder / "made" / "training.csv"
-    turned, builder = folder / "turned.csv", [mb.HERE / "model_builder.py", "--data", kaggle]
-    every = [*builder, *wild, turned, made, "--init", first, "--epochs", EPOCHS]
+    turned = [folder / f"turned_{source}.csv" for source in ("kaggle", "lfw", "aflw")]
+    builder = [mb.HERE / "model_builder.py", "--data", kaggle]
+    every = [*builder, *wild, *turned, made, "--init", first, "--epochs", EPOCHS]
     return [
         (wild[-1], [here / "wild_faces_csv.py", archive, "--out", folder]),
-        (
-            turned,
-            [here / "turned_faces_csv.py", "--kaggle", kaggle, "--wild", folder, "--out", turned],
-        ),
+        (turned[-1], [here / "turned_faces_csv.py", "--kaggle", kaggle, "--wild", folder]),
         (
             made,
             [mb.HERE / "data" / "synthetic_faces.py", "--train", 4000, "--test", 0, "--seed", 100]

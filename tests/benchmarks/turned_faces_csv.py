@@ -1,7 +1,7 @@
-"""Turn the heads of real faces further aside, in 3-D, into one more CSV in Kaggle's format.
+"""Turn the heads of real faces further aside, in 3-D, into more CSVs in Kaggle's format.
 
     python tests/benchmarks/wild_faces_csv.py
-    python tests/benchmarks/turned_faces_csv.py     # writes data/turned.csv
+    python tests/benchmarks/turned_faces_csv.py     # writes data/turned_kaggle.csv and so on
 
 Faces turned by 30 to 60 degrees are rare, and whoever marked them left out the points that the
 head itself hides. So a 3-D face is fitted to the marked points of every training face, its
@@ -26,6 +26,8 @@ import synthetic_faces  # noqa: E402
 import wild_faces_csv  # noqa: E402
 
 import model_builder as mb  # noqa: E402
+
+SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
 # --- the 3-D face --------------------------------------------------------------------------------
 
@@ -242,42 +244,39 @@ def parse_arguments(argv):
     )
     shared = mb.HERE.parent / "shared" / "data" / "training.csv.gz"
     parser.add_argument("--kaggle", type=Path, default=shared, help="Kaggle's training file")
-    parser.add_argument("--wild", type=Path, default=mb.HERE / "data", help="folder of the others")
-    parser.add_argument("--out", type=Path, default=mb.HERE / "data" / "turned.csv")
-    for name, count in (("kaggle", 1500), ("lfw", 2500), ("aflw", 6000)):
+    parser.add_argument(
+        "--wild", type=Path, default=mb.HERE / "data", help="folder of the others, and to write to"
+    )
+    for name, count in zip(SOURCES, (1500, 2500, 6000), strict=True):
         parser.add_argument(f"--{name}-faces", type=mb.natural, default=count, help="how many")
     parser.add_argument("--seed", type=mb.natural, default=0, help="of the poses")
     return parser.parse_args(argv)
 
 
 def run(arguments):
-    """Fit, turn and write."""
-    paths = (arguments.kaggle, arguments.wild / "lfw.csv", arguments.wild / "aflw.csv")
-    files = [mb.load_training(path) for path in paths]
-    everything = mb.join_faces(files)
-    default = mb.Settings()
-    training, _ = mb.split_faces(
-        everything, default.validation_split, default.further_split, default.seed
+    """Fit, turn and write, a file for each source: it keeps that source's habits of marking."""
+    paths, _, everything, training, _ = wild_faces_csv.split_real_faces(
+        arguments.kaggle, arguments.wild
     )
     everything = everything.take(training)
     shape = shape_model()
+    rng = np.random.default_rng(arguments.seed)
     counts = (arguments.kaggle_faces, arguments.lfw_faces, arguments.aflw_faces)
+    for source, (name, count) in enumerate(zip(SOURCES, counts, strict=True)):
+        faces = everything.take(everything.file == source)._replace(path=paths[source])
 
-    def write(path):
-        rng = np.random.default_rng(arguments.seed)
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*mb.COLUMNS, "identity", "Image"])
-            for source, count in enumerate(counts):
-                faces = everything.take(everything.source == source)._replace(path=paths[source])
+        def write(path, faces=faces, count=count):
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow([*mb.COLUMNS, "identity", "Image"])
                 for picture, points, i in turned_faces(faces, count, shape, rng):
                     texts = wild_faces_csv.coordinate_texts(points)
                     grey = " ".join([wild_faces_csv.GREY[value] for value in picture.reshape(-1)])
                     writer.writerow([*texts, faces.identities[i], grey])
 
-    mb.make_folder(arguments.out.parent)
-    mb.replace_file(arguments.out, write)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.0f} MB")
+        path = arguments.wild / f"turned_{name}.csv"
+        mb.replace_file(path, write)
+        print(f"{path}: {path.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

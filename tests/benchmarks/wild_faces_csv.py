@@ -79,6 +79,24 @@ def write_faces(path, archive, rows, archive_path):
             writer.writerow([*points, identity[row], picture])
 
 
+def split_real_faces(kaggle, folder):
+    """Kaggle's training file and the two CSVs in `folder`, as a training with default settings
+    splits them, whatever else is joined to them.
+
+    Returns:
+        Their paths, the three Faces, all of these joined, and two index arrays into the joined
+        faces: to train on, and held out.
+    """
+    paths = (kaggle, *(folder / f"{source}.csv" for source in SOURCES))
+    files = [mb.load_training(path) for path in paths]
+    everything = mb.join_faces(files)
+    default = mb.Settings()
+    training, held_out = mb.split_faces(
+        everything, default.validation_split, default.further_split, default.seed
+    )
+    return paths, files, everything, training, held_out
+
+
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
