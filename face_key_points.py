@@ -42,9 +42,11 @@ from model_builder import (
     load_training,
     main,
     make_folder,
+    one_line,
     predict,
     read_faces,
     read_table,
+    region_radius,
     replace_file,
     rmse,
     synthetic_faces,
@@ -228,13 +230,9 @@ def face_spread(spread):
 
 
 def coverage(predicted, spread, truth, share):
-    """Share of the true points that lie within their `share` regions, 0 .. 1.
-
-    The region of a normal distribution in the plane is a disc: a share p of it lies within
-    sqrt(-2 ln(1 - p)) standard deviations.
-    """
+    """Share of the true points that lie within their `share` regions, 0 .. 1."""
     errors = point_errors(predicted, truth)
-    within = errors <= np.sqrt(-2 * np.log(1 - share)) * spread
+    within = errors <= region_radius(share) * spread
     return float(within[np.isfinite(errors)].mean())
 
 
@@ -544,9 +542,9 @@ def read_photo(path):
             f"{path} is empty or not a picture that can be read; save it as a JPEG or PNG."
         ) from None
     except Exception as error:  # Pillow raises whatever a broken file brings
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} cannot be read as a picture ({reason}); it may be cut short: copy it again."
+            f"{path} cannot be read as a picture ({one_line(error)}); it may be cut short: copy it"
+            " again."
         ) from None
 
 
@@ -1077,7 +1075,7 @@ def run_export(arguments):
                 raise
             except Exception as error:  # the converters raise whatever their parts raise
                 raise InputError(
-                    f"{path} cannot be made ({' '.join(str(error).split())[:200]}); try other"
+                    f"{path} cannot be made ({one_line(error)[:200]}); try other"
                     " versions of the packages that --export needs."
                 ) from None
             size = temporary.stat().st_size

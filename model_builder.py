@@ -50,7 +50,7 @@ class Settings:
     non_faces: float = 0.15  # share of the pictures then that show no face
     # Where several files are given, the first sets what a point means.
     further_split: float = 0.1  # share held out of each further file: they are there to teach
-    first_repeats: int = 4  # times per epoch the first file is gone through, not to be drowned
+    first_repeats: int = 10  # times per epoch the first file is gone through, not to be drowned
     # Where the pictures come from is where they fail: what the augmentation moves, and how far.
     flip: float = 0.5  # probability of the mirrored picture (left and right points swap)
     rotation: float = 12.0  # degrees, standard deviation; heads in the wild tilt more than Kaggle's
@@ -95,8 +95,13 @@ COLUMNS = tuple(f"{name}_{axis}" for name in KEY_POINTS for axis in "xy")
 LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("right_eye_center")
 
 
-# Radius of the disc that holds 90 % of a normal distribution in the plane, in standard deviations.
-REGION_90 = float(np.sqrt(2 * np.log(10)))
+def region_radius(share):
+    """Radius of the disc that holds `share` (0 .. 1) of a normal distribution in the plane, in
+    standard deviations per axis."""
+    return float(np.sqrt(-2 * np.log(1 - share)))
+
+
+REGION_90 = region_radius(0.9)
 
 
 def mirror_partners(names=KEY_POINTS):
@@ -233,19 +238,19 @@ def read_table(path):
         raise InputError(f"{path} is not UTF-8 text; save it as a plain UTF-8 CSV.") from None
     except pd.errors.ParserError as error:
         raise InputError(
-            f"{path} is not a CSV that can be read ({_one_line(error)}); mend that line, or save"
+            f"{path} is not a CSV that can be read ({one_line(error)}); mend that line, or save"
             " the table as CSV again."
         ) from None
     except Exception as error:  # the decompressors raise a dozen kinds
         raise InputError(
-            f"{path} cannot be read ({_one_line(error)}); download it again. It must be one CSV,"
+            f"{path} cannot be read ({one_line(error)}); download it again. It must be one CSV,"
             " plain, as .gz or alone in a .zip."
         ) from None
     if not rows:
         raise InputError(f"{path} has a header but no rows; it needs at least one row.")
 
 
-def _one_line(error):
+def one_line(error):
     """An exception's message as part of a sentence."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
@@ -1217,7 +1222,7 @@ def replace_file(path, write):
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror or _one_line(error)}); what was there"
+            f"{path} cannot be written ({error.strerror or one_line(error)}); what was there"
             " before is untouched: make room, or choose another folder."
         ) from None
     finally:
@@ -1262,7 +1267,7 @@ class Checkpoint:
             run, history = note["run"], note["history"]
         except Exception as error:  # NumPy raises a dozen kinds
             raise InputError(
-                f"{self.path} is broken ({_one_line(error)}); start anew, without --resume."
+                f"{self.path} is broken ({one_line(error)}); start anew, without --resume."
             ) from None
         different = [
             f"other {name}" if name in ("data", "init") else f"{name} {run.get(name)}, not {value}"
@@ -1333,7 +1338,7 @@ def load_model(path):
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
-        reason = _one_line(error).split(". ")[0]  # the rest is advice to programmers
+        reason = one_line(error).split(". ")[0]  # the rest is advice to programmers
         raise InputError(
             f"{path} cannot be loaded as a Keras model ({reason}); train it again or copy it again."
         ) from None
