@@ -90,6 +90,23 @@ def test_grace_hopper_is_found_where_she_is(upright):
     assert distance.max() < 10  # an eighth of the inter-ocular distance
 
 
+def test_astronaut_is_found_where_she_is(look):
+    """Points seen on the enlarged portrait of Eileen Collins (NASA, public domain), in pixels."""
+    data = pytest.importorskip("skimage.data", reason="the portrait comes with scikit-image")
+    in_portrait = {
+        "left_eye_center": (247, 103),
+        "right_eye_center": (203, 101),
+        "nose_tip": (224, 127),
+        "mouth_left_corner": (244, 141),
+        "mouth_right_corner": (203, 139),
+    }
+    points = look(Image.fromarray(data.astronaut()))
+    assert len(points) == 1  # and none in the flag, the helmet or the rocket
+    found = points[0, [mb.KEY_POINTS.index(name) for name in in_portrait]]
+    distance = np.linalg.norm(found - list(in_portrait.values()), axis=1)
+    assert distance.max() < 5.5  # an eighth of the inter-ocular distance
+
+
 def test_exif_rotation_is_respected(hopper, upright, look):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by 90 degrees before it is looked at
