@@ -29,11 +29,11 @@ from model_builder import (
     FEW_POINTS,
     HERE,
     KEY_POINTS,
-    LEFT_EYE,
     REGION_90,
-    RIGHT_EYE,
     SIZE,
     InputError,
+    columns_of,
+    eye_centres,
     few_apart,
     find_data,
     fingerprint,
@@ -43,6 +43,7 @@ from model_builder import (
     main,
     make_folder,
     one_line,
+    names_of,
     predict,
     read_faces,
     read_table,
@@ -52,7 +53,6 @@ from model_builder import (
     synthetic_faces,
 )
 
-SPREAD_COLUMNS = tuple(f"{name}_spread" for name in KEY_POINTS)
 SHIPPED = HERE / "models" / "pretrained.keras"
 PER_PICTURE = 16  # faces in each picture, 4 by 4
 UNSURE = 3.0  # pixels: a point of larger spread is drawn hollow; see models/README.md
@@ -62,6 +62,7 @@ SYNTHETIC_SEED = 1  # not the training's default: other faces
 
 # Okabe and Ito's colours, told apart by colour-blind eyes too; the triangles point outwards.
 COLOURS = {"eyebrow": "#F0E442", "eye": "#56B4E9", "nose": "#009E73", "mouth": "#E69F00"}
+OTHER = "#CC79A7"  # of points whose names say none of these parts
 MARKERS = {"left": ">", "right": "<", "middle": "o"}
 
 
@@ -74,7 +75,7 @@ def find_model():
     return own if own.exists() or not SHIPPED.exists() else SHIPPED
 
 
-def held_out_faces(record, model_path, training=None):
+def held_out_faces(record, model_path, training=None, names=KEY_POINTS):
     """The faces that were held out when the model was trained.
 
     Args:
@@ -83,6 +84,7 @@ def held_out_faces(record, model_path, training=None):
             on made-up faces where there is nothing else.
         training: the CSV to find them in; unset: the one that the record names, or training.csv
             in data/, or the made-up faces made again.
+        names: of the model's key points.
 
     Returns:
         Faces; `rows` are 0-based rows of the file.
@@ -96,12 +98,16 @@ def held_out_faces(record, model_path, training=None):
             " data, so the held-out faces cannot be found; train the model again with:"
             " python model_builder.py"
         )
-    tried = []
+    tried, problems = [], []
     for path in [training] if training else recorded_paths(record):
         if path is None:
             faces = synthetic_faces(record["data"][0]["faces"], record["settings"]["seed"])
         else:
-            faces = load_training(path, record["complete_only"])
+            try:
+                faces = load_training(path, record["complete_only"], names)
+            except InputError as problem:
+                problems.append(problem)
+                continue
         mark = fingerprint(faces)
         for i, data in enumerate(record["data"]):
             if data["sha256"] == mark:
@@ -111,6 +117,8 @@ def held_out_faces(record, model_path, training=None):
     if training is None and model_path == SHIPPED:
         print("The shipped model's training faces are not here: picturing made-up ones.")
         return synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
+    if problems and not tried:
+        raise problems[0]
     trained_on = ", ".join(data["path"] for data in record["data"])
     raise InputError(
         f"{' and '.join(tried) or 'what is in data/'} is not the data that {model_path} was trained"
@@ -130,17 +138,22 @@ def recorded_paths(record):
 # --- test faces ----------------------------------------------------------------------------------
 
 
-def write_key_points(file, image_ids, key_points, spread, header):
-    """Append `ImageId`, the 30 coordinates and the 15 points' spread, in pixels, to an open CSV."""
+def output_columns(names):
+    """The CSV columns of the key points `names` (K,): the 2K coordinates, then the K spreads."""
+    return [*columns_of(names), *(f"{name}_spread" for name in names)]
+
+
+def write_key_points(file, image_ids, key_points, spread, header, names=KEY_POINTS):
+    """Append `ImageId`, the 2K coordinates and the K points' spread, in pixels, to an open CSV."""
     import pandas as pd
 
     values = np.concatenate([key_points.reshape(len(key_points), -1), spread], axis=1)
-    table = pd.DataFrame(values, columns=[*COLUMNS, *SPREAD_COLUMNS])
+    table = pd.DataFrame(values, columns=output_columns(names))
     table.insert(0, "ImageId", image_ids)
     table.to_csv(file, index=False, header=header, float_format="%.3f")
 
 
-def predict_file(model, parts, path, mirror):
+def predict_file(model, parts, path, mirror, names=KEY_POINTS):
     """Predict test faces into a CSV, part by part: memory does not grow with their number.
 
     Args:
@@ -148,6 +161,7 @@ def predict_file(model, parts, path, mirror):
         parts: an iterable of Faces, such as `read_faces` gives.
         path: the CSV to write; an error in a late part leaves an earlier file as it was.
         mirror: average with the prediction of the mirrored pictures.
+        names: of the model's key points.
 
     Returns:
         The number of faces, and the first and the last 16 as lists of (picture, key points,
@@ -159,8 +173,8 @@ def predict_file(model, parts, path, mirror):
         nonlocal first, last, count
         with open(temporary, "w", newline="") as file:
             for faces in parts:
-                found = predict(model, faces.pictures, mirror)
-                write_key_points(file, faces.image_ids, *found, header=not count)
+                found = predict(model, faces.pictures, mirror, names=names)
+                write_key_points(file, faces.image_ids, *found, not count, names)
                 count += len(faces.rows)
                 some = list(zip(faces.pictures, *found, faces.image_ids, strict=True))
                 first = (first + some)[:PER_PICTURE]
@@ -174,7 +188,7 @@ def predict_file(model, parts, path, mirror):
 
 
 def point_errors(predicted, truth):
-    """Distance between prediction and truth, (N, 15) pixels, NaN where there is no truth."""
+    """Distance between prediction and truth, (N, K) pixels, NaN where there is no truth."""
     return np.linalg.norm(predicted - truth, axis=-1)
 
 
@@ -183,25 +197,39 @@ def face_errors(predicted, truth):
     return np.sqrt(np.nanmean((predicted - truth) ** 2, axis=(1, 2)))
 
 
-def normalised_errors(predicted, truth):
-    """NME of each face: mean distance over the inter-ocular one, (N,); NaN without both eyes."""
-    return np.nanmean(point_errors(predicted, truth), 1) / interocular_distance(truth)
+def normalised_by(names=KEY_POINTS):
+    """What errors are a share of: the eyes' distance, where the key points have eye centres."""
+    return "inter-ocular distance" if eye_centres(names) else "diagonal of the points' bounding box"
 
 
-def measure(predicted, truth):
-    """What goes into validation.json: errors in pixels and as share of the inter-ocular distance.
+def normalised_errors(predicted, truth, names=KEY_POINTS):
+    """NME of each face: mean distance as a share of what `normalised_by` says, (N,).
+
+    NaN without both eyes' centres or, where the key points have none, without all points.
+    """
+    eyes = eye_centres(names)
+    if eyes:
+        size = interocular_distance(truth, eyes)
+    else:
+        size = np.linalg.norm(truth.max(1) - truth.min(1), axis=-1)
+    return np.nanmean(point_errors(predicted, truth), 1) / np.where(size > 0, size, np.nan)
+
+
+def measure(predicted, truth, names=KEY_POINTS):
+    """What goes into validation.json: errors in pixels and as a share of the face's size.
 
     Args:
-        predicted, truth: (N, 15, 2) pixels; NaN truth is masked everywhere.
+        predicted, truth: (N, K, 2) pixels; NaN truth is masked everywhere.
+        names: of the K key points.
     """
-    errors, nme = point_errors(predicted, truth), normalised_errors(predicted, truth)
+    errors, nme = point_errors(predicted, truth), normalised_errors(predicted, truth, names)
     measurable = nme[np.isfinite(nme)]
 
     def share_or_none(values, statistic):
         return float(statistic(values)) if values.size else None
 
     per_key_point = {}
-    for k, name in enumerate(KEY_POINTS):
+    for k, name in enumerate(names):
         labelled = np.isfinite(errors[:, k])
         found = errors[labelled, k]
         per_key_point[name] = {
@@ -215,6 +243,7 @@ def measure(predicted, truth):
         "rmse_px": rmse(predicted, truth),
         "mean_distance_px": float(np.nanmean(errors)),
         "nme": share_or_none(measurable, np.mean),
+        "normalised_by": normalised_by(names),
         "failure_rate": share_or_none(measurable > FAILURE, np.mean),
         "failure_above_nme": FAILURE,
         "per_key_point": per_key_point,
@@ -225,7 +254,7 @@ REGIONS = (0.5, 0.8, 0.9, 0.95)  # the shares of true points whose regions are c
 
 
 def face_spread(spread):
-    """One number for each face: the root mean square of its points' spreads (N, 15), (N,)."""
+    """One number for each face: the root mean square of its points' spreads (N, K), (N,)."""
     return np.sqrt((spread**2).mean(1))
 
 
@@ -252,7 +281,7 @@ def measure_spread(predicted, spread, truth):
     """What goes into validation.json about the spread: does it know where the points are wrong?
 
     Args:
-        predicted, spread, truth: (N, 15, 2), (N, 15), (N, 15, 2) pixels; NaN truth is masked.
+        predicted, spread, truth: (N, K, 2), (N, K), (N, K, 2) pixels; NaN truth is masked.
     """
     errors = point_errors(predicted, truth)
     labelled = np.isfinite(errors)
@@ -299,9 +328,10 @@ def face_grid(plt, pictures, titles):
 
 def style_of(name):
     """Colour, marker and legend entry of a key point: colour tells the part, marker the side."""
-    part = next(part for part in COLOURS if part in name)
+    part = next((part for part in COLOURS if part in name), "other")
     side = next((word for word in name.split("_") if word in MARKERS), "middle")
-    return COLOURS[part], MARKERS[side], f"{part}, {side}" if side != "middle" else part
+    label = f"{part}, {side}" if side != "middle" else part
+    return COLOURS.get(part, OTHER), MARKERS[side], label
 
 
 def draw_region(axis, x, y, spread, colour):
@@ -311,12 +341,12 @@ def draw_region(axis, x, y, spread, colour):
     axis.add_patch(Circle((x, y), REGION_90 * spread, fill=False, color=colour, lw=0.8, alpha=0.9))
 
 
-def plot_faces(path, pictures, key_points, spread, titles):
-    """Picture up to 16 faces (N, 96, 96) with key points (N, 15, 2) and their spread (N, 15)."""
+def plot_faces(path, pictures, key_points, spread, titles, names=KEY_POINTS):
+    """Picture up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
     plt = start_plotting()
     figure, axes = face_grid(plt, pictures, titles)
     for axis, points, radii in zip(axes, key_points, spread, strict=False):
-        for name, (x, y), radius in zip(KEY_POINTS, points, radii, strict=True):
+        for name, (x, y), radius in zip(names, points, radii, strict=True):
             colour, marker, label = style_of(name)
             draw_region(axis, x, y, radius, colour)
             look = {"mec": "black", "mew": 0.5, "color": colour}
@@ -371,12 +401,13 @@ def plot_worst(path, faces, predicted, spread):
     save_figure(plt, figure, path)
 
 
-def plot_errors(path, predicted, truth):
+def plot_errors(path, predicted, truth, names=KEY_POINTS):
     """Picture the error per key point, and the share of faces below an error."""
     plt = start_plotting()
     errors = point_errors(predicted, truth)
+    height = max(5.5, 0.2 * len(names))
     figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(15, 5.5), layout="constrained", width_ratios=(1.6, 1, 1)
+        1, 3, figsize=(15, height), layout="constrained", width_ratios=(1.6, 1, 1)
     )
     columns = [column[np.isfinite(column)] for column in errors.T]
     boxes = left.boxplot(
@@ -387,17 +418,17 @@ def plot_errors(path, predicted, truth):
         patch_artist=True,
         medianprops={"color": "black"},
     )
-    for name, box in zip(KEY_POINTS, boxes["boxes"], strict=True):
+    for name, box in zip(names, boxes["boxes"], strict=True):
         box.set_facecolor(style_of(name)[0])
-    left.set_yticks(range(1, len(KEY_POINTS) + 1), [name.replace("_", " ") for name in KEY_POINTS])
+    left.set_yticks(range(1, len(names) + 1), [name.replace("_", " ") for name in names])
     left.invert_yaxis()
     left.set(title="Error per key point: quartiles, 5 to 95 %", xlabel="distance, px")
     left.grid(axis="x", alpha=0.3)
 
-    nme = normalised_errors(predicted, truth)
+    nme = normalised_errors(predicted, truth, names)
     for axis, values, unit in (
         (middle, np.nanmean(errors, 1), "px"),
-        (right, 100 * nme[np.isfinite(nme)], "% of the inter-ocular distance"),
+        (right, 100 * nme[np.isfinite(nme)], f"% of the {normalised_by(names)}"),
     ):
         values = np.sort(values)
         shares = 100 * np.arange(1, len(values) + 1) / max(len(values), 1)
@@ -415,7 +446,7 @@ def plot_calibration(path, predicted, spread, truth):
     """Picture whether the spread is right: against the real error, as coverage, and as a ranking.
 
     Args:
-        predicted, spread, truth: (N, 15, 2), (N, 15), (N, 15, 2) pixels; NaN truth is masked.
+        predicted, spread, truth: (N, K, 2), (N, K), (N, K, 2) pixels; NaN truth is masked.
     """
     plt = start_plotting()
     errors = point_errors(predicted, truth)
@@ -469,7 +500,8 @@ def plot_calibration(path, predicted, spread, truth):
 # What "as the training's faces are" means, measured on Kaggle's 2,140 complete faces: the mean of
 # the 15 points is at (47.9, 47.3), +-1.2 and +-2.1 px; they are 26.5 px from it (root mean square,
 # +-7 %); the eyes are level, +-4 degrees. So the second crop follows from the points of the first
-# and hardly depends on the detector's box any more.
+# and hardly depends on the detector's box any more. For other key points than Kaggle's the mean
+# face of their training says it.
 CENTRE, RADIUS = np.array([47.9, 47.3]), 26.5
 
 # Endings of files in a folder that ought to be pictures, so that one that is not gets told.
@@ -560,11 +592,42 @@ def square_crops(boxes):
     return _similarities(scale, 0 * scale, (SIZE - 1) / 2, middle)
 
 
-def point_crops(points):
-    """Upright crops as trained (N, 2, 3) round predicted points (N, 15, 2), in photo pixels."""
+def crop_face(record, names, model_path):
+    """The mean face of the training, (K, 2) pixels of its crops; None for Kaggle's key points.
+
+    Raises InputError if the model's record has none that crops can be laid by.
+    """
+    if names == KEY_POINTS:
+        return None
+    try:
+        face = np.array(record["mean_face"], np.float64).reshape(len(names), 2)
+    except (KeyError, TypeError, ValueError):
+        face = np.full((len(names), 2), np.nan)
+    if len(np.unique(face[np.isfinite(face).all(1)], axis=0)) < 2:
+        raise InputError(
+            f"{model_path.with_suffix('.json')} has no mean face of two points or more, by which"
+            " --image crops photos; copy the one that was written with the model, or train again."
+        )
+    return face
+
+
+def point_crops(points, face=None):
+    """Upright crops as trained (N, 2, 3) round predicted points (N, K, 2), in photo pixels.
+
+    `face` as from `crop_face`; the crops are those in which it lies best (least squares) on the
+    points.
+    """
+    if face is not None:
+        known = np.isfinite(face).all(1)
+        anchor, middle = face[known].mean(0), points[:, known].mean(1)
+        mean_face = (face[known] - anchor) @ (1, 1j)
+        found = (points[:, known] - middle[:, None]) @ (1, 1j)
+        turn = found @ mean_face.conj() / (np.abs(mean_face) ** 2).sum()
+        return _similarities(np.abs(turn), np.angle(turn), anchor, middle)
     middle = points.mean(1)
     radius = np.sqrt(((points - middle[:, None]) ** 2).sum(-1).mean(1))
-    across = points[:, LEFT_EYE] - points[:, RIGHT_EYE]
+    left, right = eye_centres()
+    across = points[:, left] - points[:, right]
     angle = np.arctan2(across[:, 1], across[:, 0])
     return _similarities(radius / RADIUS, angle, CENTRE, middle)
 
@@ -621,13 +684,13 @@ def cut_crop(grey, crop):
     return samples.reshape(SIZE, fine, SIZE, fine).mean((1, 3), dtype=np.float32)
 
 
-def predict_crops(model, grey, crops, mirror=True):
+def predict_crops(model, grey, crops, mirror=True, names=KEY_POINTS):
     """Predict the faces in `crops` (N, 2, 3) of a photo's grey values (H, W) uint8.
 
-    Returns the points in photo pixels, (N, 15, 2), and their spread in pixels of the crop, (N, 15).
+    Returns the points in photo pixels, (N, K, 2), and their spread in pixels of the crop, (N, K).
     """
     pictures = np.array([cut_crop(grey, crop) for crop in crops]).reshape(-1, SIZE, SIZE)
-    found, spread = predict(model, pictures, mirror)
+    found, spread = predict(model, pictures, mirror, names=names)
     return move_points(found, crops), spread
 
 
@@ -689,30 +752,30 @@ def find_candidates(grey, cascades=CASCADES):
     return np.concatenate(crops)
 
 
-def refine(model, grey, crops, mirror=True):
+def refine(model, grey, crops, mirror=True, names=KEY_POINTS, face=None):
     """Predict in `crops` (N, 2, 3), crop again round the points found, predict once more.
 
     The second crops are upright: measured on wild faces that gains next to nothing where heads are
     upright, and heads tilted by 25 degrees then come out as exactly as upright ones (mean error
     4.47 % of 40 px instead of 4.58). A third crop gains nothing.
 
-    Returns as `predict_crops`.
+    `names` are the model's key points, `face` as from `crop_face`. Returns as `predict_crops`.
     """
-    once, _ = predict_crops(model, grey, crops, mirror)
-    return predict_crops(model, grey, point_crops(once), mirror)
+    once, _ = predict_crops(model, grey, crops, mirror, names)
+    return predict_crops(model, grey, point_crops(once, face), mirror, names)
 
 
-def find_faces(model, grey, mirror=True):
+def find_faces(model, grey, mirror=True, names=KEY_POINTS, face=None):
     """Find the faces in a photo's grey values (H, W) uint8 and their key points, left to right.
 
-    Returns as `predict_crops`.
+    `names` are the model's key points, `face` as from `crop_face`. Returns as `predict_crops`.
     """
     candidates = find_candidates(grey)
     if not len(candidates):
-        return np.empty((0, len(KEY_POINTS), 2)), np.empty((0, len(KEY_POINTS)))
-    key_points, spread = refine(model, grey, candidates, mirror)
+        return np.empty((0, len(names), 2)), np.empty((0, len(names)))
+    key_points, spread = refine(model, grey, candidates, mirror, names, face)
     doubt = face_spread(spread)
-    x, y, side, _ = crop_boxes(point_crops(key_points)).T
+    x, y, side, _ = crop_boxes(point_crops(key_points, face)).T
     middle = np.stack([x + side / 2, y + side / 2], -1)
     kept = []
     for i in np.argsort(doubt):
@@ -738,10 +801,10 @@ def import_cv2():
     return cv2
 
 
-def annotate(photo, boxes, key_points, spread):
-    """Draw faces on a PIL photo: their boxes (N, 4), key points (N, 15, 2) and 90 % regions.
+def annotate(photo, boxes, key_points, spread, names=KEY_POINTS):
+    """Draw faces on a PIL photo: their boxes (N, 4), key points (N, K, 2) and 90 % regions.
 
-    `spread` (N, 15) is in pixels of the crop, as `predict_crops` gives it. Lines and dots grow with
+    `spread` (N, K) is in pixels of the crop, as `predict_crops` gives it. Lines and dots grow with
     the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
     the same size.
     """
@@ -761,7 +824,7 @@ def annotate(photo, boxes, key_points, spread):
         text = canvas, str(number), (round(x), round(y - 2 * width)), cv2.FONT_HERSHEY_SIMPLEX
         for colour, thickness in (((0, 0, 0), 3 * width), (white, width)):
             cv2.putText(*text, max(0.3, w / 250), colour, thickness, cv2.LINE_AA)
-        for name, point, unsure in zip(KEY_POINTS, points, radii.tolist(), strict=True):
+        for name, point, unsure in zip(names, points, radii.tolist(), strict=True):
             radius, colour = max(w / 80, 0.7), ImageColor.getrgb(style_of(name)[0])
             region = REGION_90 * unsure * w / SIZE
             cv2.circle(canvas, fixed(point), *fixed(region), colour, max(1, width // 2), **fine)
@@ -810,7 +873,10 @@ def run_photos(arguments):
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give one photo only.")
     make_folder(arguments.results)
-    model, _ = load_model(arguments.model or find_model())
+    model_path = arguments.model or find_model()
+    model, record = load_model(model_path)
+    names = names_of(model, record)
+    face = crop_face(record, names, model_path)
     rows, problems = [], []
     for path, target in zip(photos, output_paths(photos, arguments.results), strict=True):
         try:
@@ -818,27 +884,27 @@ def run_photos(arguments):
             grey = np.array(photo.convert("L"))
             if arguments.box:
                 crops = square_crops(box_in_photo(arguments.box, photo, path))
-                key_points, spread = refine(model, grey, crops, arguments.mirror)
+                key_points, spread = refine(model, grey, crops, arguments.mirror, names, face)
             else:
-                key_points, spread = find_faces(model, grey, arguments.mirror)
+                key_points, spread = find_faces(model, grey, arguments.mirror, names, face)
         except InputError as problem:
             problems.append(problem)
             if len(photos) > 1:
                 print(f"error: {problem}", file=sys.stderr)
             continue
-        crops = point_crops(key_points)
+        crops = point_crops(key_points, face)
         boxes = crop_boxes(crops)
         if not len(boxes):
             print(f"{path}: no face found; --box X Y W H says where one is.")
             continue
-        replace_file(target, annotate(photo, boxes, key_points, spread).save)
+        replace_file(target, annotate(photo, boxes, key_points, spread, names).save)
         print(f"{path}: {len(boxes)} face(s), pictured in {target}", flush=True)
         photo_spread = spread * crop_scales(crops)[:, None]
         values = np.column_stack([boxes, key_points.reshape(len(boxes), -1), photo_spread])
         rows += [[path, i, *row] for i, row in enumerate(values.tolist(), 1)]
     if problems and len(photos) == 1:
         raise problems[0]
-    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *COLUMNS, *SPREAD_COLUMNS]
+    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
     table = pd.DataFrame(rows, columns=columns)
     csv_path = arguments.results / "key_points.csv"
     if len(problems) < len(photos):
@@ -918,7 +984,13 @@ def run_submission(arguments):
         raise InputError("--submission needs Kaggle's test faces: name their CSV by --data.")
     table = read_lookup_table(arguments.submission)
     make_folder(arguments.results)
-    model, record = load_model(arguments.model or find_model())
+    model_path = arguments.model or find_model()
+    model, record = load_model(model_path)
+    if names_of(model, record) != KEY_POINTS:
+        raise InputError(
+            f"{model_path} finds other key points than Kaggle's 15, which --submission is about;"
+            " name a model of those by --model."
+        )
     image_ids, key_points = [], []
     for faces in read_faces(test_path):
         image_ids += map(str, faces.image_ids)
@@ -1194,23 +1266,25 @@ def run(arguments):
         print(f"{HERE / 'data' / 'test.csv'} is not there: picturing made-up faces.")
         parts = [synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)]
     model, record = load_model(model_path)
-    held_out = held_out_faces(record, model_path, arguments.training)
+    names = names_of(model, record)
+    held_out = held_out_faces(record, model_path, arguments.training, names)
 
     # First what may turn out to be unreadable: an error leaves the earlier results whole.
     path = results / "test_key_points.csv"
-    count, first, last = predict_file(model, parts, path, arguments.mirror)
+    count, first, last = predict_file(model, parts, path, arguments.mirror, names)
     for name, shown in (("test_result01.png", first), ("test_result02.png", last)):
         *faces, image_ids = zip(*shown, strict=True)
-        plot_faces(results / name, *faces, [f"ImageId {i}" for i in image_ids])
+        plot_faces(results / name, *faces, [f"ImageId {i}" for i in image_ids], names)
 
-    predicted, spread = predict(model, held_out.pictures, arguments.mirror)
+    predicted, spread = predict(model, held_out.pictures, arguments.mirror, names=names)
     if record.get("few_points_offset"):  # such rows mark some points elsewhere
         predicted[held_out.source < 0] += record["few_points_offset"]
     truth = held_out.key_points
     plot_worst(results / "worst16_in_validation.png", held_out, predicted, spread)
-    plot_errors(results / "error_by_key_point.png", predicted, truth)
+    plot_errors(results / "error_by_key_point.png", predicted, truth, names)
     plot_calibration(results / "calibration.png", predicted, spread, truth)
-    figures = measure(predicted, truth) | {"spread": measure_spread(predicted, spread, truth)}
+    figures = measure(predicted, truth, names)
+    figures["spread"] = measure_spread(predicted, spread, truth)
     report = {"model": str(model_path), "mirror": arguments.mirror, **figures}
     text = json.dumps(report, indent=2) + "\n"
     replace_file(results / "validation.json", lambda file: file.write_text(text))
@@ -1218,7 +1292,7 @@ def run(arguments):
     print(f"{count} test faces; pictures, key points and figures are in {results}")
     if figures["nme"] is not None:
         print(
-            f"NME {100 * figures['nme']:.2f} % of the inter-ocular distance,"
+            f"NME {100 * figures['nme']:.2f} % of the {figures['normalised_by']},"
             f" {100 * figures['failure_rate']:.1f} % of the faces above {100 * FAILURE:.0f} %"
         )
     print(f"validation RMSE {figures['rmse_px']:.3f} px on {figures['faces']} faces")

@@ -1,9 +1,11 @@
-"""Train a small Keras network that finds 15 key points on 96x96 grey faces, and save it.
+"""Train a small Keras network that finds key points on 96x96 grey faces, and save it.
 
     python model_builder.py                              # data/training.csv, or made-up faces
     python model_builder.py --data training.zip          # Kaggle's file just as it comes
     python model_builder.py --dry-run                    # the whole way in seconds
     python model_builder.py --resume                     # go on after Ctrl-C or a kill
+
+Kaggle's 15 key points are the default; a CSV whose header names others trains those.
 
 The file reads in the order in which the data flows:
 key points -> load -> split -> augment -> model -> train -> save.
@@ -91,7 +93,14 @@ KEY_POINTS = (
     "mouth_center_top_lip",
     "mouth_center_bottom_lip",
 )
-COLUMNS = tuple(f"{name}_{axis}" for name in KEY_POINTS for axis in "xy")
+
+
+def columns_of(names):
+    """The CSV columns of the key points' coordinates, a tuple."""
+    return tuple(f"{name}_{axis}" for name in names for axis in "xy")
+
+
+COLUMNS = columns_of(KEY_POINTS)
 LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("right_eye_center")
 
 
@@ -105,25 +114,50 @@ REGION_90 = region_radius(0.9)
 
 
 def mirror_partners(names=KEY_POINTS):
-    """For each key point the index of the one that it becomes in a mirrored picture, (K,) int."""
+    """For each key point the index of the one that it becomes in a mirrored picture, (K,) int.
+
+    The words left and right in the names tell; a point with neither is its own partner. None if no
+    name has them, as p0 .. p67: then nothing tells what a point becomes.
+
+    Raises ValueError, naming the point, if a partner is missing.
+    """
     swap = {"left": "right", "right": "left"}
-    partner = {n: "_".join(swap.get(word, word) for word in n.split("_")) for n in names}
-    return np.array([names.index(partner[n]) for n in names])
+    partners = ["_".join(swap.get(word, word) for word in name.split("_")) for name in names]
+    if partners == list(names):
+        return None
+    for name, partner in zip(names, partners, strict=True):
+        if partner not in names:
+            raise ValueError(f"has the key point {name} but no {partner} to be its mirror image")
+    return np.array([names.index(partner) for partner in partners])
 
 
 PARTNERS = mirror_partners()
 
 
-def mirror_key_points(key_points):
-    """Key points (N, 15, 2) in pixels of the mirrored pictures: x becomes 95 - x, sides swap."""
-    mirrored = np.array(key_points)[:, PARTNERS]
+def mirror_key_points(key_points, partners=PARTNERS):
+    """Key points (N, K, 2) in pixels of the mirrored pictures: x becomes 95 - x, sides swap."""
+    mirrored = np.array(key_points)[:, partners]
     mirrored[..., 0] = SIZE - 1 - mirrored[..., 0]
     return mirrored
 
 
-def interocular_distance(key_points):
-    """Distance between the two eye centres in pixels, (N,), from key points (N, 15, 2)."""
-    return np.linalg.norm(key_points[:, LEFT_EYE] - key_points[:, RIGHT_EYE], axis=-1)
+def eye_centres(names=KEY_POINTS):
+    """The indices of the left and the right eye's centre, or None where one has no such name."""
+    eyes = KEY_POINTS[LEFT_EYE], KEY_POINTS[RIGHT_EYE]
+    return tuple(map(names.index, eyes)) if set(eyes) <= set(names) else None
+
+
+def interocular_distance(key_points, eyes=(LEFT_EYE, RIGHT_EYE)):
+    """Distance between the two eye centres in pixels, (N,), from key points (N, K, 2)."""
+    left, right = eyes
+    return np.linalg.norm(key_points[:, left] - key_points[:, right], axis=-1)
+
+
+def mean_face(key_points):
+    """Each point's mean place over faces (N, K, 2), as K pairs; [None, None] if never labelled."""
+    labelled = np.isfinite(key_points)
+    mean = np.where(labelled, key_points, 0).sum(0) / np.maximum(labelled.sum(0), 1)
+    return np.where(labelled.any(0), mean.round(3).astype(object), None).tolist()
 
 
 def rmse(predicted, truth):
@@ -138,12 +172,13 @@ class Faces(NamedTuple):
     """One loaded file. Rows keep the file's order; row 0 is the first below the header."""
 
     pictures: np.ndarray  # uint8 (N, 96, 96)
-    key_points: np.ndarray | None  # float32 (N, 15, 2) in pixels, NaN = not labelled; None: test
+    key_points: np.ndarray | None  # float32 (N, K, 2) in pixels, NaN = not labelled; None: test
     image_ids: np.ndarray  # the ImageId column as text, or 1 .. N
     identities: np.ndarray | None  # the optional `identity` column: who is pictured
     rows: np.ndarray  # int (N,): each face's row in its file
     source: np.ndarray  # int (N,): whose habits the labels follow: the file, or -1 (`few_apart`)
     path: Path  # of the first file
+    names: tuple[str, ...] = KEY_POINTS  # of the K key points
 
     @property
     def file(self):
@@ -187,11 +222,12 @@ def load_faces(path):
 
     Args:
         path: the file. Columns are found by name, in any order: `Image` and, in a training file,
-            the `<key point>_x` and `<key point>_y` columns (a missing pair counts as not
-            labelled); `ImageId` and `identity` are optional, others are ignored.
+            the `<key point>_x` and `<key point>_y` columns; `ImageId` and `identity` are optional,
+            others are ignored. Where all key points are among Kaggle's, they are Kaggle's 15 (a
+            missing pair counts as not labelled), else those of the header in its order.
 
     Returns:
-        Faces: `pictures` uint8 (N, 96, 96), `key_points` float32 (N, 15, 2) in pixels with NaN
+        Faces: `pictures` uint8 (N, 96, 96), `key_points` float32 (N, K, 2) in pixels with NaN
         where a point is not labelled (`None` for a test file), and the other columns.
 
     Raises:
@@ -263,7 +299,8 @@ def _parse_chunk(chunk, path):
         raise InputError(f"{path} has no column named Image; its first line must name the columns.")
     if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the first fields as row names
         raise InputError(f"{path} has more fields in its rows than names in its header; mend it.")
-    for name in ("Image", *COLUMNS):
+    present = [name for name in chunk.columns if name[-2:] in ("_x", "_y") and name[:-2]]
+    for name in ("Image", *present):
         if f"{name}.1" in chunk.columns:  # so pandas renames it
             raise InputError(f"{path} has two columns named {name}; rename or delete one.")
     pictures = np.empty((len(chunk), SIZE * SIZE), np.uint8)
@@ -276,13 +313,15 @@ def _parse_chunk(chunk, path):
                 " mend or delete that row."
             ) from None
 
-    present = [name for name in COLUMNS if name in chunk.columns]
-    key_points = None
+    names, key_points = tuple(dict.fromkeys(name[:-2] for name in present)), None
+    if set(names) <= set(KEY_POINTS):
+        names = KEY_POINTS
     if present:
-        for name in KEY_POINTS:
+        columns = columns_of(names)
+        for name in names:
             if (f"{name}_x" in present) != (f"{name}_y" in present):
                 raise InputError(f"{path} has only one of {name}_x and {name}_y; add the other.")
-        key_points = np.full((len(chunk), len(COLUMNS)), np.nan, np.float32)
+        key_points = np.full((len(chunk), len(columns)), np.nan, np.float32)
         for name in present:
             numbers = pd.to_numeric(chunk[name], errors="coerce").to_numpy(np.float64)
             # A picture's width beyond the border is more than any crop of a face needs.
@@ -294,8 +333,8 @@ def _parse_chunk(chunk, path):
                     f" {chunk[name].iloc[i]!r:.40}, not a position in the picture;"
                     " mend it, or leave it empty if the point is not labelled."
                 )
-            key_points[:, COLUMNS.index(name)] = numbers
-        key_points = key_points.reshape(-1, len(KEY_POINTS), 2)
+            key_points[:, columns.index(name)] = numbers
+        key_points = key_points.reshape(-1, len(names), 2)
         # A point counts only with both its coordinates.
         key_points[np.isnan(key_points).any(-1)] = np.nan
     rows = chunk.index.to_numpy()
@@ -313,17 +352,28 @@ def _parse_chunk(chunk, path):
         rows=rows,
         source=np.zeros_like(rows),
         path=path,
+        names=names,
     )
 
 
-def load_training(path, complete_only=False):
+def load_training(path, complete_only=False, names=None):
     """`load_faces` for training: rows without any labelled key point are left out.
 
-    With `complete_only` so are rows that lack a key point. Raises InputError if none is left.
+    With `complete_only` so are rows that lack a key point. With `names` the faces get these key
+    points and no others. Raises InputError if nothing is left, or a mirror partner is missing.
     """
     faces = load_faces(path)
     if faces.key_points is None:
         raise InputError(f"{path} has no key point columns; training needs {COLUMNS[0]} and so on.")
+    if names:
+        faces = with_key_points(faces, names)
+    try:
+        mirror_partners(faces.names)
+    except ValueError as problem:
+        raise InputError(
+            f"{path} {problem}; add that one's columns, empty where it is not labelled, or rename"
+            " the point."
+        ) from None
     labelled = np.isfinite(faces.key_points[..., 0])
     keep = labelled.all(1) if complete_only else labelled.any(1)
     if not keep.any():
@@ -332,6 +382,34 @@ def load_training(path, complete_only=False):
             " training needs such rows."
         )
     return faces.take(keep)
+
+
+def with_key_points(faces, names):
+    """Faces with the key points `names`: what they lack is not labelled, others are left out.
+
+    A printed line says which. Raises InputError if the faces have none of them.
+    """
+    if faces.names == names:
+        return faces
+    shared = [name for name in names if name in faces.names]
+    if not shared:
+        raise InputError(
+            f"{faces.path} has none of the model's key points ({_some(names)}); give another file,"
+            " or rename its columns."
+        )
+    labelled = np.isfinite(faces.key_points).any((0, 2))
+    others = [n for n, known in zip(faces.names, labelled, strict=True) if known and n not in names]
+    if others:
+        print(f"{faces.path}: the key points {', '.join(others)} are not used.")
+    key_points = np.full((len(faces.rows), len(names), 2), np.nan, np.float32)
+    there = [faces.names.index(name) for name in shared]
+    key_points[:, [names.index(name) for name in shared]] = faces.key_points[:, there]
+    return faces._replace(key_points=key_points, names=names)
+
+
+def _some(names):
+    """The first few names as part of a sentence."""
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def synthetic_faces(count, seed):
@@ -354,6 +432,8 @@ FEW_POINTS = 4
 
 def few_apart(faces):
     """The first file's rows of few points get the source -1, if it has others to go by as well."""
+    if faces.names != KEY_POINTS:
+        return faces
     few = np.isfinite(faces.key_points[..., 0]).sum(1) <= FEW_POINTS
     few &= faces.source == 0
     if few.sum() == (faces.source == 0).sum():
@@ -395,6 +475,8 @@ def join_faces(files):
 def fingerprint(faces):
     """SHA-256 over pictures and key points: the same for a CSV and its .gz or .zip."""
     digest = hashlib.sha256(np.ascontiguousarray(faces.pictures))
+    if faces.names != KEY_POINTS:
+        digest.update("\n".join(faces.names).encode())
     if faces.key_points is not None:
         digest.update(np.ascontiguousarray(faces.key_points))
     return digest.hexdigest()
@@ -531,13 +613,14 @@ def draw_matrices(count, rng, settings):
     return np.linalg.inv(there) @ about_centre @ there
 
 
-def warp(pictures, key_points, matrices):
+def warp(pictures, key_points, matrices, partners=PARTNERS):
     """Move pictures and key points together.
 
     Args:
         pictures: (N, 96, 96) grey values.
-        key_points: (N, 15, 2) pixels.
+        key_points: (N, K, 2) pixels.
         matrices: (N, 3, 3) as from `draw_matrices`; where they mirror, left and right points swap.
+        partners: as from `mirror_partners`; None if no matrix mirrors.
 
     Returns:
         float32 pictures (N, 96, 96), the border continued outwards, and float32 key points.
@@ -546,8 +629,9 @@ def warp(pictures, key_points, matrices):
 
     moved = key_points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
     moved = moved[..., :2] / moved[..., 2:]
-    mirrored = np.linalg.det(matrices) < 0
-    moved[mirrored] = moved[mirrored][:, PARTNERS]
+    if partners is not None:
+        mirrored = np.linalg.det(matrices) < 0
+        moved[mirrored] = moved[mirrored][:, partners]
     # Keras wants the way back, from a pixel of the new picture to its place in the old one: nine
     # numbers, the last of them made 1 and left out.
     back = np.linalg.inv(matrices).reshape(-1, 9)
@@ -591,7 +675,7 @@ def relight(pictures, rng, settings):
     return np.clip(pictures, 0, 255)
 
 
-def occlude(pictures, key_points, rng, settings):
+def occlude(pictures, key_points, rng, settings, names=KEY_POINTS):
     """Cover parts of the pictures (N, 96, 96) in place; the key points below stay where they are.
 
     Patches of grey, of noise and of other pictures lie anywhere. Where the eye centres are
@@ -638,7 +722,10 @@ def occlude(pictures, key_points, rng, settings):
             np.where(kind < 0.6, grey(rows, 0, 255), np.where(kind < 0.75, noise, other)),
         )
 
-    left, right = key_points[:, LEFT_EYE], key_points[:, RIGHT_EYE]
+    eyes = eye_centres(names)
+    if not eyes:
+        return
+    left, right = (key_points[:, eye] for eye in eyes)
     across = left - right
     distance = np.linalg.norm(across, axis=-1)
     tilt = np.arctan2(across[:, 1], across[:, 0])
@@ -698,21 +785,25 @@ def occlude(pictures, key_points, rng, settings):
     paint(rows, palm, 4.4 * thick, 5 * thick, lean, 3, skin, 1, 0.2)
 
 
-def augment(pictures, key_points, rng, settings):
+def augment(pictures, key_points, rng, settings, names=KEY_POINTS):
     """A new random view of each face.
 
     Args:
         pictures: uint8 (N, 96, 96).
-        key_points: float32 (N, 15, 2) in pixels, NaN where not labelled.
+        key_points: float32 (N, K, 2) in pixels, NaN where not labelled.
         rng: a numpy.random.Generator; the same state gives the same views.
         settings: Settings.
+        names: of the key points; without left and right among them nothing is mirrored.
 
     Returns:
-        float32 pictures (N, 96, 96), 0 .. 255, and float32 key points (N, 15, 2).
+        float32 pictures (N, 96, 96), 0 .. 255, and float32 key points (N, K, 2).
     """
+    partners = mirror_partners(names)
+    if partners is None:
+        settings = replace(settings, flip=0.0)
     matrices = draw_matrices(len(pictures), rng, settings)
-    pictures, key_points = warp(pictures, key_points, matrices)
-    occlude(pictures, key_points, rng, settings)  # before `relight`: noise and blur cover it too
+    pictures, key_points = warp(pictures, key_points, matrices, partners)
+    occlude(pictures, key_points, rng, settings, names)  # before `relight`: noise covers it too
     return relight(pictures, rng, settings), key_points
 
 
@@ -773,7 +864,7 @@ def epoch_rows(faces, settings):
 def batches(faces, settings, first_epoch=0):
     """Augmented batches of Faces without end, whole batches only.
 
-    Yields ((pictures float32 (N, 96, 96, 1), source int (N, 1)), coordinates float32 (N, 30)).
+    Yields ((pictures float32 (N, 96, 96, 1), source int (N, 1)), coordinates float32 (N, 2K)).
     Each epoch's order and views depend on nothing but the seed and the epoch's number.
     """
     every = epoch_rows(faces, settings)
@@ -784,7 +875,8 @@ def batches(faces, settings, first_epoch=0):
         order = rng.permutation(every)
         for start in range(0, len(order) - size + 1, size):
             rows = order[start : start + size]
-            x, y = augment(faces.pictures[rows], faces.key_points[rows], rng, settings)
+            some = faces.pictures[rows], faces.key_points[rows]
+            x, y = augment(*some, rng, settings, faces.names)
             yield (x[..., None], faces.source[rows, None]), y.reshape(size, -1)
         epoch += 1
 
@@ -803,9 +895,9 @@ def batches_with_non_faces(faces, settings):
 # --- model ---------------------------------------------------------------------------------------
 
 
-def build_model(dtype="float32"):
-    """The network: raw grey values (N, 96, 96, 1) in; out come, in pixels, `key_points` (N, 30)
-    and `spread` (N, 15), how far off each point may be (standard deviation per axis).
+def build_model(dtype="float32", count=15):
+    """The network: raw grey values (N, 96, 96, 1) in; out come, in pixels, `key_points` (N, 2K)
+    and `spread` (N, K), how far off each point may be (standard deviation per axis).
 
     A residual encoder goes down to 6x6 to see the whole face and comes back up to a 12x12 grid.
     There each key point has a map of where it is (a softmax) and, at each cell, an offset from
@@ -820,6 +912,7 @@ def build_model(dtype="float32"):
     Args:
         dtype: Keras dtype policy of the body, such as "float32" or "mixed_bfloat16"; the head
             always computes in float32, because bfloat16 has steps of half a pixel at 95.
+        count: K, how many key points.
 
     Returns:
         keras.Model of built-in layers only, so that plain `keras.saving.load_model` loads it.
@@ -849,7 +942,7 @@ def build_model(dtype="float32"):
     x = layers.UpSampling2D(2, dtype=dtype)(conv(deep, 96, 1))
     x = residual(Add()([skip, x]), 96)  # 12x12 again
 
-    grid, count = SIZE // 8, len(KEY_POINTS)
+    grid = SIZE // 8
     centre = (np.arange(grid, dtype=np.float32) + 0.5) * 8 - 0.5
     centres = np.stack(np.meshgrid(centre, centre), -1).reshape(1, 1, grid * grid, 2)
 
@@ -867,7 +960,7 @@ def build_model(dtype="float32"):
     apart = ops.sum(weights * (places - ops.expand_dims(means, 1)) ** 2, axis=(1, 3))
     signs = ops.stack([ops.log(apart + 1e-2), ops.log(ops.sum(maps**2, axis=1))], axis=-1)
     features = reshape((grid * grid, x.shape[-1]))(x)
-    looked_at = ops.matmul(ops.transpose(maps, (0, 2, 1)), features)  # (N, 15, channels)
+    looked_at = ops.matmul(ops.transpose(maps, (0, 2, 1)), features)  # (N, K, channels)
     whole = [layers.GlobalAveragePooling2D(dtype="float32")(level) for level in (x, deep)]
     whole = layers.RepeatVector(count, dtype="float32")(ops.concatenate(whole, axis=-1))
     signs = ops.concatenate([signs, looked_at, whole], axis=-1)
@@ -890,26 +983,57 @@ def build_model(dtype="float32"):
     return keras.Model(picture, outputs, name="face_key_points")
 
 
-def predict(model, pictures, mirror=False, batch_size=256):
+# The layers in which each key point has weights of its own, and along which axis.
+POINT_AXIS = {"maps": -1, "offsets": -1, "spread_raw": 0, "spread": 0}
+
+
+def warm_start(initial, known, names):
+    """A new network for the key points `names` that starts with the weights of another.
+
+    Args:
+        initial: a model as from `build_model`.
+        known: the names of its key points; a point that is not among them starts anew.
+        names: those of the new network.
+
+    Returns:
+        keras.Model. Raises ValueError if `initial` has another body.
+    """
+    network = build_model(count=len(names))
+    here = [k for k, name in enumerate(names) if name in known]
+    there = [known.index(names[k]) for k in here]
+    for variable, weights in zip(network.weights, initial.get_weights(), strict=True):
+        axis = POINT_AXIS.get(variable.path.split("/")[-2])
+        if axis is not None:
+            own = np.moveaxis(np.array(variable), axis, 0)
+            parts = own.reshape(len(names), -1)
+            parts[here] = np.moveaxis(weights, axis, 0).reshape(len(known), -1)[there]
+            weights = np.moveaxis(parts.reshape(own.shape), 0, axis)
+        variable.assign(weights)
+    return network
+
+
+def predict(model, pictures, mirror=False, batch_size=256, names=KEY_POINTS):
     """Find the key points, and how far off each may be.
 
     Args:
         model: as from `load_model`.
         pictures: (N, 96, 96) grey values 0 .. 255.
         mirror: average the prediction with the one for the mirrored picture.
+        names: of the model's key points; without left and right among them nothing is mirrored.
 
     Returns:
-        float32 key points (N, 15, 2) in pixels, and float32 spread (N, 15): the standard
+        float32 key points (N, K, 2) in pixels, and float32 spread (N, K): the standard
         deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
     """
     inputs = np.asarray(pictures, np.float32)[..., None]
     output = model.predict(inputs, batch_size=batch_size, verbose=0)
     key_points, spread = output["key_points"].reshape(len(inputs), -1, 2), output["spread"]
-    if mirror:
+    partners = mirror_partners(names)
+    if mirror and partners is not None:
         flipped, other = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
-        half = (mirror_key_points(flipped) - key_points) / 2
+        half = (mirror_key_points(flipped, partners) - key_points) / 2
         # The spread of a mixture of two: where they disagree, neither is to be trusted.
-        spread = np.sqrt((spread**2 + other[:, PARTNERS] ** 2) / 2 + (half**2).mean(-1))
+        spread = np.sqrt((spread**2 + other[:, partners] ** 2) / 2 + (half**2).mean(-1))
         key_points = key_points + half
     return key_points, spread
 
@@ -918,7 +1042,7 @@ def predict(model, pictures, mirror=False, batch_size=256):
 
 
 def masked_loss(threshold):
-    """Huber loss in pixels, a Keras loss function of (N, 30) coordinates; NaN truth is masked.
+    """Huber loss in pixels, a Keras loss function of (N, 2K) coordinates; NaN truth is masked.
 
     Squared error up to `threshold` pixels, linear beyond, averaged over the labelled coordinates.
     """
@@ -941,12 +1065,12 @@ def spread_loss(truth, found):
     freedom: its tails keep a few wildly wrong labels from widening all the others' regions.
 
     Args:
-        truth: (N, 30) coordinates.
-        found: (N, 15, 3): the predicted x, y and spread.
+        truth: (N, 2K) coordinates.
+        found: (N, K, 3): the predicted x, y and spread.
     """
     from keras import ops
 
-    truth = ops.reshape(truth, (-1, len(KEY_POINTS), 2))
+    truth = ops.reshape(truth, (-1, found.shape[1], 2))
     labelled = ops.logical_not(ops.isnan(truth))
     error = ops.where(labelled, found[..., :2] - ops.where(labelled, truth, 0), 0)
     spread = found[..., 2] + 1e-3
@@ -955,7 +1079,7 @@ def spread_loss(truth, found):
     return ops.sum(known * each) / ops.maximum(ops.sum(known), 1)
 
 
-def with_source_offsets(model, sources):
+def with_source_offsets(model, sources, partners=PARTNERS):
     """The model that is trained: the network plus, per further source and point, a learned offset.
 
     Files by other hands mark the nose tip or a brow's end elsewhere. The offset takes that up, so
@@ -965,6 +1089,7 @@ def with_source_offsets(model, sources):
     Args:
         model: as from `build_model`.
         sources: their number; source -1 is the last one.
+        partners: as from `mirror_partners`; None ties nothing.
 
     Returns:
         keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
@@ -973,13 +1098,15 @@ def with_source_offsets(model, sources):
     from keras import layers, ops
 
     source = keras.Input((1,), dtype="int32", name="source")
-    table = layers.Embedding(sources, len(COLUMNS), "zeros", name="source_offsets", dtype="float32")
-    offset = ops.reshape(table(source % sources), (-1, len(KEY_POINTS), 2))
+    size = model.output["key_points"].shape[1]
+    table = layers.Embedding(sources, size, "zeros", name="source_offsets", dtype="float32")
+    offset = ops.reshape(table(source % sources), (-1, size // 2, 2))
     sides = np.array([-1, 1], np.float32)
-    offset = offset + ops.take(offset, PARTNERS, axis=1) * sides
+    if partners is not None:
+        offset = offset + ops.take(offset, partners, axis=1) * sides
     further = ops.cast(source != 0, "float32")
     # Times 5: steps of AdamW's size would take long to walk several pixels.
-    moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, len(COLUMNS)))
+    moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, size))
     return keras.Model([model.input, source], model.output | {"key_points": moved})
 
 
@@ -1002,7 +1129,7 @@ def fit_spread(network, model, training, settings):
     from keras import ops
 
     learn_only_spread(network, True)
-    found = ops.reshape(model.output["key_points"], (-1, len(KEY_POINTS), 2))
+    found = ops.reshape(model.output["key_points"], (-1, len(training.names), 2))
     found = ops.concatenate([found, ops.expand_dims(model.output["spread"], -1)], axis=-1)
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = min(per_epoch * settings.spread_epochs, settings.spread_steps)
@@ -1025,13 +1152,13 @@ def calibrate(network, key_points, spread, truth):
 
     Args:
         network: as from `build_model`; the factors go into its last layer.
-        key_points, spread, truth: (N, 15, 2), (N, 15), (N, 15, 2) pixels; NaN truth is masked.
+        key_points, spread, truth: (N, K, 2), (N, K), (N, K, 2) pixels; NaN truth is masked.
 
     Returns:
-        The factors, (15,).
+        The factors, (K,).
     """
     if not np.isfinite(truth).any():
-        return np.ones(len(KEY_POINTS))
+        return np.ones(truth.shape[1])
     ratio = np.linalg.norm(key_points - truth, axis=-1) / (REGION_90 * spread)
     few = np.isfinite(ratio).sum(0) < 50  # too few to tell a 90 % point: all points' factor
     ratio[:, few] = np.nanquantile(ratio, 0.9)
@@ -1092,14 +1219,16 @@ def train(
     import keras
 
     keras.utils.set_random_seed(settings.seed)
-    network = build_model("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    names = training.names
+    dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    network = build_model(dtype, len(names))
     if initial is not None:
         network.set_weights(initial.get_weights())
     learn_only_spread(network, False)
     everyone = np.append(training.source, validation.source)
     few = bool(everyone.min() < 0)
     sources = int(everyone.max()) + 1 + few
-    model = with_source_offsets(network, sources)
+    model = with_source_offsets(network, sources, mirror_partners(names))
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
     warmup = min(settings.warmup_steps, steps // 5)
@@ -1189,16 +1318,16 @@ def train(
             " to go on, give the same command with --resume."
         ) from None
     # Saved in float32: it then predicts the same on a machine without bfloat16.
-    final = build_model()
+    final = build_model(count=len(names))
     final.set_weights(network.get_weights())
     # By how much each source marks the points elsewhere: its view of one and the same picture.
-    judged = with_source_offsets(final, sources)
+    judged = with_source_offsets(final, sources, mirror_partners(names))
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     views = np.repeat(inputs[0][:1], sources, axis=0), np.arange(sources)[:, None]
     moved = judged.predict(views, verbose=0)["key_points"].reshape(sources, -1, 2)
     offsets = moved - moved[:1]
     # Calibrated as it will be used: on faces that were held out, with the mirrored picture.
-    key_points, spread = predict(final, validation.pictures, mirror=True)
+    key_points, spread = predict(final, validation.pictures, mirror=True, names=names)
     calibrate(final, key_points + offsets[validation.source], spread, validation.key_points)
     return final, history, offsets[-1].tolist() if few else None
 
@@ -1346,22 +1475,35 @@ def load_model(path):
     named = output if isinstance(output, dict) else {"output": output}
     named = {name: getattr(tensor, "shape", None) for name, tensor in named.items()}
     shapes = (getattr(model, "input_shape", None), named)
-    expected = {"key_points": (None, len(COLUMNS)), "spread": (None, len(KEY_POINTS))}
-    if shapes != ((None, SIZE, SIZE, 1), expected):
+    count = (named.get("spread") or [None])[-1] or 0
+    expected = {"key_points": (None, 2 * count), "spread": (None, count)}
+    if not count or shapes != ((None, SIZE, SIZE, 1), expected):
         raise InputError(
             f"{path} maps {shapes[0]} to {shapes[1]}; a model of this project maps"
-            f" (None, {SIZE}, {SIZE}, 1) to {expected}."
+            f" (None, {SIZE}, {SIZE}, 1) to key_points (None, 2 K) and spread (None, K), as"
+            f" {len(COLUMNS)} and {len(KEY_POINTS)}."
         )
     file = path.with_suffix(".json")
     try:
         record = json.loads(file.read_text()) if file.exists() else {}
         of_this = record.get("weights_sha256") in (None, weights_digest(model))
-    except (OSError, ValueError, AttributeError):
+        names = names_of(model, record if of_this else {})
+        mirror_partners(names)  # ValueError if one is missing
+        if len(set(names)) != count:
+            raise ValueError
+    except (OSError, ValueError, AttributeError, TypeError):
         raise InputError(
             f"{file} is not the JSON that model_builder.py wrote; delete it or copy it again."
         ) from None
     # A kill between the two files leaves an earlier model's record beside the new model.
     return model, record if of_this else {}
+
+
+def names_of(model, record):
+    """The names of a loaded model's key points, (K,): its record's, else Kaggle's or numbers."""
+    count = model.output["spread"].shape[-1]
+    numbered = tuple(f"point_{k}" for k in range(1, count + 1))
+    return tuple(record.get("key_points") or (KEY_POINTS if count == len(KEY_POINTS) else numbered))
 
 
 def plot_training(path, history):
@@ -1403,7 +1545,7 @@ def parse_arguments(argv):
     """The command line as an argparse namespace."""
     default = Settings()
     parser = argparse.ArgumentParser(
-        description="Train a network that finds 15 key points on 96x96 grey faces, and save it."
+        description="Train a network that finds key points on 96x96 grey faces, and save it."
     )
 
     def add(flag, text, **options):
@@ -1412,7 +1554,8 @@ def parse_arguments(argv):
 
     add(
         "--data",
-        "training CSVs in Kaggle's format, plain, .gz or .zip; the first sets what a point means"
+        "training CSVs in Kaggle's format, or with other key points as <name>_x and <name>_y,"
+        " plain, .gz or .zip; the first sets which points there are and what they mean"
         " (default: data/training.csv, .csv.gz or .zip, else made-up faces)",
         nargs="+",
         type=Path,
@@ -1420,7 +1563,12 @@ def parse_arguments(argv):
     )
     add("--model", "where to save (default: models/my_model.keras)", type=Path)
     add("--results", "folder of the log and its picture (default: results)", type=Path)
-    add("--init", "warm start: go on from this model's weights", type=Path, metavar="MODEL")
+    add(
+        "--init",
+        "warm start: go on from this model's weights; key points that it does not know start anew",
+        type=Path,
+        metavar="MODEL",
+    )
     add(
         "--resume",
         "go on with a training that was stopped or killed, from its last finished epoch; give the"
@@ -1514,7 +1662,7 @@ def run(arguments):
     resume_path = model_path.with_suffix(".resume.npz")
     if arguments.resume and not resume_path.exists():
         raise InputError(f"{resume_path} does not exist: there is no training to resume.")
-    initial = load_model(arguments.init)[0] if arguments.init else None
+    initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
     make_folder(model_path.parent)
     make_folder(results)
 
@@ -1529,7 +1677,11 @@ def run(arguments):
     if arguments.dry_run:
         settings = replace(settings, epochs=arguments.epochs or 2, batch_size=16)
     if paths:
-        files = [load_training(path, arguments.complete_only) for path in paths]
+        files = [load_training(paths[0], arguments.complete_only)]
+        names = files[0].names
+        files += [load_training(path, arguments.complete_only, names) for path in paths[1:]]
+        if names != KEY_POINTS:
+            print(f"{len(names)} key points by the header of {paths[0]}: {_some(names)}")
     else:
         print(
             f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
@@ -1537,6 +1689,13 @@ def run(arguments):
         )
         count = 64 if arguments.dry_run else SYNTHETIC_COUNT
         files = [synthetic_faces(count, settings.seed)]
+    names = files[0].names
+    if mirror_partners(names) is None:
+        print("No key point has left or right in its name, so faces are not mirrored.")
+        settings = replace(settings, flip=0.0)
+    initial_digest = weights_digest(initial) if initial else None
+    if initial:
+        initial = started_from(arguments.init, initial, initial_record, names, settings.seed)
     faces = join_faces(files)
     repeated = sum(len(file.rows) for file in files) - len(faces.rows)
     if repeated:
@@ -1562,7 +1721,8 @@ def run(arguments):
         "settings": asdict(settings),
         "precision": precision,
         "complete_only": arguments.complete_only,
-        "key_points": KEY_POINTS,
+        "key_points": names,
+        "mean_face": mean_face(faces.key_points[training]),
         "data": [
             {
                 "path": str(file.path),
@@ -1579,7 +1739,7 @@ def run(arguments):
     # What has to be the same for a training to be resumed.
     same = asdict(settings) | {
         "precision": precision,
-        "init": weights_digest(initial) if initial else None,
+        "init": initial_digest,
         "data": [[data["sha256"], data["validation_rows"]] for data in record["data"]],
     }
     if resume_path.exists() and not arguments.resume:
@@ -1622,6 +1782,30 @@ def run(arguments):
             print(f"validation RMSE {score['rmse_px']:.3f} px on {score['faces']} faces")
 
 
+def started_from(path, initial, record, names, seed):
+    """The model at `path` made to fit the key points `names`; says which of them start anew.
+
+    Raises InputError if it has another body than `build_model` gives.
+    """
+    import keras
+
+    known = names_of(initial, record)
+    new = [name for name in names if name not in known]
+    if new:
+        print(
+            f"{path} does not know {len(new)} of the {len(names)} key points, which start anew:"
+            f" {_some(new)}"
+        )
+    keras.utils.set_random_seed(seed)
+    try:
+        return warm_start(initial, known, names)
+    except ValueError:
+        raise InputError(
+            f"{path} has other layers than the network that is trained; --init needs a model made"
+            " by this model_builder.py."
+        ) from None
+
+
 def score_files(model, held_out, files, few_points_offset):
     """Held-out RMSE in pixels per file: each has its own convention, the model speaks the first's.
 
@@ -1635,7 +1819,7 @@ def score_files(model, held_out, files, few_points_offset):
         score = {"path": str(file.path), "faces": len(part.rows)}
         if score["faces"]:
             for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", True)):
-                found, _ = predict(model, part.pictures, mirror)
+                found, _ = predict(model, part.pictures, mirror, names=part.names)
                 if few_points_offset:
                     found[part.source < 0] += few_points_offset
                 score[name] = rmse(found, part.key_points)
