@@ -1489,7 +1489,7 @@ def load_model(path):
         of_this = record.get("weights_sha256") in (None, weights_digest(model))
         names = names_of(model, record if of_this else {})
         mirror_partners(names)  # ValueError if one is missing
-        if len(set(names)) != count:
+        if not count == len(names) == len(set(names)):
             raise ValueError
     except (OSError, ValueError, AttributeError, TypeError):
         raise InputError(
@@ -1678,10 +1678,8 @@ def run(arguments):
         settings = replace(settings, epochs=arguments.epochs or 2, batch_size=16)
     if paths:
         files = [load_training(paths[0], arguments.complete_only)]
-        names = files[0].names
-        files += [load_training(path, arguments.complete_only, names) for path in paths[1:]]
-        if names != KEY_POINTS:
-            print(f"{len(names)} key points by the header of {paths[0]}: {_some(names)}")
+        of_first = files[0].names
+        files += [load_training(path, arguments.complete_only, of_first) for path in paths[1:]]
     else:
         print(
             f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
@@ -1690,10 +1688,11 @@ def run(arguments):
         count = 64 if arguments.dry_run else SYNTHETIC_COUNT
         files = [synthetic_faces(count, settings.seed)]
     names = files[0].names
+    if names != KEY_POINTS:
+        print(f"{len(names)} key points by the header of {files[0].path}: {_some(names)}")
     if mirror_partners(names) is None:
         print("No key point has left or right in its name, so faces are not mirrored.")
         settings = replace(settings, flip=0.0)
-    initial_digest = weights_digest(initial) if initial else None
     if initial:
         initial = started_from(arguments.init, initial, initial_record, names, settings.seed)
     faces = join_faces(files)
@@ -1739,7 +1738,7 @@ def run(arguments):
     # What has to be the same for a training to be resumed.
     same = asdict(settings) | {
         "precision": precision,
-        "init": initial_digest,
+        "init": weights_digest(initial) if initial else None,
         "data": [[data["sha256"], data["validation_rows"]] for data in record["data"]],
     }
     if resume_path.exists() and not arguments.resume:

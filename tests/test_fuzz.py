@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import model_builder as mb
 
 SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
-POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner")
+POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner", "p7")
 MISSING = {"", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN", "<NA>"} | {
     *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
 }  # what pandas takes for an empty field
@@ -39,14 +39,16 @@ def reference(data):
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=False)
     rows = [row for row in lines if "".join(row).strip() or len(row) > 1]
     header, pictures, key_points = rows[0], [], []
+    names = [name[:-2] for name in header if name[-2:] in ("_x", "_y") and name[:-2]]
+    names = mb.KEY_POINTS if set(names) <= set(mb.KEY_POINTS) else tuple(dict.fromkeys(names))
     for row in rows[1:]:
         assert len(row) <= len(header)
         fields = dict(zip(header, row, strict=False))
         pixels = [int(word) for word in fields["Image"].split(" ") if word]
         assert len(pixels) == SIDE**2 and min(pixels) >= 0 and max(pixels) <= 255
         pictures.append(pixels)
-        points = np.full((len(mb.KEY_POINTS), 2), np.nan)
-        for k, name in enumerate(mb.KEY_POINTS):
+        points = np.full((len(names), 2), np.nan)
+        for k, name in enumerate(names):
             texts = [fields.get(f"{name}_{axis}", "") for axis in "xy"]
             if not MISSING & set(texts):
                 points[k] = [float(text) for text in texts]
@@ -125,7 +127,7 @@ def tables(draw):
     rows = [columns]
     for _ in range(draw(st.integers(1, 3))):
         values = map(str, draw(st.binary(min_size=SIDE**2, max_size=SIDE**2)))
-        row = [draw(position) if name in mb.COLUMNS else "5" for name in columns]
+        row = [draw(position) if name[-2:] in ("_x", "_y") else "5" for name in columns]
         row[columns.index("Image")] = " ".join(values)
         rows.append(row)
     return rows
