@@ -1366,8 +1366,8 @@ def train(
         if workers == 1:
             raise
         raise InputError(
-            f"the training cannot go on without a worker that is gone ({one_line(error):.200});"
-            " start all of them again with --resume."
+            f"a worker is gone ({type(error).__name__} in TensorFlow), and the others cannot go on"
+            " without; start all of them again with --resume."
         ) from None
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):

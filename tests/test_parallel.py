@@ -25,28 +25,27 @@ def trainings(faces, tmp_path_factory):
     logs = "".join(path.read_text()[-3000:] for path in sorted(folder.glob("*.log")))
     assert done.returncode == 0, done.stderr + logs
     statuses = json.loads(done.stdout.splitlines()[-1])
-    assert statuses == {"one": 0, "stopped": 130, "two": [0, 0], "resumed": [0, 0]}, logs
+    alone = {"one": 0, "mirrored": 0, "stopped": 130}
+    assert statuses == alone | {"two": [0, 0], "resumed": [0, 0]}, logs
     return folder
 
 
-@pytest.mark.parametrize("name", ["two", "resumed"])
-def test_two_workers_train_what_one_process_trains(trainings, name):
+@pytest.mark.parametrize("name", ["two", "resumed", "mirrored"])
+def test_two_workers_or_devices_train_what_one_does(trainings, name):
     with np.load(trainings / "one.npz") as one, np.load(trainings / f"{name}.npz") as two:
         histories = [json.loads(str(file["note"]))["history"] for file in (one, two)]
         states = [[file[f"arr_{i}"] for i in range(len(file.files) - 1)] for file in (one, two)]
     # Weights, batch statistics, the gradients' averages (they tell a wrong scale, which AdamW's
     # steps would hide) and the weights' averages.
     for a, b in zip(*states, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-3 * np.abs(a).max())
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * np.abs(a).max())
     for a, b in zip(*histories, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-4)
         assert b["validation_rmse_px"] == pytest.approx(a["validation_rmse_px"], rel=1e-4)
     alone, shared = (mb.load_model(trainings / each / "m.keras") for each in ("one", name))
     for a, b in zip(alone[0].get_weights(), shared[0].get_weights(), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-2, atol=1e-2 * np.abs(a).max())
-    assert shared[0].get_config() == alone[0].get_config() or "synchronized" in str(
-        alone[0].get_config()
-    )
+    assert "'synchronized': True" not in str(shared[0].get_config())  # a plain network is saved
 
 
 def test_only_the_first_worker_writes_and_talks(trainings):

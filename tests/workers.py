@@ -1,4 +1,4 @@
-"""Train alone and with a second worker; test_parallel.py runs this in its own process.
+"""Train alone, with a second worker, on two devices; test_parallel.py runs this in its own process.
 
     python tests/workers.py FOLDER TRAINING.csv
 
@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from killing import end, fork, tiny_model
@@ -42,6 +43,13 @@ def start(folder, data, name, *flags, worker=None, ports=(), stop_after=None):
             cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
             task = {"type": "worker", "index": worker}
             os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+        if name == "mirrored":
+            import tensorflow as tf
+
+            (cpu,) = tf.config.list_physical_devices("CPU")
+            devices = [tf.config.LogicalDeviceConfiguration()] * 2
+            tf.config.set_logical_device_configuration(cpu, devices)
+            mb.share_among_gpus = lambda _: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         learn_spread, write = mb.fit_spread, mb.write_log
 
         def keep_checkpoint(*arguments):
@@ -53,7 +61,8 @@ def start(folder, data, name, *flags, worker=None, ports=(), stop_after=None):
             if len(history) == stop_after:
                 raise KeyboardInterrupt
 
-        mb.build_model, mb.fit_spread, mb.write_log = tiny_model, keep_checkpoint, stop
+        mb.build_model = partial(tiny_model, steepness=30)  # so that gradients are clipped
+        mb.fit_spread, mb.write_log = keep_checkpoint, stop
         # A worker who wrote would leave a second folder.
         own = folder / (f"{name}_worker{worker}" if worker else name)
         (folder / name).mkdir(exist_ok=True)
@@ -65,7 +74,7 @@ def start(folder, data, name, *flags, worker=None, ports=(), stop_after=None):
 
 def main(folder, data):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
-    statuses = {"one": end(start(folder, data, "one"))}
+    statuses = {name: end(start(folder, data, name)) for name in ("one", "mirrored")}
     statuses["stopped"] = end(start(folder, data, "resumed", stop_after=1))
     ports = free_ports(4)
     for name, pair, flags in (("two", ports[:2], ()), ("resumed", ports[2:], ("--resume",))):
