@@ -14,13 +14,14 @@ key points -> load -> split -> augment -> model -> train -> save.
 import argparse
 import hashlib
 import json
+import math
 import os
 import signal
 import sys
 import time
 import warnings
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -861,23 +862,41 @@ def epoch_rows(faces, settings):
     return np.repeat(rows, np.where(faces.file == 0, settings.first_repeats, 1))
 
 
-def batches(faces, settings, first_epoch=0):
+PART = 32  # faces augmented from one generator, by whichever worker; fewer would take longer
+
+
+def batches(faces, settings, first_epoch=0, worker=0, workers=1):
     """Augmented batches of Faces without end, whole batches only.
 
-    Yields ((pictures float32 (N, 96, 96, 1), source int (N, 1)), coordinates float32 (N, 2K)).
-    Each epoch's order and views depend on nothing but the seed and the epoch's number.
+    Each epoch's order and views depend on nothing but the seed and the epoch's number. Of several
+    workers each gets, and augments, its own part of every batch: one after the other they are the
+    batch that one worker alone would get.
+
+    Yields ((pictures float32 (N, 96, 96, 1), source int (N, 1)), coordinates float32 (N, 2K),
+    weights float32 (N,)): the weights make the mean over the batch's faces of `masked_loss` the
+    mean over all coordinates labelled in it.
     """
     every = epoch_rows(faces, settings)
     size = min(settings.batch_size, len(every))
+    share = size // workers
     epoch = first_epoch
     while True:
-        rng = np.random.default_rng((settings.seed, epoch))
-        order = rng.permutation(every)
+        order = np.random.default_rng((settings.seed, epoch)).permutation(every)
         for start in range(0, len(order) - size + 1, size):
-            rows = order[start : start + size]
-            some = faces.pictures[rows], faces.key_points[rows]
-            x, y = augment(*some, rng, settings, faces.names)
-            yield (x[..., None], faces.source[rows, None]), y.reshape(size, -1)
+            labelled = np.isfinite(faces.key_points[order[start : start + size]]).sum()
+            first = start + worker * share
+            parts = []
+            for at in range(first, first + share, PART):
+                rows = order[at : min(at + PART, first + share)]
+                # From 1 up: to NumPy (seed, epoch, 0) is (seed, epoch), the order's generator.
+                rng = np.random.default_rng((settings.seed, epoch, 1 + at))
+                some = faces.pictures[rows], faces.key_points[rows]
+                parts.append(augment(*some, rng, settings, faces.names))
+            x, y = map(np.concatenate, zip(*parts, strict=True))
+            weight = size * 2 * len(faces.names) / max(labelled, 1)
+            weights = np.full(share, weight, np.float32)
+            source = faces.source[order[first : first + share], None]
+            yield (x[..., None], source), y.reshape(share, -1), weights
         epoch += 1
 
 
@@ -885,7 +904,7 @@ def batches_with_non_faces(faces, settings):
     """As `batches`, but the first pictures of each batch show no face, and their points may be
     anywhere in the picture: what the spread is to be learned from."""
     rng = np.random.default_rng((settings.seed, 1, 0))
-    for (x, source), y in batches(faces, settings, first_epoch=settings.epochs):
+    for (x, source), y, _ in batches(faces, settings, first_epoch=settings.epochs):
         count = round(settings.non_faces * len(x))
         x[:count, ..., 0] = relight(non_faces(x[:count, ..., 0], rng), rng, settings)
         y[:count] = rng.uniform(0, SIZE - 1, y[:count].shape)
@@ -1044,7 +1063,9 @@ def predict(model, pictures, mirror=False, batch_size=256, names=KEY_POINTS):
 def masked_loss(threshold):
     """Huber loss in pixels, a Keras loss function of (N, 2K) coordinates; NaN truth is masked.
 
-    Squared error up to `threshold` pixels, linear beyond, averaged over the labelled coordinates.
+    Squared error up to `threshold` pixels, linear beyond; each face's sum (N,), divided by the
+    number of coordinates. `batches` gives the weights that make the mean over a batch's faces one
+    over its labelled coordinates: over all of them, however many workers share the batch.
     """
     from keras import ops
 
@@ -1053,7 +1074,7 @@ def masked_loss(threshold):
         # The inner `where` keeps NaN out of the gradient too: NaN * 0 would still be NaN.
         error = ops.abs(ops.where(labelled, predicted - ops.where(labelled, truth, 0), 0))
         each = ops.where(error < threshold, error**2, threshold * (2 * error - threshold))
-        return ops.sum(each) / ops.maximum(ops.sum(ops.cast(labelled, each.dtype)), 1)
+        return ops.mean(each, axis=-1)
 
     return loss
 
@@ -1099,8 +1120,11 @@ def with_source_offsets(model, sources, partners=PARTNERS):
 
     source = keras.Input((1,), dtype="int32", name="source")
     size = model.output["key_points"].shape[1]
-    table = layers.Embedding(sources, size, "zeros", name="source_offsets", dtype="float32")
-    offset = ops.reshape(table(source % sources), (-1, size // 2, 2))
+    # Not an Embedding: its sparse gradient would be clipped by the sum of its faces' norms.
+    table = layers.Dense(
+        size, use_bias=False, kernel_initializer="zeros", name="source_offsets", dtype="float32"
+    )
+    offset = ops.reshape(table(ops.one_hot(source % sources, sources)), (-1, size // 2, 2))
     sides = np.array([-1, 1], np.float32)
     if partners is not None:
         offset = offset + ops.take(offset, partners, axis=1) * sides
@@ -1168,6 +1192,153 @@ def calibrate(network, key_points, spread, truth):
     return factors
 
 
+def make_optimizer(schedule, settings, steps):
+    """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with averaged weights.
+
+    Each variable's gradient is clipped after the replicas' are added up, and the learning rate
+    evaluated once a step; Keras's own AdamW clips before, and evaluates it for each variable.
+
+    Args:
+        schedule: a keras learning rate schedule.
+        settings: Settings.
+        steps: of the whole training.
+    """
+    import keras
+    from keras import ops
+
+    class AdamW(keras.optimizers.Adam):
+        def update_step(self, gradient, variable, learning_rate):
+            # Clipped to norm 10: one mislabelled face must not undo a warm-up.
+            gradient = gradient * (10 / ops.maximum(ops.sqrt(ops.sum(gradient**2)), 10))
+            self.assign_sub(variable, variable * (settings.weight_decay * learning_rate))
+            super().update_step(gradient, variable, learning_rate)
+
+    # Short runs average over fewer steps, so that the first weights are forgotten in time.
+    momentum = min(settings.ema_momentum, 1 - 10 / max(steps, 11))
+    return AdamW(schedule, use_ema=True, ema_momentum=momentum)
+
+
+def find_worker():
+    """This process's number and how many there are, by TF_CONFIG: (0, 1) where that is not set.
+
+    It is read as TensorFlow reads it: {"cluster": {"worker": ["host:port", ...]}, "task":
+    {"type": "worker", "index": 0}}, perhaps with one "chief", who then comes first. Raises
+    InputError if it is something else.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text.strip():
+        return 0, 1
+    try:
+        config = json.loads(text)
+        cluster, kind = config["cluster"], config["task"]["type"]
+        index = config["task"]["index"]
+        addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
+        if not set(cluster) <= {"chief", "worker"} or not all(":" in each for each in addresses):
+            raise ValueError('"cluster" must list the workers as "host:port"')
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("it names an address twice")
+        if not 0 <= index < len(cluster[kind]):
+            raise ValueError(f"there is no {kind} {index}, they count from 0")
+        first = len(cluster.get("chief", [])) if kind == "worker" else 0
+        return first + index, len(addresses)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
+        raise InputError(
+            f"the environment variable TF_CONFIG cannot be used ({reason}): {text!r:.300}. README"
+            " (Several GPUs or machines) shows how it should look; unset it to train alone."
+        ) from None
+
+
+def join_workers():
+    """tf.distribute.Strategy of the workers in TF_CONFIG; waits until all of them are there.
+
+    Raises InputError if they do not find together.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise InputError(
+            f"the workers in TF_CONFIG do not find together ({one_line(error):.300}); see that"
+            " every address can be reached and its port is free, and start all of them again."
+        ) from None
+
+
+def share_among_gpus(batch_size):
+    """tf.distribute.Strategy of as many of this machine's GPUs as divide the batch; or None."""
+    import tensorflow as tf
+
+    gpus = range(1, len(tf.config.list_logical_devices("GPU")) + 1)
+    count = max((number for number in gpus if batch_size % number == 0), default=0)
+    if count < 2:
+        return None
+    return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(count)])
+
+
+def check_share(settings, faces, workers, strategy):
+    """Raise InputError if batches cannot be shared among the workers and their replicas."""
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    unit = math.lcm(PART * workers, replicas) if workers > 1 else replicas
+    if settings.batch_size % unit:
+        raise InputError(
+            f"--batch-size {settings.batch_size} cannot be shared among {workers} workers with"
+            f" {replicas} devices in all; give a multiple of {unit}."
+        )
+    if replicas > 1 and faces < settings.batch_size:
+        raise InputError(
+            f"{faces} faces to train on are too few for a batch of {settings.batch_size}, which"
+            f" {replicas} devices share; give more faces, or train on one device."
+        )
+
+
+def replicated(model, strategy):
+    """A keras.Model with the given model's layers, whose training step is shared by replicas.
+
+    Keras's `fit` cannot train with tf.distribute.MultiWorkerMirroredStrategy by itself (as of
+    3.15, https://github.com/keras-team/keras/issues/20585); where it can, with MirroredStrategy, it
+    clips each replica's gradient by itself. Here the replicas of this process share the batch that
+    this process draws; gradients, and the statistics of batch normalisation, are summed over all
+    replicas of all processes.
+
+    Args:
+        model: keras.Model made in the strategy's scope.
+        strategy: tf.distribute.Strategy.
+    """
+    import keras
+    import tensorflow as tf
+
+    here = len(strategy.extended.worker_devices)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+
+    class Replicated(keras.Model):
+        def train_step(self, data):
+            def on_replica():
+                replica = tf.distribute.get_replica_context()
+                number = replica.replica_id_in_sync_group % here
+
+                def share(tensor):
+                    size = tf.shape(tensor)[0] // here
+                    return tensor[number * size : (number + 1) * size]
+
+                x, y, weights = tf.nest.map_structure(share, data)
+                with tf.GradientTape() as tape:  # the loss is this replica's part of the sum
+                    loss = self.compute_loss(x, y, self(x, training=True), weights)
+                gradients = tape.gradient(loss, self.trainable_variables)
+                self.optimizer.apply(gradients, self.trainable_variables)  # sums them
+                return replica.all_reduce(tf.distribute.ReduceOp.SUM, loss)
+
+            loss = strategy.experimental_local_results(strategy.run(on_replica))[0]
+            for metric in self.metrics:
+                if metric.name == "loss":
+                    metric.update_state(loss)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+    return Replicated(model.inputs, model.output)
+
+
 def has_bfloat16():
     """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX-512 BF16, Linux)."""
     try:
@@ -1198,6 +1369,9 @@ def train(
     initial=None,
     checkpoint=None,
     resume=False,
+    strategy=None,
+    worker=0,
+    workers=1,
 ):
     """Train on `training`, watch the error on `validation` (both Faces), and return the outcome.
 
@@ -1210,25 +1384,39 @@ def train(
         checkpoint: a Checkpoint to write after every epoch. With it Ctrl-C ends the training
             early, with the averaged weights of the last finished epoch; at least one must be.
         resume: go on from what the checkpoint holds.
+        strategy: a tf.distribute.Strategy; unset: this machine's GPUs, where there are several.
+        worker, workers: as from `find_worker`; only worker 0 writes anything.
 
     Returns:
         The trained float32 keras.Model with the averaged weights; a list of dicts, one per
         epoch: epoch, loss, validation_rmse_px, learning_rate, seconds (since the start); and by
         how many pixels rows of few points (source -1) are marked elsewhere: 15 pairs, or None.
+        All that for worker 0; None for the others.
+
+    Raises InputError if the batch cannot be shared, or another worker is gone.
     """
     import keras
 
     keras.utils.set_random_seed(settings.seed)
     names = training.names
-    dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    network = build_model(dtype, len(names))
-    if initial is not None:
-        network.set_weights(initial.get_weights())
-    learn_only_spread(network, False)
+    if not strategy and keras.backend.backend() == "tensorflow":
+        strategy = share_among_gpus(settings.batch_size)
+    check_share(settings, len(epoch_rows(training, settings)), workers, strategy)
     everyone = np.append(training.source, validation.source)
     few = bool(everyone.min() < 0)
     sources = int(everyone.max()) + 1 + few
-    model = with_source_offsets(network, sources, mirror_partners(names))
+
+    def build():
+        dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+        network = build_model(dtype, len(names))
+        return network, with_source_offsets(network, sources, mirror_partners(names))
+
+    scope = strategy.scope if strategy else nullcontext
+    with scope():
+        network, model = build()
+        if initial is not None:
+            network.set_weights(initial.get_weights())
+    learn_only_spread(network, False)
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
     warmup = min(settings.warmup_steps, steps // 5)
@@ -1239,16 +1427,12 @@ def train(
         decay_steps=max(steps - warmup, 1),
         alpha=0.01,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=settings.weight_decay,
-        clipnorm=10.0,  # one mislabelled face must not undo a warm-up
-        use_ema=True,
-        # Short runs average over fewer steps, so that the first weights are forgotten in time.
-        ema_momentum=min(settings.ema_momentum, 1 - 10 / max(steps, 11)),
-    )
+    with scope():
+        optimizer = make_optimizer(schedule, settings, steps)
+        optimizer.build(model.trainable_variables)  # or else the first step is traced twice
+    if strategy:
+        model = replicated(model, strategy)
     model.compile(optimizer, {"key_points": masked_loss(settings.huber_px), "spread": None})
-    optimizer.build(model.trainable_variables)  # or else the first step is traced twice
     history = checkpoint.restore(model) if resume else []
     done = len(history)
     started = time.monotonic() - (history[-1]["seconds"] if history else 0)
@@ -1294,19 +1478,32 @@ def train(
     try:
         with unwrapped_interrupts():
             model.fit(
-                batches(training, settings, first_epoch=done),
+                batches(training, settings, done, worker, workers),
                 steps_per_epoch=per_epoch,
                 initial_epoch=done,
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` does
                 verbose=0,
-                callbacks=[Progress()],
+                callbacks=[] if worker else [Progress()],
             )
+    except Exception as error:
+        if workers == 1 or "tensorflow" not in type(error).__module__:
+            raise
+        raise InputError(
+            f"a worker is gone ({type(error).__name__} in TensorFlow), and the others cannot go on"
+            " without; start all of them again with --resume."
+        ) from None
     except KeyboardInterrupt:
-        if not (checkpoint and history):
+        if worker or not (checkpoint and history):
             raise
         history = checkpoint.restore(model)
         optimizer.finalize_variable_values(model.trainable_variables)
+    if worker:
+        return None
+    if strategy:  # the rest is small: without the others
+        weights = model.get_weights()
+        network, model = build()
+        model.set_weights(weights)
     try:
         with unwrapped_interrupts():
             fit_spread(network, model, training, settings)
@@ -1653,6 +1850,13 @@ def find_data(name):
 
 def run(arguments):
     """Load, split, train, save: what the command line asks for."""
+    worker, workers = find_worker()
+    with redirect_stdout(None if worker else sys.stdout):  # one of them talking is enough
+        train_and_save(arguments, worker, workers)
+
+
+def train_and_save(arguments, worker, workers):
+    """`run` for one of several workers; only worker 0 writes anything."""
     folder = "dry_run" if arguments.dry_run else "."
     name = "dry_run.keras" if arguments.dry_run else "my_model.keras"
     model_path = arguments.model or HERE / "models" / name
@@ -1662,9 +1866,11 @@ def run(arguments):
     resume_path = model_path.with_suffix(".resume.npz")
     if arguments.resume and not resume_path.exists():
         raise InputError(f"{resume_path} does not exist: there is no training to resume.")
+    strategy = join_workers() if workers > 1 else None  # before TensorFlow computes anything
     initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
-    make_folder(model_path.parent)
-    make_folder(results)
+    if not worker:
+        make_folder(model_path.parent)
+        make_folder(results)
 
     paths = arguments.data or [path for path in [find_data("training")] if path]
     settings = Settings(
@@ -1675,7 +1881,8 @@ def run(arguments):
         validation_split=arguments.validation_split,
     )
     if arguments.dry_run:
-        settings = replace(settings, epochs=arguments.epochs or 2, batch_size=16)
+        size = 16 if workers == 1 else PART * workers
+        settings = replace(settings, epochs=arguments.epochs or 2, batch_size=size)
     if paths:
         files = [load_training(paths[0], arguments.complete_only)]
         of_first = files[0].names
@@ -1685,7 +1892,7 @@ def run(arguments):
             f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
             " real faces): training on made-up faces."
         )
-        count = 64 if arguments.dry_run else SYNTHETIC_COUNT
+        count = 64 * workers if arguments.dry_run else SYNTHETIC_COUNT
         files = [synthetic_faces(count, settings.seed)]
     names = files[0].names
     if names != KEY_POINTS:
@@ -1700,7 +1907,7 @@ def run(arguments):
     if repeated:
         print(f"{repeated} repeated rows left out.")
     if arguments.dry_run:
-        some = np.random.default_rng(settings.seed).permutation(len(faces.rows))[:64]
+        some = np.random.default_rng(settings.seed).permutation(len(faces.rows))[: 64 * workers]
         faces = faces.take(np.sort(some))
 
     training, validation = split_faces(
@@ -1743,7 +1950,7 @@ def run(arguments):
     }
     if resume_path.exists() and not arguments.resume:
         print(f"{resume_path} of an unfinished training is there: starting anew, without it.")
-    model, history, few_points_offset = train(
+    outcome = train(
         faces.take(training),
         held_out,
         settings,
@@ -1752,7 +1959,13 @@ def run(arguments):
         initial,
         Checkpoint(resume_path, same),
         arguments.resume,
+        strategy,
+        worker,
+        workers,
     )
+    if outcome is None:
+        return
+    model, history, few_points_offset = outcome
     finished = len(history) == settings.epochs
     if not finished and not unfinished(model_path):
         model_path = model_path.with_suffix(".stopped.keras")  # the earlier one is worth more

@@ -30,11 +30,14 @@ import model_builder as mb  # noqa: E402
 EPOCHS = 7
 
 
-def tiny_model(dtype="float32", count=15):
-    """Maps pictures to key points and spread like the real one, with some 1,000 weights."""
+def tiny_model(dtype="float32", count=15, steepness=1):
+    """Maps pictures to key points and spread like the real one, with some 1,000 weights.
+
+    `steepness` makes the gradients large.
+    """
     picture = keras.Input((mb.SIZE, mb.SIZE, 1))
     x = keras.layers.BatchNormalization()(keras.layers.AveragePooling2D(24)(picture))
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Rescaling(steepness)(keras.layers.Flatten()(x))
     key_points = keras.layers.Dense(2 * count, bias_initializer=keras.initializers.Constant(48))(x)
     spread = keras.layers.Dense(count, "softplus", name="spread_raw")(x)
     factors = keras.layers.EinsumDense("nk,k->nk", count, kernel_initializer="ones", name="spread")

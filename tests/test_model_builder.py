@@ -324,13 +324,20 @@ def test_batches_repeat_with_the_seed_and_cover_each_epoch(faces):
         return [next(stream) for _ in range(count)]
 
     first, again, other = some(4), some(4), some(1, seed=9)
-    for (inputs, y), (inputs2, y2) in zip(first, again, strict=True):
+    for (inputs, y, _), (inputs2, y2, _) in zip(first, again, strict=True):
         np.testing.assert_array_equal(inputs[0], inputs2[0])
         np.testing.assert_array_equal(y, y2)
     assert not np.array_equal(first[0][1], other[0][1], equal_nan=True)
     assert first[0][0][0].shape == (40, 96, 96, 1) and first[0][1].shape == (40, 30)
     later = next(mb.batches(joined, settings, first_epoch=1))
     np.testing.assert_array_equal(later[0][0], first[3][0][0])
+
+
+def test_no_two_parts_of_a_batch_draw_the_same_views(faces):
+    same = faces.take(np.zeros(128, int))
+    stream = mb.batches(same, mb.replace(SETTINGS, batch_size=64))
+    views = np.concatenate([next(stream)[0][0] for _ in range(3)])  # into the next epoch
+    assert len(np.unique(views.reshape(192, -1), axis=0)) == 192
 
 
 def test_non_faces_are_pictures_that_do_not_look_like_what_they_came_from(faces):
@@ -346,7 +353,7 @@ def test_non_faces_are_pictures_that_do_not_look_like_what_they_came_from(faces)
 def test_a_share_of_the_spreads_batches_shows_no_face(faces):
     settings = mb.replace(SETTINGS, batch_size=40, non_faces=0.25)
     (pictures, _), truth = next(mb.batches_with_non_faces(mb.join_faces([faces]), settings))
-    (again, _), plain = next(mb.batches(faces, settings, first_epoch=settings.epochs))
+    (again, _), plain, _ = next(mb.batches(faces, settings, first_epoch=settings.epochs))
     np.testing.assert_array_equal(pictures[10:], again[10:])
     np.testing.assert_array_equal(truth[10:], plain[10:])
     assert np.isfinite(truth[:10]).all() and 20 < truth[:10].std() < 35
@@ -398,10 +405,15 @@ def test_masked_loss_is_the_plain_loss_on_the_rest():
     missing = rng.random(truth.shape) < 0.4
     squared = float(np.mean((predicted - truth)[~missing] ** 2))
     holed = np.where(missing, np.nan, truth).astype(np.float32)
-    assert float(mb.masked_loss(1e9)(holed, predicted)) == pytest.approx(squared, rel=1e-5)
+    weights = np.full(8, missing.size / (~missing).sum(), np.float32)  # as `batches` makes them
+
+    def batch_loss(threshold):
+        return float((np.asarray(mb.masked_loss(threshold)(holed, predicted)) * weights).mean())
+
+    assert batch_loss(1e9) == pytest.approx(squared, rel=1e-5)
     error = np.abs(predicted - truth)[~missing]
     bent = np.where(error < 3, error**2, 6 * error - 9).mean()
-    assert float(mb.masked_loss(3.0)(holed, predicted)) == pytest.approx(bent, rel=1e-5)
+    assert batch_loss(3.0) == pytest.approx(bent, rel=1e-5)
     variable = tf.Variable(predicted)
     with tf.GradientTape() as tape:
         loss = mb.masked_loss(3.0)(holed, variable)
