@@ -1393,7 +1393,7 @@ def train(
         how many pixels rows of few points (source -1) are marked elsewhere: 15 pairs, or None.
         All that for worker 0; None for the others.
 
-    Raises InputError if the batch cannot be shared, or another worker is gone.
+    Raises InputError if the batch cannot be shared.
     """
     import keras
 
@@ -1486,13 +1486,6 @@ def train(
                 verbose=0,
                 callbacks=[] if worker else [Progress()],
             )
-    except Exception as error:
-        if workers == 1 or "tensorflow" not in type(error).__module__:
-            raise
-        raise InputError(
-            f"a worker is gone ({type(error).__name__} in TensorFlow), and the others cannot go on"
-            " without; start all of them again with --resume."
-        ) from None
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):
             raise
@@ -1851,11 +1844,22 @@ def find_data(name):
 def run(arguments):
     """Load, split, train, save: what the command line asks for."""
     worker, workers = find_worker()
-    with redirect_stdout(None if worker else sys.stdout):  # one of them talking is enough
-        train_and_save(arguments, worker, workers)
+    if workers == 1:
+        train_and_save(arguments)
+        return
+    import tensorflow as tf
+
+    try:
+        with redirect_stdout(None if worker else sys.stdout):  # one of them talking is enough
+            train_and_save(arguments, worker, workers)
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"a worker is gone ({type(error).__name__} in TensorFlow), and the others cannot go on"
+            " without it; start all of them again, with --resume if an epoch was finished."
+        ) from None
 
 
-def train_and_save(arguments, worker, workers):
+def train_and_save(arguments, worker=0, workers=1):
     """`run` for one of several workers; only worker 0 writes anything."""
     folder = "dry_run" if arguments.dry_run else "."
     name = "dry_run.keras" if arguments.dry_run else "my_model.keras"
