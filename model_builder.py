@@ -1691,9 +1691,10 @@ def load_model(path):
 
 def names_of(model, record):
     """The names of a loaded model's key points, (K,): its record's, else Kaggle's or numbers."""
+    if record.get("key_points"):
+        return tuple(record["key_points"])
     count = model.output["spread"].shape[-1]
-    numbered = tuple(f"point_{k}" for k in range(1, count + 1))
-    return tuple(record.get("key_points") or (KEY_POINTS if count == len(KEY_POINTS) else numbered))
+    return KEY_POINTS if count == len(KEY_POINTS) else tuple(f"point_{k + 1}" for k in range(count))
 
 
 def plot_training(path, history):

@@ -174,7 +174,7 @@ def stand_in(monkeypatch):
 
     offset = np.zeros((15, 2))
     offset[NOSE] = 0, 7
-    record = {"few_points_offset": offset.tolist()}
+    record = {"few_points_offset": offset.tolist(), "key_points": mb.KEY_POINTS}
     monkeypatch.setattr(fkp, "load_model", lambda path: (Model(), record))
     return points, record
 
