@@ -363,7 +363,7 @@ def test_a_share_of_the_spreads_batches_shows_no_face(faces):
 def test_first_file_is_repeated_beside_others(faces):
     joined = mb.join_faces([faces.take(slice(0, 10)), faces.take(slice(10, 30))])
     rows, counts = np.unique(mb.epoch_rows(joined, SETTINGS), return_counts=True)
-    assert counts.tolist() == [SETTINGS.first_repeats] * 10 + [1] * 20 and rows.tolist() == list(range(30))
+    assert counts.tolist() == [10] * 10 + [1] * 20 and rows.tolist() == list(range(30))
 
 
 # --- model and training ---
