@@ -359,7 +359,7 @@ def plot_faces(path, pictures, key_points, spread, titles, names=KEY_POINTS):
         handles.values(),
         handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=min(len(handles), 8),
         fontsize=8,
         columnspacing=1,
         title="left and right are the subject's; ring: 90 % region; hollow: not sure",
