@@ -199,7 +199,7 @@ def face_errors(predicted, truth):
 
 def normalised_by(names=KEY_POINTS):
     """What errors are a share of: the eyes' distance, where the key points have eye centres."""
-    return "inter-ocular distance" if eye_centres(names) else "diagonal of the points' bounding box"
+    return "inter-ocular distance" if eye_centres(names) else "bounding box diagonal"
 
 
 def normalised_errors(predicted, truth, names=KEY_POINTS):
@@ -359,7 +359,7 @@ def plot_faces(path, pictures, key_points, spread, titles, names=KEY_POINTS):
         handles.values(),
         handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=min(len(handles), 8),
         fontsize=8,
         columnspacing=1,
         title="left and right are the subject's; ring: 90 % region; hollow: not sure",

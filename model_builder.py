@@ -1023,7 +1023,7 @@ def warm_start(initial, known, names):
     for variable, weights in zip(network.weights, initial.get_weights(), strict=True):
         axis = POINT_AXIS.get(variable.path.split("/")[-2])
         if axis is not None:
-            own = np.moveaxis(np.array(variable), axis, 0)
+            own = np.moveaxis(variable.numpy(), axis, 0)
             parts = own.reshape(len(names), -1)
             parts[here] = np.moveaxis(weights, axis, 0).reshape(len(known), -1)[there]
             weights = np.moveaxis(parts.reshape(own.shape), 0, axis)
