@@ -66,6 +66,7 @@ class Settings:
     hat: float = 0.06  # share of the pictures covered from the brows upwards
     hair: float = 0.06  # share with hair over the forehead or one side
     hand: float = 0.06  # share with a hand before the face
+    full_augmentation: int = 16  # epochs; shorter trainings see proportionally milder views
 
 
 class InputError(Exception):
@@ -698,6 +699,20 @@ def occlude(pictures, key_points, rng, settings):
     paint(rows, palm, 4.4 * thick, 5 * thick, lean, 3, skin, 1, 0.2)
 
 
+def milder(settings):
+    """The settings with the augmentation that suits a training of so many epochs.
+
+    Below `full_augmentation` epochs each knob is turned down in proportion: there is no time to
+    learn the hard views, and none to learn the faces by heart.
+    """
+    strength = min(1, settings.epochs / settings.full_augmentation)
+    geometry = ("rotation", "scale", "stretch", "perspective", "shift")
+    light = ("relight", "noise", "low_resolution")
+    cover = ("cut_out", "sunglasses", "hat", "hair", "hand")
+    names = (*geometry, *light, *cover)
+    return replace(settings, **{name: strength * getattr(settings, name) for name in names})
+
+
 def augment(pictures, key_points, rng, settings):
     """A new random view of each face.
 
@@ -903,8 +918,15 @@ def predict(model, pictures, mirror=False, batch_size=256):
         deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
     """
     inputs = np.asarray(pictures, np.float32)[..., None]
-    output = model.predict(inputs, batch_size=batch_size, verbose=0)
-    key_points, spread = output["key_points"].reshape(len(inputs), -1, 2), output["spread"]
+    # Not Keras's `predict`, which takes longer to get going than to find a face.
+    parts = [
+        model.predict_on_batch(inputs[start : start + batch_size])
+        for start in range(0, len(inputs), batch_size)
+    ]
+    key_points, spread = (
+        np.concatenate([part[name] for part in parts]) for name in ("key_points", "spread")
+    )
+    key_points = key_points.reshape(len(inputs), -1, 2)
     if mirror:
         flipped, other = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
         half = (mirror_key_points(flipped) - key_points) / 2
@@ -1100,6 +1122,7 @@ def train(
     few = bool(everyone.min() < 0)
     sources = int(everyone.max()) + 1 + few
     model = with_source_offsets(network, sources)
+    views = settings if initial is not None else milder(settings)  # it knows the hard ones already
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
     warmup = min(settings.warmup_steps, steps // 5)
@@ -1165,7 +1188,7 @@ def train(
     try:
         with unwrapped_interrupts():
             model.fit(
-                batches(training, settings, first_epoch=done),
+                batches(training, views, first_epoch=done),
                 steps_per_epoch=per_epoch,
                 initial_epoch=done,
                 epochs=settings.epochs,
