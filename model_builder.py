@@ -1126,6 +1126,11 @@ def train(
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
     warmup = min(settings.warmup_steps, steps // 5)
+    # Short runs average over fewer steps, so that the first weights are forgotten in time.
+    memory = 1 - 10 / max(steps, 11)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, memory)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,
         warmup_target=settings.learning_rate,
@@ -1138,8 +1143,7 @@ def train(
         weight_decay=settings.weight_decay,
         clipnorm=10.0,  # one mislabelled face must not undo a warm-up
         use_ema=True,
-        # Short runs average over fewer steps, so that the first weights are forgotten in time.
-        ema_momentum=min(settings.ema_momentum, 1 - 10 / max(steps, 11)),
+        ema_momentum=min(settings.ema_momentum, memory),
     )
     model.compile(optimizer, {"key_points": masked_loss(settings.huber_px), "spread": None})
     optimizer.build(model.trainable_variables)  # or else the first step is traced twice
@@ -1218,7 +1222,7 @@ def train(
     judged = with_source_offsets(final, sources)
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     views = np.repeat(inputs[0][:1], sources, axis=0), np.arange(sources)[:, None]
-    moved = judged.predict(views, verbose=0)["key_points"].reshape(sources, -1, 2)
+    moved = np.array(judged(views)["key_points"]).reshape(sources, -1, 2)
     offsets = moved - moved[:1]
     # Calibrated as it will be used: on faces that were held out, with the mirrored picture.
     key_points, spread = predict(final, validation.pictures, mirror=True)

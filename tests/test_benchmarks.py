@@ -138,6 +138,6 @@ def test_speed_reads_processes_and_their_lines():
     assert speed.first_as_good(lines, 1.6) is None
     done = speed.run_timed("-c", "print('here'); print('there')")
     assert [line.text for line in done.lines] == ["here", "there"]
-    assert done.seconds > 0 and 5 < done.megabytes < 500
+    assert min(done.seconds, done.processor, done.megabytes) > 0
     with pytest.raises(SystemExit, match="in vain"):
         speed.run_timed("-c", "raise SystemExit('in vain')")

@@ -65,7 +65,8 @@ class Line(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A finished process: its lines, seconds, processor seconds and peak resident memory."""
+    """A finished process: its lines, seconds, processor seconds and peak resident memory, which
+    is never less than what this process had when it started that one."""
 
     lines: list
     seconds: float
@@ -211,14 +212,14 @@ def convolution_seconds(model, dtype, count):
     for (given, made, kernel, strides), times in known.items():
         x, k, g = (tf.cast(tf.random.normal(shape), dtype) for shape in (given, kernel, made))
 
-        @tf.function
-        def step(x=x, k=k, g=g, strides=strides):
+        def gradients(x, k, g, strides=strides):
             with tf.GradientTape() as tape:
                 tape.watch((x, k))
                 y = tf.nn.conv2d(x, k, strides, "SAME")
-            return tape.gradient(y, (x, k), g)
+            # Nobody needs the picture's own gradient.
+            return tape.gradient(y, k if x.shape[-1] == 1 else (x, k), g)
 
-        total += times * seconds_of(step, 0.2)
+        total += times * seconds_of(partial(tf.function(gradients), x, k, g), 0.2)
     return total
 
 
@@ -238,52 +239,52 @@ def step_parts(batch_size):
     dtype policy the parts' processor seconds per face.
     """
     use_cores(1)
-    import keras
     import tensorflow as tf
 
     settings = mb.Settings(batch_size=batch_size)
     faces = mb.synthetic_faces(batch_size, 0)
     rng = np.random.default_rng(0)
-    result = {"limits": {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")}}
-    views = seconds_of(lambda: mb.augment(faces.pictures, faces.key_points, rng, settings))
+    augmentation = seconds_of(lambda: mb.augment(faces.pictures, faces.key_points, rng, settings))
     x, y = mb.augment(faces.pictures, faces.key_points, rng, settings)
-    x, y = tf.constant(x[..., None]), tf.constant(y.reshape(batch_size, -1))
-    source = tf.zeros((batch_size, 1), tf.int32)
+    inputs = tf.constant(x[..., None]), tf.zeros((batch_size, 1), tf.int32)
+    truth = tf.constant(y.reshape(batch_size, -1))
     loss = mb.masked_loss(settings.huber_px)
-    for dtype in ("float32", "bfloat16"):
+
+    def parts(dtype):
         network = mb.build_model(dtype if dtype == "float32" else f"mixed_{dtype}")
         mb.learn_only_spread(network, False)
         model = mb.with_source_offsets(network, 1)
-        # Each kernel works three times: forward, for its own gradient and for its input's.
-        result["operations"] = 3 * 2 * multiply_adds(network)
-        variables = model.trainable_variables
-        values = [variable.value for variable in variables]
+        variables, optimizer = model.trainable_variables, like_ours(settings)
+        optimizer.build(variables)
 
         @tf.function
-        def gradients(model=model, values=values):
+        def gradients():
             with tf.GradientTape() as tape:
-                error = loss(y, model([x, source], training=True)["key_points"])
-            return tape.gradient(error, values)
+                error = loss(truth, model(inputs, training=True)["key_points"])
+            return tape.gradient(error, [variable.value for variable in variables])
 
         found = gradients()
-        optimizer = like_ours(settings)
-        optimizer.build(variables)
-        apply = tf.function(lambda o=optimizer, f=found, v=variables: o.apply(f, v))
-        parts = {
+        seconds = {
             "convolutions": convolution_seconds(network, dtype, batch_size),
             "forward and backward": seconds_of(gradients),
-            "optimizer": seconds_of(apply),
-            "augmentation": views,
+            "optimizer": seconds_of(tf.function(lambda: optimizer.apply(found, variables))),
+            "augmentation": augmentation,
         }
         model.compile(like_ours(settings), {"key_points": loss, "spread": None})
-        data = tf.data.Dataset.from_tensors(((x, source), y)).repeat()
+        data = tf.data.Dataset.from_tensors((inputs, truth)).repeat()
         model.fit(data, steps_per_epoch=3, verbose=0)
-        before = time.process_time()
+        started = time.process_time()
         model.fit(data, steps_per_epoch=20, verbose=0)
-        parts["step"] = (time.process_time() - before) / 20
-        result[dtype] = {name: seconds / batch_size for name, seconds in parts.items()}
-        keras.backend.clear_session()
-    return result
+        seconds["step"] = (time.process_time() - started) / 20
+        return {name: value / batch_size for name, value in seconds.items()}
+
+    # Each kernel works three times: forward, for its own gradient and for its input's.
+    return {
+        "operations": 3 * 2 * multiply_adds(mb.build_model()),
+        "limits": {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")},
+        "float32": parts("float32"),
+        "bfloat16": parts("bfloat16"),
+    }
 
 
 def step(arguments):
