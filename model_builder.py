@@ -69,6 +69,7 @@ class Settings:
     hat: float = 0.06  # share of the pictures covered from the brows upwards
     hair: float = 0.06  # share with hair over the forehead or one side
     hand: float = 0.06  # share with a hand before the face
+    full_augmentation: int = 16  # epochs; shorter trainings see proportionally milder views
 
 
 class InputError(Exception):
@@ -786,6 +787,20 @@ def occlude(pictures, key_points, rng, settings, names=KEY_POINTS):
     paint(rows, palm, 4.4 * thick, 5 * thick, lean, 3, skin, 1, 0.2)
 
 
+def milder(settings):
+    """The settings with the augmentation that suits a training of so many epochs.
+
+    Below `full_augmentation` epochs each knob is turned down in proportion: there is no time to
+    learn the hard views, and none to learn the faces by heart.
+    """
+    strength = min(1, settings.epochs / settings.full_augmentation)
+    geometry = ("rotation", "scale", "stretch", "perspective", "shift")
+    light = ("relight", "noise", "low_resolution")
+    cover = ("cut_out", "sunglasses", "hat", "hair", "hand")
+    knobs = (*geometry, *light, *cover)
+    return replace(settings, **{knob: strength * getattr(settings, knob) for knob in knobs})
+
+
 def augment(pictures, key_points, rng, settings, names=KEY_POINTS):
     """A new random view of each face.
 
@@ -1045,8 +1060,15 @@ def predict(model, pictures, mirror=False, batch_size=256, names=KEY_POINTS):
         deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
     """
     inputs = np.asarray(pictures, np.float32)[..., None]
-    output = model.predict(inputs, batch_size=batch_size, verbose=0)
-    key_points, spread = output["key_points"].reshape(len(inputs), -1, 2), output["spread"]
+    # Not Keras's `predict`, which takes longer to get going than to find a face.
+    parts = [
+        model.predict_on_batch(inputs[start : start + batch_size])
+        for start in range(0, len(inputs), batch_size)
+    ]
+    key_points, spread = (
+        np.concatenate([part[name] for part in parts]) for name in ("key_points", "spread")
+    )
+    key_points = key_points.reshape(len(inputs), -1, 2)
     partners = mirror_partners(names)
     if mirror and partners is not None:
         flipped, other = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
@@ -1192,6 +1214,12 @@ def calibrate(network, key_points, spread, truth):
     return factors
 
 
+def short_memory(steps):
+    """Momentum of a running average over a tenth of a training's steps: the most that lets it
+    forget the first weights in time."""
+    return 1 - 10 / max(steps, 11)
+
+
 def make_optimizer(schedule, settings, steps):
     """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with averaged weights.
 
@@ -1213,8 +1241,7 @@ def make_optimizer(schedule, settings, steps):
             self.assign_sub(variable, variable * (settings.weight_decay * learning_rate))
             super().update_step(gradient, variable, learning_rate)
 
-    # Short runs average over fewer steps, so that the first weights are forgotten in time.
-    momentum = min(settings.ema_momentum, 1 - 10 / max(steps, 11))
+    momentum = min(settings.ema_momentum, short_memory(steps))
     return AdamW(schedule, use_ema=True, ema_momentum=momentum)
 
 
@@ -1396,6 +1423,7 @@ def train(
     Raises InputError if the batch cannot be shared.
     """
     import keras
+    from keras import ops
 
     keras.utils.set_random_seed(settings.seed)
     names = training.names
@@ -1417,9 +1445,14 @@ def train(
         if initial is not None:
             network.set_weights(initial.get_weights())
     learn_only_spread(network, False)
+    # A warm start knows the hard views already.
+    augmentation = settings if initial is not None else milder(settings)
     per_epoch = max(len(epoch_rows(training, settings)) // settings.batch_size, 1)
     steps = per_epoch * settings.epochs
     warmup = min(settings.warmup_steps, steps // 5)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, short_memory(steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=settings.learning_rate / 100,
         warmup_target=settings.learning_rate,
@@ -1478,7 +1511,7 @@ def train(
     try:
         with unwrapped_interrupts():
             model.fit(
-                batches(training, settings, done, worker, workers),
+                batches(training, augmentation, done, worker, workers),
                 steps_per_epoch=per_epoch,
                 initial_epoch=done,
                 epochs=settings.epochs,
@@ -1514,7 +1547,7 @@ def train(
     judged = with_source_offsets(final, sources, mirror_partners(names))
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     views = np.repeat(inputs[0][:1], sources, axis=0), np.arange(sources)[:, None]
-    moved = judged.predict(views, verbose=0)["key_points"].reshape(sources, -1, 2)
+    moved = ops.convert_to_numpy(judged(views)["key_points"]).reshape(sources, -1, 2)
     offsets = moved - moved[:1]
     # Calibrated as it will be used: on faces that were held out, with the mirrored picture.
     key_points, spread = predict(final, validation.pictures, mirror=True, names=names)

@@ -12,6 +12,7 @@ import model_builder as mb
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import plain_cnn  # noqa: E402
+import speed  # noqa: E402
 import streaming  # noqa: E402
 import synthetic_transfer  # noqa: E402
 import turned_faces_csv as turned  # noqa: E402
@@ -111,3 +112,32 @@ def test_streaming_writes_test_files(tmp_path):
     faces = mb.load_faces(tmp_path / "test.csv")
     assert faces.image_ids.tolist() == [str(i) for i in range(1, 61)] and faces.key_points is None
     np.testing.assert_array_equal(faces.pictures[:10], faces.pictures[50:])
+
+
+def test_speed_counts_the_multiplications_of_a_network():
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((8, 6, 2))
+    x = layers.Conv2D(5, 3, strides=2, padding="same")(inputs)  # 4x3 places, 3 * 3 * 2 * 5 each
+    x = layers.Dense(7)(layers.BatchNormalization()(x))  # 12 places, 5 * 7
+    x = layers.Reshape((12, 7))(x)
+    x = layers.EinsumDense("npc,pc->np", 12)(x)  # weights of their own for 12 places, 7 each
+    assert speed.multiply_adds(keras.Model(inputs, x)) == 12 * (90 + 35 + 7)
+
+
+def test_speed_reads_processes_and_their_lines():
+    ticks = speed.os.sysconf("SC_CLK_TCK")
+    stat = f"77 (a name) with) R 1 77 77 0 -1 4194304 9 0 0 0 {3 * ticks} {ticks} 8 8 20 0 1 0 5"
+    assert speed.processor_seconds(stat) == 4
+    text = "epoch {:3}/9  loss    1.0  held-out RMSE {:6.3f} px    0 min 10 s left"
+    errors = (3.5, 1.92, 1.915, 1.7)
+    lines = [speed.Line(text.format(i, e), 10 * i, 20 * i) for i, e in enumerate(errors)]
+    lines.insert(0, speed.Line("1666 faces to train on, 474 held out", 1, 1))
+    assert speed.first_as_good(lines, 1.915) is lines[3]
+    assert speed.first_as_good(lines, 1.6) is None
+    done = speed.run_timed("-c", "print('here'); print('there')")
+    assert [line.text for line in done.lines] == ["here", "there"]
+    assert min(done.seconds, done.processor, done.megabytes) > 0
+    with pytest.raises(SystemExit, match="in vain"):
+        speed.run_timed("-c", "raise SystemExit('in vain')")

@@ -274,6 +274,15 @@ def test_augmenting_keeps_missing_points_missing_and_swaps_them(faces):
     assert pictures.min() >= 0 and pictures.max() <= 255 and np.isfinite(pictures).all()
 
 
+def test_short_trainings_see_milder_views_and_long_ones_do_not():
+    default = mb.Settings()
+    long = mb.replace(default, epochs=16)
+    assert mb.milder(default) == default and mb.milder(long) == long
+    quarter = mb.milder(mb.replace(default, epochs=4))
+    assert quarter.rotation == default.rotation / 4 and quarter.hand == default.hand / 4
+    assert quarter.flip == default.flip and quarter.batch_size == default.batch_size
+
+
 def test_no_augmentation_leaves_the_faces_as_they_are(faces):
     names = ("flip", "rotation", "scale", "stretch", "perspective", "shift")
     still = mb.replace(PLAIN, **dict.fromkeys(names, 0.0))

@@ -218,6 +218,7 @@ REFINE, BORDER, CONFIDENCE = True, "edge", 0.5
 # It wants to see more than the face, and larger: a border on each side, then three times the size.
 WORKER = """
 import sys
+import time
 import cv2
 import mediapipe
 import numpy as np
@@ -235,6 +236,8 @@ mesh = mediapipe.solutions.face_mesh.FaceMesh(
 )
 found = np.full((len(given["pictures"]), 478 if refine else 468, 2), np.nan, np.float32)
 for i, picture in enumerate(given["pictures"]):
+    if i == 1:  # the first face bears the start
+        started = time.perf_counter(), time.process_time()
     picture = cv2.copyMakeBorder(picture, margin, margin, margin, margin, fill)
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     faces = mesh.process(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)).multi_face_landmarks
@@ -242,7 +245,9 @@ for i, picture in enumerate(given["pictures"]):
         points = np.array([(point.x, point.y) for point in faces[0].landmark])
         # x = 0 is the first pixel's outer edge; here it is its centre.
         found[i] = points * picture.shape[::-1] / scale - margin - 0.5
-np.savez(sys.argv[2], found=found)
+ended = time.perf_counter(), time.process_time()
+seconds = np.subtract(ended, started) / (len(found) - 1)
+np.savez(sys.argv[2], found=found, seconds=seconds)
 """
 
 # Mesh vertices whose mean is the key point. An eye's centre is the mean of both corners and of the
@@ -264,6 +269,12 @@ VERTICES = {
     "mouth_center_top_lip": (0,),
     "mouth_center_bottom_lip": (17,),
 }
+
+
+def environment_folder():
+    """Where MediaPipe's virtual environment is kept unless one says otherwise."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "face_key_points" / MEDIAPIPE.replace("==", "-")
 
 
 def make_environment(folder, python):
@@ -298,8 +309,12 @@ def run_quietly(command, trouble):
         raise mb.InputError(f"{trouble}: {lines[-1]}.") from None
 
 
-def mediapipe_key_points(python, pictures, refine=REFINE, border=BORDER, confidence=CONFIDENCE):
-    """MediaPipe's key points (N, 15, 2) in pixels of the pictures; NaN where it finds no face."""
+def run_mediapipe(python, pictures, refine=REFINE, border=BORDER, confidence=CONFIDENCE):
+    """MediaPipe on two pictures or more, in a process of its own.
+
+    Returns its mesh (N, vertices, 2) in pixels of the pictures, NaN where it finds no face, and
+    the seconds per face that passed and that processors worked.
+    """
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
         np.savez(
@@ -313,7 +328,12 @@ def mediapipe_key_points(python, pictures, refine=REFINE, border=BORDER, confide
         )
         run_quietly([python, "-c", WORKER, given, found], "MediaPipe fails")
         with np.load(found) as archive:
-            mesh = archive["found"]
+            return archive["found"], *archive["seconds"]
+
+
+def mediapipe_key_points(python, pictures, *settings):
+    """MediaPipe's key points (N, 15, 2) in pixels; arguments and NaN as of `run_mediapipe`."""
+    mesh, *_ = run_mediapipe(python, pictures, *settings)
     return np.stack([mesh[:, VERTICES[name]].mean(1) for name in mb.KEY_POINTS], 1)
 
 
@@ -433,11 +453,10 @@ def parse_arguments(argv):
         default=True,
         help=f"score {MEDIAPIPE} too",
     )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     add(
         "--mediapipe-env",
         type=Path,
-        default=cache / "face_key_points" / MEDIAPIPE.replace("==", "-"),
+        default=environment_folder(),
         help="its virtual environment, made where it is missing",
     )
     add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")

@@ -1,0 +1,614 @@
+"""How fast training, predicting and starting are, each beside a named rival in the same run.
+
+    python tests/benchmarks/speed.py                     # all parts: a quarter of an hour
+    python tests/benchmarks/speed.py prediction start    # some of them
+    taskset -c 0,1 python tests/benchmarks/speed.py      # on these two cores
+
+training    the epochs after which a short training is as good as the plain CNN at its end, from
+            process start, against the plain CNN's own training
+step        what the training step costs and what the processor's arithmetic would allow
+prediction  faces per second, and one face at a time, against MediaPipe Face Mesh
+start       --help, and the first picture of 16 test faces, against `import tensorflow`
+memory      a training on a made-up file of Kaggle's 7,049 rows, against only loading it by the
+            usual recipe
+
+Everything runs on the cores that this script may run on, in processes of its own. Processor time
+counts all threads and is what to go by where the machine has other work. For Linux.
+"""
+
+import argparse
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import hard_faces  # noqa: E402
+import loading  # noqa: E402
+import streaming  # noqa: E402
+
+import face_key_points  # noqa: E402
+import model_builder as mb  # noqa: E402
+
+# What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
+# up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)
+PLAIN_CNN_PX, PLAIN_CNN_EPOCHS = 1.915, 200
+SHORT = ("--epochs", "3", "--batch-size", "32")
+
+
+def table(header, rows):
+    """Print a GitHub-markdown table."""
+    print(hard_faces.markdown(header, rows) + "\n", flush=True)
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """What a process printed, and its age and processor time in seconds then."""
+
+    text: str
+    seconds: float
+    processor: float
+
+
+class Outcome(NamedTuple):
+    """A finished process: its lines, seconds, processor seconds and peak resident memory, which
+    is never less than what this process had when it started that one."""
+
+    lines: list
+    seconds: float
+    processor: float
+    megabytes: float
+
+
+def processor_seconds(stat):
+    """User and system time in clock ticks of /proc/<pid>/stat's text, as seconds."""
+    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run_timed(*command):
+    """Run a Python script with these arguments to its end; an error there ends this script."""
+    command = [sys.executable, "-u", *map(str, command)]
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    for text in process.stdout:
+        spent = processor_seconds(Path(f"/proc/{process.pid}/stat").read_text())
+        lines.append(Line(text.rstrip(), time.monotonic() - started, spent))
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit("\n".join(line.text for line in lines[-5:]))
+    processor = usage.ru_utime + usage.ru_stime
+    return Outcome(lines, time.monotonic() - started, processor, usage.ru_maxrss / 1024)
+
+
+def in_fresh_process(function, *arguments):
+    """Call a function of this module in a process of its own, where TensorFlow starts anew."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def use_cores(count):
+    """Keep this process to that many of its cores; TensorFlow then starts as many threads."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def first_as_good(lines, pixels):
+    """The first line of an epoch whose held-out RMSE is at most so many pixels, or None."""
+    for line in lines:
+        found = re.search(r"held-out RMSE +([\d.]+) px", line.text)
+        if found and float(found[1]) <= pixels:
+            return line
+    return None
+
+
+def training(arguments):
+    """Time to the plain CNN's final error, start-up and loading included, against its training."""
+    here = Path(__file__).resolve().parent
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        few = max(arguments.plain_cnn_epochs // 10 * 10, 20)  # it reports every ten
+        plain = run_timed(
+            here / "plain_cnn.py", "--data", arguments.data, "--epochs", few,
+            "--model", folder / "plain.keras",
+        )  # fmt: skip
+        epochs = [line for line in plain.lines if line.text.startswith("epoch ")]
+        share = PLAIN_CNN_EPOCHS / (few - 10)  # the first ten hold the start
+        rival = [
+            share * (epochs[-1].seconds - epochs[0].seconds),
+            share * (epochs[-1].processor - epochs[0].processor),
+        ]
+        rows = [
+            [f"plain CNN, {PLAIN_CNN_EPOCHS} epochs (from {few - 10}, without its start)"]
+            + [f"{arguments.pixels} px", *(f"{figure:.0f} s" for figure in rival), "1", "1"]
+        ]
+        for seed in arguments.seeds:
+            ours = run_timed(
+                mb.HERE / "model_builder.py", "--data", arguments.data, *SHORT, "--seed", seed,
+                "--model", folder / "short.keras", "--results", folder,
+            )  # fmt: skip
+            reached = first_as_good(ours.lines, arguments.pixels)
+            name = f"`model_builder.py {' '.join(SHORT)} --seed {seed}`"
+            for what, end in (("as good", reached), ("to its end", ours)):
+                if end is None:
+                    rows.append([f"{name}, {what}", "never", "–", "–", "–", "–"])
+                    continue
+                text = end.text if end is reached else ours.lines[-1].text
+                error = re.search(r"RMSE +([\d.]+) px", text)[1]
+                figures = end.seconds, end.processor
+                rows.append(
+                    [f"{name}, {what}", f"{error} px", *(f"{figure:.0f} s" for figure in figures)]
+                    + [f"1/{r / f:.1f}" for r, f in zip(rival, figures, strict=True)]
+                )
+    table(["", "held-out RMSE", "time", "processor time", "time, of the plain CNN's",
+           "processor time"], rows)  # fmt: skip
+
+
+# --- step ----------------------------------------------------------------------------------------
+
+
+def multiply_adds(model):
+    """How many multiplications, each with an addition, the layers' kernels cost a picture."""
+    total = 0
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            # An EinsumDense has weights of its own for each place, the others share theirs.
+            own = type(layer).__name__ == "EinsumDense"
+            places = 1 if own else np.prod(layer.output.shape[1:-1])
+            total += int(places * np.prod(layer.kernel.shape))
+    return total
+
+
+def seconds_of(function, least=1.0):
+    """Median processor seconds of a call, over at least so many seconds of calls."""
+    function()
+    times, started = [], time.process_time()
+    while len(times) < 5 or time.process_time() - started < least:
+        before = time.process_time()
+        function()
+        times.append(time.process_time() - before)
+    return median(times)
+
+
+def matmul_rate(dtype, side=2048):
+    """Floating point operations a second of a large matrix product, on one core."""
+    import tensorflow as tf
+
+    matrix = tf.cast(tf.random.normal((side, side)), dtype)
+    return 2 * side**3 / seconds_of(lambda: tf.matmul(matrix, matrix).shape)
+
+
+def convolution_seconds(model, dtype, count):
+    """Forward and both gradients of every convolution of a model, each alone, for a batch."""
+    import tensorflow as tf
+    from keras import layers
+
+    known = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            given, made = ((count, *tensor.shape[1:]) for tensor in (layer.input, layer.output))
+            key = given, made, tuple(layer.kernel.shape), layer.strides
+            known[key] = known.get(key, 0) + 1
+    total = 0.0
+    for (given, made, kernel, strides), times in known.items():
+        x, k, g = (tf.cast(tf.random.normal(shape), dtype) for shape in (given, kernel, made))
+
+        def gradients(x, k, g, strides=strides):
+            with tf.GradientTape() as tape:
+                tape.watch((x, k))
+                y = tf.nn.conv2d(x, k, strides, "SAME")
+            # Nobody needs the picture's own gradient.
+            return tape.gradient(y, k if x.shape[-1] == 1 else (x, k), g)
+
+        total += times * seconds_of(partial(tf.function(gradients), x, k, g), 0.2)
+    return total
+
+
+def like_ours(settings):
+    """An optimizer that works as much as the one in `model_builder.train`."""
+    from keras.optimizers import AdamW
+    from keras.optimizers.schedules import CosineDecay
+
+    schedule = CosineDecay(settings.learning_rate, 1000)
+    return AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=10.0, use_ema=True)
+
+
+def step_parts(batch_size):
+    """Processor seconds of the parts of a training step on one core; run in a fresh process.
+
+    Returns a dict: `limits` (operations a second by dtype), `operations` of a face's step, and per
+    dtype policy the parts' processor seconds per face.
+    """
+    use_cores(1)
+    import tensorflow as tf
+
+    settings = mb.Settings(batch_size=batch_size)
+    faces = mb.synthetic_faces(batch_size, 0)
+    rng = np.random.default_rng(0)
+    augmentation = seconds_of(lambda: mb.augment(faces.pictures, faces.key_points, rng, settings))
+    x, y = mb.augment(faces.pictures, faces.key_points, rng, settings)
+    inputs = tf.constant(x[..., None]), tf.zeros((batch_size, 1), tf.int32)
+    truth = tf.constant(y.reshape(batch_size, -1))
+    loss = mb.masked_loss(settings.huber_px)
+
+    def parts(dtype):
+        network = mb.build_model(dtype if dtype == "float32" else f"mixed_{dtype}")
+        mb.learn_only_spread(network, False)
+        model = mb.with_source_offsets(network, 1)
+        variables, optimizer = model.trainable_variables, like_ours(settings)
+        optimizer.build(variables)
+
+        @tf.function
+        def gradients():
+            with tf.GradientTape() as tape:
+                error = loss(truth, model(inputs, training=True)["key_points"])
+            return tape.gradient(error, [variable.value for variable in variables])
+
+        found = gradients()
+        seconds = {
+            "convolutions": convolution_seconds(network, dtype, batch_size),
+            "forward and backward": seconds_of(gradients),
+            "optimizer": seconds_of(tf.function(lambda: optimizer.apply(found, variables))),
+            "augmentation": augmentation,
+        }
+        model.compile(like_ours(settings), {"key_points": loss, "spread": None})
+        data = tf.data.Dataset.from_tensors((inputs, truth)).repeat()
+        model.fit(data, steps_per_epoch=3, verbose=0)
+        started = time.process_time()
+        model.fit(data, steps_per_epoch=20, verbose=0)
+        seconds["step"] = (time.process_time() - started) / 20
+        return {name: value / batch_size for name, value in seconds.items()}
+
+    # Each kernel works three times: forward, for its own gradient and for its input's.
+    return {
+        "operations": 3 * 2 * multiply_adds(mb.build_model()),
+        "limits": {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")},
+        "float32": parts("float32"),
+        "bfloat16": parts("bfloat16"),
+    }
+
+
+def step(arguments):
+    """Where the training step's time goes, per face, on one core."""
+    found = in_fresh_process(step_parts, arguments.batch_size)
+    operations = found["operations"]
+    print(f"A face's step takes {operations / 1e9:.2f} billion floating point operations.\n")
+    rows = []
+    for dtype in ("float32", "bfloat16"):
+        limit, parts = found["limits"][dtype], found[dtype]
+        least = operations / limit
+        whole = parts["step"] + parts["augmentation"]
+        others = parts["step"] - parts["forward and backward"] - parts["optimizer"]
+        shares = {
+            f"what a matrix product of {limit / 1e9:.0f} GFLOP/s would take": least,
+            "all convolutions, each alone": parts["convolutions"],
+            "forward and backward": parts["forward and backward"],
+            "optimizer": parts["optimizer"],
+            "rest of Keras's step": others,
+            "augmentation": parts["augmentation"],
+            "all": whole,
+        }
+        for name, seconds in shares.items():
+            rows.append([dtype, name, f"{1000 * seconds:.2f} ms", f"{seconds / whole:.0%}"])
+    table(["", "per face, one core", "processor time", "share of all"], rows)
+
+
+# --- prediction ----------------------------------------------------------------------------------
+
+
+def keras_model(path, bfloat16=False):
+    """The saved model, its body in bfloat16 on demand."""
+    model, _ = mb.load_model(path)
+    if not bfloat16:
+        return model
+    other = mb.build_model("mixed_bfloat16")
+    other.set_weights(model.get_weights())
+    return other
+
+
+def open_predict(path, threads, bfloat16=False):
+    """`model_builder.predict`, as face_key_points.py calls it."""
+    model = keras_model(path, bfloat16)
+    return lambda pictures: mb.predict(model, pictures[..., 0])[0]
+
+
+def open_function(path, threads, bfloat16=False):
+    """The model as a tf.function."""
+    import tensorflow as tf
+
+    model = keras_model(path, bfloat16)
+    function = tf.function(
+        lambda pictures: model(pictures, training=False),
+        input_signature=[tf.TensorSpec((None, mb.SIZE, mb.SIZE, 1))],
+    )
+    return lambda pictures: function(pictures)["key_points"].numpy()
+
+
+def open_litert(path, threads):
+    """A .tflite file in as many of LiteRT's interpreters as threads, each taking face by face:
+    that is faster than larger batches, and than several threads in one."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    free = SimpleQueue()
+    for _ in range(threads):
+        free.put(Interpreter(str(path), num_threads=1).get_signature_runner())
+
+    def one(picture):
+        runner = free.get()
+        points = runner(picture=picture)["key_points"]
+        free.put(runner)
+        return points
+
+    pool = ThreadPoolExecutor(threads)
+    return lambda pictures: np.concatenate(list(pool.map(one, pictures[:, None])))
+
+
+def open_onnx(path, threads):
+    """An .onnx file in ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pictures: session.run(["key_points"], {"picture": pictures})[0]
+
+
+# What opens each method; those of exported files are left out where the files cannot be made.
+METHODS = {
+    "`predict`": (open_predict,),
+    "`predict` in bfloat16": (open_predict, True),
+    "tf.function": (open_function,),
+    "tf.function in bfloat16": (open_function, True),
+    "LiteRT": (open_litert,),
+    "LiteRT, 8-bit weights": (open_litert,),
+    "ONNX Runtime": (open_onnx,),
+}
+
+
+def predict_speed(open_it, path, threads, pictures, batch):
+    """Faces per second and per processor second in batches, milliseconds for one face alone, and
+    the key points (N, 30) of all; run in a fresh process."""
+    use_cores(threads)
+    predict = open_it(path, threads)
+    pictures = pictures[..., None].astype(np.float32)
+    points = np.concatenate(
+        [
+            predict(pictures[i : i + batch]).reshape(-1, len(mb.COLUMNS))
+            for i in range(0, len(pictures), batch)
+        ]
+    )
+    figures = []
+    started = time.monotonic()
+    while len(figures) < 5 or time.monotonic() - started < 3:
+        before = time.perf_counter(), time.process_time()
+        predict(pictures[:batch])
+        after = time.perf_counter(), time.process_time()
+        figures.append([batch / (b - a) for a, b in zip(before, after, strict=True)])
+    alone = []
+    for picture in pictures[:100, None]:
+        before = time.perf_counter()
+        predict(picture)
+        alone.append(time.perf_counter() - before)
+    return *np.median(figures, axis=0), 1000 * median(alone), points
+
+
+def mediapipe_speed(python, threads, pictures, refine):
+    """MediaPipe's seconds per face, passed and worked, one at a time; run in a fresh process."""
+    use_cores(threads)
+    _, seconds, processor = hard_faces.run_mediapipe(python, pictures, refine)
+    return seconds, processor
+
+
+def faces_at_limit(threads):
+    """Faces per second if all were one large matrix product, by dtype; run in a fresh process."""
+    use_cores(threads)
+    operations = 2 * multiply_adds(mb.build_model())
+    return {d: threads * matmul_rate(d) / operations for d in ("float32", "bfloat16")}
+
+
+def export(model, folder):
+    """The exported files by method name; none where the packages for it are missing."""
+    files = {}
+    for kind, names in (
+        ("litert", {"LiteRT": ".tflite", "LiteRT, 8-bit weights": "_small.tflite"}),
+        ("onnx", {"ONNX Runtime": ".onnx"}),
+    ):
+        try:
+            face_key_points.import_extras(kind)
+        except mb.InputError as error:
+            print(f"not measured: {error}\n")
+            continue
+        script = mb.HERE / "face_key_points.py"
+        run_timed(script, "--model", model, "--export", kind, "--results", folder)
+        files |= {name: str(folder / f"{model.stem}{end}") for name, end in names.items()}
+    return files
+
+
+def prediction(arguments):
+    """Faces per second against MediaPipe's, in batches and one at a time."""
+    pictures = next(mb.read_faces(arguments.test)).pictures
+    python = hard_faces.make_environment(arguments.mediapipe_env, sys.executable)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = export(arguments.model, Path(folder))
+        for threads in arguments.threads:
+            limits = in_fresh_process(faces_at_limit, threads)
+            rivals = {
+                name: in_fresh_process(mediapipe_speed, python, threads, pictures[:200], refine)
+                for name, refine in (("", False), (", refined as in hard_faces.py", True))
+            }
+            rival = min(seconds for seconds, _ in rivals.values())
+            for name, (seconds, processor) in rivals.items():
+                rows.append([str(threads), f"MediaPipe Face Mesh{name}", f"{1 / seconds:.0f}",
+                             f"{rival / seconds:.2f}", f"{1000 * seconds:.1f} ms",
+                             f"{1000 * processor:.2f} ms", ""])  # fmt: skip
+            expected = None
+            for name, (open_it, *options) in METHODS.items():
+                path = files.get(name, None if open_it in (open_litert, open_onnx) else "")
+                if path is None:
+                    continue
+                rate, worked, alone, points = in_fresh_process(
+                    predict_speed, partial(open_it, *options), path or arguments.model, threads,
+                    pictures, arguments.batch_size,
+                )  # fmt: skip
+                expected = points if expected is None else expected
+                rows.append([str(threads), name, f"{rate:.0f}", f"{rate * rival:.1f}",
+                             f"{alone:.1f} ms", f"{1000 / worked:.2f} ms",
+                             f"{np.abs(points - expected).max():.2g} px"])  # fmt: skip
+            for dtype, rate in limits.items():
+                rows.append([str(threads), f"a matrix product as large, {dtype}",
+                             f"{rate:.0f}", f"{rate * rival:.1f}", f"{1000 / rate:.1f} ms",
+                             f"{1000 * threads / rate:.2f} ms", ""])  # fmt: skip
+    table(["cores", "", "faces per second", "of MediaPipe's", "one face alone",
+           "processor time per face", "largest difference"], rows)  # fmt: skip
+
+
+# --- start ---------------------------------------------------------------------------------------
+
+
+def start(arguments):
+    """Until --help has answered, and until the first picture is there."""
+    builder, pictures = (mb.HERE / name for name in ("model_builder.py", "face_key_points.py"))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        streaming.write_test_file(folder / "test.csv", 16)
+        first = folder / "test_result01.png"
+        flags = "--model", arguments.model, "--data", folder / "test.csv", "--results", folder
+        commands = {
+            "`import tensorflow`": ["-c", "import tensorflow"],
+            "`model_builder.py --help`": [builder, "--help"],
+            "`face_key_points.py --help`": [pictures, "--help"],
+            "`face_key_points.py`, 16 test faces": [pictures, *flags],
+        }
+        rows, rival = [], None
+        for name, command in commands.items():
+            runs, until_first = [], []
+            for _ in range(arguments.repeat):
+                started = time.time()
+                runs.append(run_timed(*command))
+                until_first.append(first.stat().st_mtime - started if first.exists() else None)
+            seconds = median(run.seconds for run in runs)
+            rival = rival or seconds
+            rows.append([name, f"{seconds:.2f} s", f"{seconds / rival:.2f}",
+                         f"{median(run.processor for run in runs):.2f} s"])  # fmt: skip
+        seconds = median(until_first)
+        rows.append(["– until its first picture", f"{seconds:.2f} s", f"{seconds / rival:.2f}", ""])
+    table(["", "time", "of TensorFlow's import", "processor time"], rows)
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def memory(arguments):
+    """Peak memory of an epoch on a full-size file, against only loading it by the usual recipe."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        path = folder / "training.csv"
+        loading.write_full_size(path, arguments.rows)
+        recipe = f"path = {str(path)!r}" + loading.RECIPE
+        runs = {
+            "usual recipe, loading alone": ["-W", "ignore", "-c", recipe],
+            "`model_builder.py --epochs 1`": [
+                mb.HERE / "model_builder.py", "--data", path, "--epochs", 1,
+                "--model", folder / "model.keras", "--results", folder,
+            ],
+        }  # fmt: skip
+        rows, rival = [], None
+        for name, command in runs.items():
+            outcome = run_timed(*command)
+            rival = rival or outcome.megabytes
+            rows.append([name, f"{outcome.megabytes:.0f} MB", f"{outcome.megabytes / rival:.2f}",
+                         f"{outcome.processor:.0f} s"])  # fmt: skip
+    table([f"{arguments.rows:,} rows", "peak memory", "of the recipe's", "processor time"], rows)
+
+
+# --- command line --------------------------------------------------------------------------------
+
+PARTS = {
+    "training": training,
+    "step": step,
+    "prediction": prediction,
+    "start": start,
+    "memory": memory,
+}
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(
+        description="Measure training, predicting and starting, each beside a rival.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    shared = mb.HERE.parent / "shared" / "data"
+    add(
+        "parts",
+        nargs="*",
+        choices=[*PARTS, []],
+        default=[],
+        metavar="PART",
+        help=f"what to measure, of {', '.join(PARTS)}; unset: all",
+    )
+    add("--data", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
+    add("--test", type=Path, default=shared / "test.csv.gz", help="Kaggle's test file")
+    add(
+        "--model",
+        type=Path,
+        default=mb.HERE / "models" / "pretrained.keras",
+        help="the model that predicts",
+    )
+    add(
+        "--plain-cnn-epochs",
+        type=int,
+        default=20,
+        help=f"epochs to time the plain CNN over; scaled up to {PLAIN_CNN_EPOCHS}",
+    )
+    add("--pixels", type=float, default=PLAIN_CNN_PX, help="the plain CNN's final held-out RMSE")
+    add(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1],
+        help="of the short trainings; the plain CNN's figure belongs to the split of seed 0",
+    )
+    add("--batch-size", type=int, default=64, help="faces in a batch where predicting is timed")
+    add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
+    add("--repeat", type=int, default=3, help="starts of each script; their median counts")
+    add("--rows", type=int, default=7049, help="of the made-up file that memory is measured on")
+    add(
+        "--mediapipe-env",
+        type=Path,
+        default=hard_faces.environment_folder(),
+        help="virtual environment of MediaPipe, made where it is missing",
+    )
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Measure the parts asked for."""
+    for part in arguments.parts or PARTS:
+        print(f"### {part}\n", flush=True)
+        PARTS[part](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(mb.main(parse=parse_arguments, work=run))
