@@ -539,15 +539,24 @@ def test_training_learns_and_repeats(faces):
     _, history, _ = mb.train(training, validation, settings)
     assert [line["epoch"] for line in history] == [1, 2, 3]
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
-    model, again, _ = mb.train(training, validation, settings)
+    _, again, _ = mb.train(training, validation, settings)
     assert [line["loss"] for line in again] == [line["loss"] for line in history]
-    # A warm start begins where the first run ended.
-    warm, _, _ = mb.train(
-        training, validation, mb.replace(settings, epochs=1, learning_rate=1e-9), initial=model
-    )
-    for before, after in zip(model.trainable_variables, warm.trainable_variables, strict=True):
+
+
+def test_a_warm_start_begins_where_the_first_run_ended(tiny, faces):
+    settings = mb.replace(SETTINGS, epochs=2, batch_size=32, spread_steps=2)
+    training, validation = faces.take(slice(0, 96)), faces.take(slice(96, None))
+    model, _, _ = mb.train(training, validation, settings)
+    still = mb.replace(settings, epochs=1, learning_rate=1e-9)
+    warm, _, _ = mb.train(training, validation, still, initial=model)
+    moved = 0
+    for before, after, fresh in zip(
+        *(each.trainable_variables for each in (model, warm, mb.build_model())), strict=True
+    ):
         if not before.path.startswith("spread"):  # which is learned anew each time
             np.testing.assert_allclose(after, before, atol=1e-4)
+            moved += np.abs(np.array(fresh) - np.array(before)).max() > 1e-3
+    assert moved  # so that a start from new weights would be seen
 
 
 def test_failed_write_leaves_the_earlier_file(tmp_path):

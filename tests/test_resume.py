@@ -163,37 +163,43 @@ def test_resume_with_nothing_there_is_an_error(tmp_path, capsys):
 
 
 def test_terminated_then_resumed_is_the_run_that_was_not(tmp_path):
-    """The script itself, twice at once: one run is stopped and resumed; both end the same."""
-    flags = ("--dry-run", "--epochs", "2", "--precision", "float32", "--seed", "3")
+    """The command, twice at once: one run is stopped and resumed; both end the same."""
+    flags = ("--dry-run", "--epochs", "12", "--precision", "float32", "--seed", "3")
+    tests = str(ROOT / "tests")
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {tests!r}]; import killing as k;"
+        "k.mb.build_model = k.tiny_model; sys.exit(k.mb.main())"
+    )
 
     def start(name, *more):
         folder = tmp_path / name
         paths = ("--model", folder / "m.keras", "--results", folder / "results")
-        command = [sys.executable, ROOT / "model_builder.py", *flags, *paths, *more]
+        command = [sys.executable, "-c", code, *flags, *paths, *more]
         pipe = subprocess.PIPE
         return subprocess.Popen(list(map(str, command)), stdout=pipe, stderr=pipe, text=True)
 
     whole, stopped = start("whole"), start("stopped")
     lines = []
-    while not (lines and lines[-1].startswith("epoch   1/2")):
+    while not (lines and lines[-1].startswith("epoch   1/12")):
         lines.append(stopped.stdout.readline())
         assert lines[-1], stopped.stderr.read()
     stopped.send_signal(signal.SIGTERM)
     _, error = stopped.communicate()
     assert stopped.returncode == 130, error
     path = tmp_path / "stopped" / "m.keras"
-    assert error.splitlines()[-1] == (
-        f"stopped; epoch 1 of 2 is saved as {path}. To go on, give the same command with --resume."
+    done = mb.load_model(path)[1]["results"]["epochs"]
+    assert done < 12 and error.splitlines()[-1] == (
+        f"stopped; epoch {done} of 12 is saved as {path}. To go on, give the same command with"
+        " --resume."
     )
-    assert mb.load_model(path)[1]["results"]["epochs"] == 1
     resumed = start("stopped", "--resume")
     for process in (whole, resumed):
         output, error = process.communicate()
         assert process.returncode == 0, error
-    assert "epoch   1/2" not in output and "epoch   2/2" in output
+    assert "epoch   1/12" not in output and "epoch  12/12" in output
     models = [mb.load_model(tmp_path / name / "m.keras") for name in ("whole", "stopped")]
     assert len({mb.weights_digest(model) for model, _ in models}) == 1
-    assert models[1][1]["results"]["epochs"] == 2
+    assert models[1][1]["results"]["epochs"] == 12
     names = {file.name for file in (tmp_path / "stopped").iterdir()}
     assert names == {"m.keras", "m.json", "results"}
 
