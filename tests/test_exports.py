@@ -58,7 +58,7 @@ OPEN = {".tflite": fkp.open_litert, ".onnx": fkp.open_onnx}
 
 @pytest.mark.parametrize(
     "name, allowed",
-    [("pretrained.tflite", 0.01), ("pretrained.onnx", 0.01), ("pretrained_small.tflite", 0.5)],
+    [("pretrained.tflite", 0.01), ("pretrained.onnx", 0.01), ("pretrained_small.tflite", 1)],
 )
 def test_exports_say_what_keras_says(name, allowed, extras, exported, expected, faces):
     path = exported / "results" / name
@@ -168,7 +168,7 @@ def stand_in(monkeypatch):
     points = np.linspace(-5, 110, 30).reshape(15, 2)
 
     class Model:
-        def predict(self, inputs, **_):
+        def predict_on_batch(self, inputs):
             key_points = np.tile(points.reshape(1, -1), (len(inputs), 1))
             return {"key_points": key_points, "spread": key_points[:, :15]}
 
@@ -300,7 +300,7 @@ def test_offset_of_few_points_is_learned_and_used(
 ):
     data = write_csv(tmp_path / "training.csv", two_sources.pictures, two_sources.key_points)
     path, results = tmp_path / "m.keras", tmp_path / "r"
-    flags = ["--data", data, "--model", path, "--results", results, "--epochs", "20"]
+    flags = ["--data", data, "--model", path, "--results", results, "--epochs", "40"]
     flags += ["--batch-size", "16", "--learning-rate", "0.05", "--precision", "float32"]
     assert mb.main([str(flag) for flag in flags]) == 0
     model, record = mb.load_model(path)

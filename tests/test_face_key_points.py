@@ -183,7 +183,7 @@ def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
     assert len(next(mb.read_faces(path)).rows) == 256  # the broken row is further down
 
     class Model:
-        def predict(self, inputs, **_):
+        def predict_on_batch(self, inputs):
             key_points = np.full((len(inputs), 30), inputs[0, 0, 0, 0])
             return {"key_points": key_points, "spread": key_points[:, :15] / 2}
 

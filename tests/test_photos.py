@@ -258,7 +258,8 @@ def test_drawing_is_at_the_photos_own_size_and_near_the_points(hopper, upright):
     assert drawn.shape == (360, 320, 3) and drawn.dtype == np.uint8
     for name, (x, y) in zip(mb.KEY_POINTS, upright, strict=True):
         colour = tuple(int(fkp.style_of(name)[0][i : i + 2], 16) for i in (1, 3, 5))
-        assert np.abs(drawn[round(y), round(x)].astype(int) - colour).max() < 40, name
+        around = drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].astype(int)
+        assert np.abs(around - colour).max(-1).min() < 40, name  # lips may lie on one another
     changed = np.flatnonzero((drawn != np.array(hopper)).any(2).any(0))
     x, _, w, _ = boxes[0]
     assert x - 4 < changed.min() < x + 4 and x + w - 6 < changed.max() < x + w + 4
