@@ -114,7 +114,7 @@ def held_out_faces(record, model_path, training=None, names=KEY_POINTS):
                 faces = few_apart(faces) if i == 0 else faces
                 return faces.take(np.isin(faces.rows, data["validation_rows"]))
         tried.append(str(faces.path))
-    if training is None and model_path == SHIPPED:
+    if training is None and model_path.resolve() == SHIPPED:
         print("The shipped model's training faces are not here: picturing made-up ones.")
         return synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
     if problems and not tried:

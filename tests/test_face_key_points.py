@@ -1,6 +1,7 @@
 """face_key_points.py: what it measures, what it pictures, and how it fails."""
 
 import json
+from pathlib import Path
 import shutil
 import weakref
 
@@ -264,8 +265,9 @@ def test_shipped_model_without_its_data_is_shown_on_made_up_faces(
     own = tmp_path / "models" / "own.keras"
     with pytest.raises(mb.InputError, match="what is in data/ is not the data"):
         fkp.held_out_faces(record, own)
-    monkeypatch.setattr(fkp, "SHIPPED", own)
-    shown = fkp.held_out_faces(record, own)
+    monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
+    monkeypatch.chdir(tmp_path)
+    shown = fkp.held_out_faces(record, Path("models/own.keras"))  # as one types it
     assert len(shown.rows) == fkp.SYNTHETIC_TEST and "made-up" in capsys.readouterr().out
     # A file that it was trained on is used where it is there, another one named is an error.
     other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])
