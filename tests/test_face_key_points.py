@@ -1,9 +1,9 @@
 """face_key_points.py: what it measures, what it pictures, and how it fails."""
 
 import json
-from pathlib import Path
 import shutil
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
