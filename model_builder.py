@@ -38,7 +38,7 @@ class Settings:
     """Every knob of a training run and why it stands where it does; saved beside the model."""
 
     # How long and how fast.
-    epochs: int = 75  # 16 minutes for 2,140 faces on two cores; flat over the last ten
+    epochs: int = 75  # 25 core minutes for 2,140 faces; flat over the last five
     batch_size: int = 64  # keeps the cores busy, and leaves 26 steps an epoch on 1,700 faces
     learning_rate: float = 2e-3  # the peak of the cosine; not tuned
     warmup_steps: int = 200  # AdamW's second moments need a while before large steps are safe
