@@ -374,13 +374,13 @@ def open_onnx(path, threads):
 
 # What opens each method; those of exported files are left out where the files cannot be made.
 METHODS = {
-    "`predict`": (open_predict,),
-    "`predict` in bfloat16": (open_predict, True),
-    "tf.function": (open_function,),
-    "tf.function in bfloat16": (open_function, True),
-    "LiteRT": (open_litert,),
-    "LiteRT, 8-bit weights": (open_litert,),
-    "ONNX Runtime": (open_onnx,),
+    "`predict`": open_predict,
+    "`predict` in bfloat16": partial(open_predict, bfloat16=True),
+    "tf.function": open_function,
+    "tf.function in bfloat16": partial(open_function, bfloat16=True),
+    "LiteRT": open_litert,
+    "LiteRT, 8-bit weights": open_litert,
+    "ONNX Runtime": open_onnx,
 }
 
 
@@ -462,12 +462,12 @@ def prediction(arguments):
                              f"{rival / seconds:.2f}", f"{1000 * seconds:.1f} ms",
                              f"{1000 * processor:.2f} ms", ""])  # fmt: skip
             expected = None
-            for name, (open_it, *options) in METHODS.items():
+            for name, open_it in METHODS.items():
                 path = files.get(name, None if open_it in (open_litert, open_onnx) else "")
                 if path is None:
                     continue
                 rate, worked, alone, points = in_fresh_process(
-                    predict_speed, partial(open_it, *options), path or arguments.model, threads,
+                    predict_speed, open_it, path or arguments.model, threads,
                     pictures, arguments.batch_size,
                 )  # fmt: skip
                 expected = points if expected is None else expected
