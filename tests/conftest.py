@@ -26,6 +26,15 @@ def write_csv(path, pictures, key_points=None, columns=mb.COLUMNS, **others):
     return path
 
 
+def refused_table(csv_path, folder, change, message):
+    """See to it that the CSV's first rows, changed, are refused in one sentence with their path."""
+    path = folder / "bad.csv"
+    change(pd.read_csv(csv_path, nrows=3)).to_csv(path, index=False)
+    with pytest.raises(mb.InputError, match=message) as caught:
+        mb.load_faces(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
 def smallest_network(bias="zeros"):
     """A Keras model of a few kB with the inputs and outputs of ours."""
     from keras import Input, Model, layers

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, smallest_network, write_csv
+from conftest import ROOT, refused_table, smallest_network, write_csv
 from PIL import Image
 
 import face_key_points as fkp
@@ -145,12 +145,7 @@ BAD_TABLES = {
 
 @pytest.mark.parametrize("case", BAD_TABLES)
 def test_bad_columns_are_one_sentence(case, five_csv, tmp_path):
-    change, message = BAD_TABLES[case]
-    path = tmp_path / "bad.csv"
-    change(pd.read_csv(five_csv, nrows=3)).to_csv(path, index=False)
-    with pytest.raises(mb.InputError, match=message) as caught:
-        mb.load_faces(path)
-    assert str(path) in str(caught.value)
+    refused_table(five_csv, tmp_path, *BAD_TABLES[case])
 
 
 def test_a_further_file_gives_the_points_that_the_first_has(five_csv, training_csv, capsys):
