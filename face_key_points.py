@@ -80,14 +80,14 @@ def held_out_faces(record, model_path, training=None, names=KEY_POINTS):
 
     Args:
         record: the JSON written beside the model.
-        model_path: the model's path; the shipped one, whose data a user need not have, is shown
-            on made-up faces where there is nothing else.
+        model_path: the model's path.
         training: the CSV to find them in; unset: the one that the record names, or training.csv
             in data/, or the made-up faces made again.
         names: of the model's key points.
 
     Returns:
-        Faces; `rows` are 0-based rows of the file.
+        Faces; `rows` are 0-based rows of the file. None for the shipped model, whose data a user
+        need not have, where they are not here.
 
     Raises:
         InputError: there is no record, or the file is another than the one trained on.
@@ -115,8 +115,7 @@ def held_out_faces(record, model_path, training=None, names=KEY_POINTS):
                 return faces.take(np.isin(faces.rows, data["validation_rows"]))
         tried.append(str(faces.path))
     if training is None and model_path.resolve() == SHIPPED:
-        print("The shipped model's training faces are not here: picturing made-up ones.")
-        return synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
+        return None
     if problems and not tried:
         raise problems[0]
     trained_on = ", ".join(data["path"] for data in record["data"])
@@ -321,7 +320,8 @@ def face_grid(plt, pictures, titles):
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5))
+        # Without ticks, which are hidden here but cost as much as the rest.
+        axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5), xticks=[], yticks=[])
         axis.set_title(title, fontsize=9)
     return figure, axes.flat
 
@@ -334,30 +334,36 @@ def style_of(name):
     return COLOURS.get(part, OTHER), MARKERS[side], label
 
 
-def draw_region(axis, x, y, spread, colour):
-    """A ring that holds the true point nine times out of ten."""
-    from matplotlib.patches import Circle
+def draw_regions(axis, points, spread, colours):
+    """Rings round points (K, 2) that hold the true ones nine times out of ten."""
+    from matplotlib.collections import EllipseCollection
 
-    axis.add_patch(Circle((x, y), REGION_90 * spread, fill=False, color=colour, lw=0.8, alpha=0.9))
+    across = 2 * REGION_90 * spread
+    look = {"facecolors": "none", "edgecolors": colours, "linewidths": 0.8, "alpha": 0.9}
+    rings = EllipseCollection(across, across, np.zeros_like(across), units="xy", offsets=points,
+                              offset_transform=axis.transData, **look)  # fmt: skip
+    axis.add_collection(rings, autolim=False)
 
 
 def plot_faces(path, pictures, key_points, spread, titles, names=KEY_POINTS):
     """Picture up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
     plt = start_plotting()
     figure, axes = face_grid(plt, pictures, titles)
+    styles = [style_of(name) for name in names]
+    sure = {"ms": 5, "mec": "black", "mew": 0.5}
     for axis, points, radii in zip(axes, key_points, spread, strict=False):
-        for name, (x, y), radius in zip(names, points, radii, strict=True):
-            colour, marker, label = style_of(name)
-            draw_region(axis, x, y, radius, colour)
-            look = {"mec": "black", "mew": 0.5, "color": colour}
-            if radius > UNSURE:
-                look = {"mec": colour, "mew": 1, "mfc": "none"}
-            axis.plot(x, y, marker, ms=5, **look)
-            axis.plot([], [], marker, color=colour, ms=5, mec="black", mew=0.5, label=label)
-    handles = dict(zip(*figure.axes[0].get_legend_handles_labels()[::-1], strict=True))
+        draw_regions(axis, points, radii, [colour for colour, _, _ in styles])
+        for (colour, marker, _), (x, y), radius in zip(styles, points, radii, strict=True):
+            unsure = {"ms": 5, "mec": colour, "mew": 1, "mfc": "none"}
+            axis.plot(x, y, marker, color=colour, **(unsure if radius > UNSURE else sure))
+    handles = [
+        *chain.from_iterable(
+            figure.axes[0].plot([], [], marker, color=colour, label=label, **sure)
+            for colour, marker, label in dict.fromkeys(styles)
+        )
+    ]
     figure.legend(
-        handles.values(),
-        handles,
+        handles=handles,
         loc="outside lower center",
         ncols=min(len(handles), 8),
         fontsize=8,
@@ -383,10 +389,10 @@ def plot_worst(path, faces, predicted, spread):
     unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
     for axis, i in zip(axes, worst, strict=False):
         truth = faces.key_points[i]
+        draw_regions(axis, predicted[i], spread[i], "#D55E00")
         for (x0, y0), (x1, y1), radius in zip(truth, predicted[i], spread[i], strict=True):
             outside = np.hypot(x1 - x0, y1 - y0) > REGION_90 * radius
             axis.plot([x0, x1], [y0, y1], "-", color="red" if outside else "white", lw=1)
-            draw_region(axis, x1, y1, radius, "#D55E00")
             axis.plot(x1, y1, "X", ms=5, **(unsure if radius > UNSURE else sure))
         axis.plot(*truth.T, "o", color="#009E73", ms=4, mec="black", mew=0.5)
     axis = figure.axes[0]
@@ -1276,6 +1282,9 @@ def run(arguments):
         *faces, image_ids = zip(*shown, strict=True)
         plot_faces(results / name, *faces, [f"ImageId {i}" for i in image_ids], names)
 
+    if held_out is None:
+        print("The shipped model's training faces are not here: picturing made-up ones.")
+        held_out = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
     predicted, spread = predict(model, held_out.pictures, arguments.mirror, names=names)
     if record.get("few_points_offset"):  # such rows mark some points elsewhere
         predicted[held_out.source < 0] += record["few_points_offset"]

@@ -3,7 +3,6 @@
 import json
 import shutil
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,9 +156,11 @@ def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
     between = [line for line in axis.get_lines() if len(line.get_xydata()) == 2]
     assert between[0].get_xydata().tolist() == [[20, 20], [60, 60]]
     assert [line.get_color() for line in between] == ["white"] + ["red"] * 14
-    rings = axis.patches
-    assert len(rings) == 15 and rings[1].center == (60, 60)
-    assert rings[1].radius == pytest.approx(2 * 2.146, abs=0.01)
+    (rings,) = axis.collections
+    assert rings.get_offsets().tolist() == [[60, 60]] * 15
+    across = rings.get_widths()  # in the units of the axes, pixels
+    assert across[1] == rings.get_heights()[1] == pytest.approx(2 * 2 * 2.146, abs=0.01)
+    assert across[0] == 25 * across[1]
 
 
 def test_parts_and_sides_are_told_apart():
@@ -256,20 +257,28 @@ def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
     assert fkp.find_model() == own
 
 
-def test_shipped_model_without_its_data_is_shown_on_made_up_faces(
-    trained, faces, tmp_path, monkeypatch, capsys
+def test_shipped_model_does_without_its_data(
+    trained, faces, test_csv, tmp_path, monkeypatch, capsys
 ):
-    _, record = mb.load_model(trained / "models" / "small.keras")
-    record["data"][0]["path"] = "data/not_here.csv"
-    monkeypatch.setattr(fkp, "find_data", lambda name: None)
     own = tmp_path / "models" / "own.keras"
-    with pytest.raises(mb.InputError, match="what is in data/ is not the data"):
-        fkp.held_out_faces(record, own)
-    monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
+    own.parent.mkdir()
+    shutil.copy(trained / "models" / "small.keras", own)
+    record = json.loads((trained / "models" / "small.json").read_text())
+    record["data"][0]["path"] = "data/not_here.csv"
+    own.with_suffix(".json").write_text(json.dumps(record))
+    monkeypatch.setattr(fkp, "find_data", lambda name: None)
+    monkeypatch.setattr(fkp, "SYNTHETIC_TEST", 20)
     monkeypatch.chdir(tmp_path)
-    shown = fkp.held_out_faces(record, Path("models/own.keras"))  # as one types it
-    assert len(shown.rows) == fkp.SYNTHETIC_TEST and "made-up" in capsys.readouterr().out
+    flags = ["--model", "models/own.keras", "--data", test_csv]  # as one types it
+    results = tmp_path / "results"
+    assert run(*flags, "--results", results) == 2
+    assert "what is in data/ is not the data" in capsys.readouterr().err
+    assert not list(results.iterdir())
+    monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
+    assert run(*flags, "--results", results) == 0
+    assert "picturing made-up ones" in capsys.readouterr().out
+    assert json.loads((results / "validation.json").read_text())["faces"] == 20
     # A file that it was trained on is used where it is there, another one named is an error.
     other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])
-    with pytest.raises(mb.InputError, match="other.csv is not the data"):
-        fkp.held_out_faces(record, own, other)
+    assert run(*flags, "--training", other) == 2
+    assert "other.csv is not the data" in capsys.readouterr().err
