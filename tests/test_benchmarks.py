@@ -11,6 +11,7 @@ from PIL import Image
 import model_builder as mb
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+import ablations  # noqa: E402
 import plain_cnn  # noqa: E402
 import speed  # noqa: E402
 import streaming  # noqa: E402
@@ -105,6 +106,21 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
     _, rows = mb.split_faces(mb.join_faces([mb.load_training(data)]))
     error = mb.rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
     assert printed == pytest.approx(error, abs=0.01)
+
+
+def test_ablations_change_what_they_say(faces):
+    for _, settings, functions, _ in ablations.VARIANTS.values():
+        mb.replace(mb.Settings(), **settings)  # TypeError if there is no such setting
+        assert all(hasattr(mb, name) for name in functions)
+    truth, predicted = np.array([[5, 5, np.nan, 5]]), np.array([[5, 15, 3, 45]], float)
+    bend = 10 * np.log(6)  # at 10 px; linear from there
+    assert np.array(ablations.wing_loss(None)(truth, predicted)) == pytest.approx(
+        [(bend + bend + 30) / 4]
+    )
+    model = ablations.dense_head()
+    key_points, spread = mb.predict(model, faces.pictures[:2])
+    assert key_points.shape == (2, 15, 2) and spread.shape == (2, 15)
+    assert 0 < key_points.min() and key_points.max() < 95  # starts about the middle
 
 
 def test_streaming_writes_test_files(tmp_path):

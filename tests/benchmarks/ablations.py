@@ -1,0 +1,196 @@
+"""What each part of the training is worth: short trainings that differ in one thing.
+
+    python tests/benchmarks/wild_faces_csv.py
+    python tests/benchmarks/ablations.py            # about 3 minutes of a core for each of 23
+
+Every variant is trained with the same number of steps, on Kaggle's training faces or on these and
+LFW's and AFLW's, from several first weights, and scored as hard_faces.py does on the faces that
+all of them hold out. What is done is kept in --out and not done again.
+"""
+
+import argparse
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import hard_faces  # noqa: E402
+import wild_faces_csv  # noqa: E402
+
+import model_builder as mb  # noqa: E402
+
+SETS = {
+    "Kaggle training file, held out": "Kaggle, held out",
+    "Kaggle test, labelled by hand": "labelled by hand",
+    "– turned by less than 20°": "wild, below 20°",
+    "– turned by 20° to 40°": "20° to 40°",
+    "– turned by 40° or more": "40° or more",
+}
+COVERS = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
+GEOMETRY = dict.fromkeys(("rotation", "scale", "stretch", "perspective", "shift"), 0.0)
+LIGHT = dict.fromkeys(("relight", "noise", "low_resolution"), 0.0)
+
+
+BUILD_MODEL, WITH_SOURCE_OFFSETS = mb.build_model, mb.with_source_offsets
+
+
+def dense_head(dtype="float32", count=15):
+    """`build_model` with what most projects end in: a dense layer from the encoder to pixels."""
+    import keras
+    from keras import layers
+
+    whole = BUILD_MODEL(dtype, count)
+    (up,) = (layer for layer in whole.layers if isinstance(layer, layers.UpSampling2D))
+    flat = layers.Flatten(dtype="float32")(up.input)  # 6x6 places of 96 channels
+    points = layers.Dense(2 * count, dtype="float32")(flat)
+    points = layers.Rescaling(mb.SIZE / 8, mb.SIZE / 2, dtype="float32", name="key_points")(points)
+    outputs = {"key_points": points, "spread": whole.output["spread"]}
+    return keras.Model(whole.input, outputs)
+
+
+def wing_loss(_):
+    """Wing loss with w = 10, epsilon = 2 (Feng et al. 2018, https://arxiv.org/abs/1711.06753)."""
+    from keras import ops
+
+    def loss(truth, predicted):
+        labelled = ops.logical_not(ops.isnan(truth))
+        error = ops.abs(ops.where(labelled, predicted - ops.where(labelled, truth, 0), 0))
+        bent = 10 - 10 * float(np.log1p(10 / 2))
+        return ops.mean(ops.where(error < 10, 10 * ops.log(1 + error / 2), error - bent), axis=-1)
+
+    return loss
+
+
+def no_offsets(model, sources, partners=mb.PARTNERS):
+    """`with_source_offsets` whose offsets stay zero: every file is taken for Kaggle's."""
+    moved = WITH_SOURCE_OFFSETS(model, sources, partners)
+    moved.get_layer("source_offsets").trainable = False
+    return moved
+
+
+# Name: on the wild faces too, settings, replaced functions, at most so many seeds: where one thing
+# is worth far more than the first weights are, one run shows it.
+VARIANTS = {
+    "as it is": (False, {}, {}, 3),
+    "no flip": (False, {"flip": 0.0}, {}, 1),
+    "no covers": (False, COVERS, {}, 3),
+    "no change of light, noise or sharpness": (False, LIGHT, {}, 3),
+    "no turning, scaling, shifting": (False, GEOMETRY, {}, 1),
+    "no augmentation but the flip": (False, COVERS | LIGHT | GEOMETRY, {}, 1),
+    "squared error": (False, {"huber_px": 1e9}, {}, 3),
+    "Wing loss": (False, {}, {"masked_loss": wing_loss}, 3),
+    "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 1),
+    "a dense layer instead of maps and offsets": (False, {}, {"build_model": dense_head}, 1),
+    "LFW and AFLW too": (True, {}, {}, 3),
+    "– without their offsets": (True, {}, {"with_source_offsets": no_offsets}, 3),
+}
+
+
+def train(name, seed, everything, training, validation, epochs):
+    """A variant's model, trained for as many steps as `epochs` over Kaggle's training faces take.
+
+    Args:
+        name: of VARIANTS.
+        seed: of the first weights, the order and the augmentation.
+        everything: Faces of Kaggle (source 0), LFW and AFLW; training, validation: rows of them.
+        epochs: over Kaggle's faces alone.
+    """
+    import keras
+
+    wild, changes, functions, _ = VARIANTS[name]
+    settings = replace(mb.Settings(), seed=seed, epochs=epochs, first_repeats=1, spread_steps=1)
+    kaggle = training[everything.source[training] == 0]
+    rows = kaggle
+    if wild:  # one time through as many faces, augmented as strongly
+        count = len(kaggle) // settings.batch_size * settings.batch_size * (epochs - 1)
+        others = np.setdiff1d(training, kaggle)
+        others = np.random.default_rng(seed).permutation(others)[:count]
+        rows = np.concatenate([kaggle, others])
+        settings = replace(
+            settings, epochs=1, full_augmentation=settings.full_augmentation / epochs
+        )
+    settings = replace(settings, **changes)
+    precision = "bfloat16" if mb.has_bfloat16() else "float32"
+    keras.backend.clear_session()
+    with patch.multiple(mb, **functions) if functions else nullcontext():
+        model, _, _ = mb.train(
+            everything.take(rows), everything.take(validation), settings, precision
+        )
+    return model
+
+
+def score(model, faces):
+    """Held-out RMSE on Kaggle's file in pixels, and the mean error of every set, in percent."""
+    predicted, _ = mb.predict(model, faces.pictures, mirror=True)
+    kaggle = faces.source == hard_faces.KAGGLE
+    errors = hard_faces.face_errors(hard_faces.without_offsets(predicted, faces), faces.truth)
+    masks = hard_faces.face_sets(faces)
+    return {
+        "rmse_px": mb.rmse(predicted[kaggle], faces.truth[kaggle]),
+        **{name: float(errors[masks[name]].mean()) for name in SETS},
+    }
+
+
+def table(done):
+    """The markdown table of what is done: mean and standard deviation over the seeds."""
+    rows = []
+    for name in VARIANTS:
+        runs = [run for key, run in done.items() if key.startswith(f"{name}, seed ")]
+        if not runs:
+            continue
+        cells = []
+        for column in ("rmse_px", *SETS):
+            values = [run[column] for run in runs]
+            spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.2f}{spread}")
+        rows.append([name, str(len(runs)), *cells])
+    return hard_faces.markdown(["", "runs", "Kaggle, held out, px", *SETS.values()], rows)
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(
+        description="Short trainings that differ in one thing each.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    shared = mb.HERE.parent / "shared" / "data"
+    add("--shared", type=Path, default=shared, help="folder of Kaggle's files, as in hard_faces.py")
+    add("--wild", type=Path, default=mb.HERE / "data", help="folder of lfw.csv and aflw.csv")
+    add("--epochs", type=mb.positive(int), default=10, help="over Kaggle's training faces")
+    add("--seeds", type=mb.positive(int), default=3, help="at most so many runs of each variant")
+    add("--out", type=Path, default=mb.HERE / "results" / "ablations.json", help="what is done")
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Train and score what is not done yet, seed by seed, and print the table."""
+    mb.make_folder(arguments.out.parent)
+    done = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    faces, _ = hard_faces.load_scored(arguments.shared, arguments.wild)
+    _, _, everything, training, validation = wild_faces_csv.split_real_faces(
+        arguments.shared / "training.csv.gz", arguments.wild
+    )
+    kaggle = validation[everything.source[validation] == 0]
+    for seed in range(arguments.seeds):
+        for name, (*_, seeds) in VARIANTS.items():
+            key = f"{name}, seed {seed}, {arguments.epochs} epochs"
+            if seed >= seeds or key in done:
+                continue
+            print(f"\n{key}", flush=True)
+            model = train(name, seed, everything, training, kaggle, arguments.epochs)
+            done[key] = score(model, faces)
+            text = json.dumps(done, indent=2, ensure_ascii=False) + "\n"
+            mb.replace_file(arguments.out, lambda file, text=text: file.write_text(text))
+            print(json.dumps(done[key]), flush=True)
+    print("\n" + table(done))
+
+
+if __name__ == "__main__":
+    sys.exit(mb.main(parse=parse_arguments, work=run))
