@@ -12,6 +12,7 @@ import model_builder as mb
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
+import hard_faces  # noqa: E402
 import plain_cnn  # noqa: E402
 import speed  # noqa: E402
 import streaming  # noqa: E402
@@ -93,6 +94,23 @@ def test_transfer_takes_the_median_offset_out():
     noise = rng.normal(0, 1, (5001, 15, 2))
     shifted = noise + rng.normal(0, 5, (1, 15, 2))
     assert synthetic_transfer.without_offset(shifted) == pytest.approx(1, abs=0.02)
+
+
+def test_what_two_methods_share_is_the_labels_scatter():
+    rng = np.random.default_rng(0)
+    face = rng.uniform(20, 75, (2000, 15, 2))
+    labels, ours, theirs = (face + rng.normal(0, sd, face.shape) for sd in (0.8, 0.3, 0.6))
+    labels[0, 0], theirs[1] = np.nan, np.nan  # not labelled, not found
+    ours[2:50, 3] += 30  # mistakes
+    found = hard_faces.shared_error(ours, theirs, labels)
+    expected = [np.sqrt(2 * (0.64 + own)) for own in (0.09, 0.36, 0)]
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_rows_chosen_by_eye_are_found_in_their_file():
+    source, rows = np.array([1, 2, 3, 3, 2]), np.array([156, 156, 552, 156, 693])
+    scored = hard_faces.Scored(None, None, source, rows)
+    assert scored.among(hard_faces.DARK_GLASSES).tolist() == [True, False, True, False, True]
 
 
 def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):

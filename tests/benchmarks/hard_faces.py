@@ -404,6 +404,27 @@ def face_errors(predicted, truth):
     return errors
 
 
+def shared_error(one, other, truth, near=6.0):
+    """What two methods' errors have in common, in pixels.
+
+    Where two methods that have nothing to do with one another are off by the same vector, it is
+    the label that is off, or the face misleads both: the mean of the errors' scalar product is
+    the labels' variance, if anything too much, for the methods' own errors cancel out.
+
+    Args:
+        one, other, truth: (N, 15, 2) pixels; NaN where not labelled or not found.
+        near: points on which either is further off than this are left out: those are mistakes.
+
+    Returns:
+        Root mean squares of one's error, of the other's and of what is common to both.
+    """
+    one, other = one - truth, other - truth
+    with np.errstate(invalid="ignore"):
+        both = np.maximum(np.linalg.norm(one, axis=-1), np.linalg.norm(other, axis=-1)) < near
+    products = [(a * b).sum(-1)[both].mean() for a, b in ((one, one), (other, other), (one, other))]
+    return tuple(float(np.sqrt(max(product, 0))) for product in products)
+
+
 def summary(errors, draws=1000):
     """What the table says of a set: the errors' mean over the found faces with its bootstrap 95 %
     interval, and in percent of all faces those that failed, not found ones among them."""
@@ -575,6 +596,22 @@ def run(arguments):
         rows.append([method, f"{seen.sum():,}", *(f"{figure:.3f}" for figure in figures)])
     print("\nKaggle training file, held out: RMSE in px.\n")
     print(markdown(["method", "faces", "as predicted", "offset removed"], rows))
+
+    if rival and arguments.model:
+        (ours, predicted), (theirs, others) = next(iter(moved.items())), moved[next(iter(rival))]
+        report["shared_px"] = {}
+        rows = []
+        for name, mask in sets.items():
+            figures = shared_error(predicted[mask], others[mask], faces.truth[mask])
+            report["shared_px"][name] = dict(zip((ours, theirs, "both"), figures, strict=True))
+            best = f"{100 * (figures[2] / figures[1] - 1):.0f} %"
+            rows.append([name, *(f"{figure:.2f}" for figure in figures), best])
+        print(
+            "\nRoot mean square distance in px over the points that both find within 6 px, and what"
+            " both have in common, mostly the labels' scatter: no method can get below that; last,"
+            f" how far below {theirs} it is.\n"
+        )
+        print(markdown(["set", ours, theirs, "in common", "best possible"], rows))
 
     yaw_unknown = np.isnan(faces.yaw) & sets["LFW and AFLW, held out"]
     print(f"\n{yaw_unknown.sum()} wild faces without a marked nose tip are in no bin of turning.")
