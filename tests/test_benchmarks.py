@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
 import hard_faces  # noqa: E402
 import plain_cnn  # noqa: E402
+import pretrain  # noqa: E402
 import speed  # noqa: E402
 import streaming  # noqa: E402
 import synthetic_transfer  # noqa: E402
@@ -43,6 +44,25 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
     expected = np.array(Image.open(io.BytesIO(jpegs[2])))
     np.testing.assert_array_equal(lfw.pictures[1], expected)
     assert len(mb.load_training(tmp_path / "aflw.csv").rows) == 3
+
+
+def test_steps_of_the_shipped_model_follow_one_another(tmp_path):
+    kaggle, model = tmp_path / "training.zip", tmp_path / "made.keras"
+    there = {str(kaggle), str(tmp_path / "faces.npz")}
+    parsers = {"wild_faces_csv": wild_faces_csv, "turned_faces_csv": turned, "model_builder": mb}
+    steps = pretrain.steps(kaggle, tmp_path / "faces.npz", tmp_path, model)
+    for outcome, (script, *flags) in steps:
+        assert script.is_file()
+        flags = list(map(str, flags))
+        if script.stem in parsers:
+            parsed = parsers[script.stem].parse_arguments(flags)  # exits if a flag is unknown
+        inputs = [flag for flag in flags if flag.endswith((".csv", ".zip", ".npz", ".keras"))]
+        assert set(inputs) <= there | {str(outcome)}  # made by the steps before
+        there |= {str(outcome)}
+        besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
+        for name in besides.get(script.stem, "").split():
+            there.add(str(tmp_path / f"{name}.csv"))
+    assert parsed.model == model and len(parsed.data) == 7 and parsed.init.suffix == ".keras"
 
 
 @pytest.fixture(scope="module")
