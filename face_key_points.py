@@ -339,9 +339,18 @@ def draw_regions(axis, points, spread, colours):
     from matplotlib.collections import EllipseCollection
 
     across = 2 * REGION_90 * spread
-    look = {"facecolors": "none", "edgecolors": colours, "linewidths": 0.8, "alpha": 0.9}
-    rings = EllipseCollection(across, across, np.zeros_like(across), units="xy", offsets=points,
-                              offset_transform=axis.transData, **look)  # fmt: skip
+    rings = EllipseCollection(
+        across,
+        across,
+        np.zeros_like(across),
+        units="xy",
+        offsets=points,
+        offset_transform=axis.transData,
+        facecolors="none",
+        edgecolors=colours,
+        linewidths=0.8,
+        alpha=0.9,
+    )
     axis.add_collection(rings, autolim=False)
 
 
@@ -357,10 +366,9 @@ def plot_faces(path, pictures, key_points, spread, titles, names=KEY_POINTS):
             unsure = {"ms": 5, "mec": colour, "mew": 1, "mfc": "none"}
             axis.plot(x, y, marker, color=colour, **(unsure if radius > UNSURE else sure))
     handles = [
-        *chain.from_iterable(
-            figure.axes[0].plot([], [], marker, color=colour, label=label, **sure)
-            for colour, marker, label in dict.fromkeys(styles)
-        )
+        line
+        for colour, marker, label in dict.fromkeys(styles)
+        for line in figure.axes[0].plot([], [], marker, color=colour, label=label, **sure)
     ]
     figure.legend(
         handles=handles,
