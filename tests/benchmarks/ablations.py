@@ -1,7 +1,7 @@
 """What each part of the training is worth: short trainings that differ in one thing.
 
     python tests/benchmarks/wild_faces_csv.py
-    python tests/benchmarks/ablations.py            # about 3 minutes of a core for each of 20
+    python tests/benchmarks/ablations.py            # about 4 minutes of a core for each of 23
 
 Every variant is trained with the same number of steps, on Kaggle's training faces or on these and
 LFW's and AFLW's, from several first weights, and scored as hard_faces.py does on the faces that
