@@ -1,7 +1,7 @@
 """What each part of the training is worth: short trainings that differ in one thing.
 
     python tests/benchmarks/wild_faces_csv.py
-    python tests/benchmarks/ablations.py            # about 4 minutes of a core for each of 23
+    python tests/benchmarks/ablations.py            # about 4 minutes of a core for each of 25
 
 Every variant is trained with the same number of steps, on Kaggle's training faces or on these and
 LFW's and AFLW's, from several first weights, and scored as hard_faces.py does on the faces that
@@ -80,12 +80,12 @@ def no_offsets(model, sources, partners=mb.PARTNERS):
 VARIANTS = {
     "as it is": (False, {}, {}, 3),
     "no covers": (False, COVERS, {}, 3),
-    "no change of light, noise or sharpness": (False, LIGHT, {}, 1),
+    "no change of light, noise or sharpness": (False, LIGHT, {}, 3),
     "no turning, scaling, shifting": (False, GEOMETRY, {}, 1),
     "no augmentation but the flip": (False, COVERS | LIGHT | GEOMETRY, {}, 1),
     "squared error": (False, {"huber_px": 1e9}, {}, 3),
-    "Wing loss": (False, {}, {"masked_loss": wing_loss}, 3),
-    "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 1),
+    "Wing loss": (False, {}, {"masked_loss": wing_loss}, 1),
+    "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 3),
     "a dense layer instead of maps and offsets": (False, {}, {"build_model": dense_head}, 1),
     "LFW and AFLW too": (True, {}, {}, 3),
     "– without their offsets": (True, {}, {"with_source_offsets": no_offsets}, 3),
