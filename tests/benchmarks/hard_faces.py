@@ -598,11 +598,11 @@ def run(arguments):
     print(markdown(["method", "faces", "as predicted", "offset removed"], rows))
 
     if rival and arguments.model:
-        (ours, predicted), (theirs, others) = next(iter(moved.items())), moved[next(iter(rival))]
+        ours, theirs = next(iter(moved)), next(iter(rival))
         report["shared_px"] = {}
         rows = []
         for name, mask in sets.items():
-            figures = shared_error(predicted[mask], others[mask], faces.truth[mask])
+            figures = shared_error(moved[ours][mask], moved[theirs][mask], faces.truth[mask])
             report["shared_px"][name] = dict(zip((ours, theirs, "both"), figures, strict=True))
             best = f"{100 * (figures[2] / figures[1] - 1):.0f} %"
             rows.append([name, *(f"{figure:.2f}" for figure in figures), best])

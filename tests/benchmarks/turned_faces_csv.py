@@ -247,7 +247,7 @@ def parse_arguments(argv):
     parser.add_argument(
         "--wild", type=Path, default=mb.HERE / "data", help="folder of the others, and to write to"
     )
-    for name, count in zip(SOURCES, (1500, 2500, 6000), strict=True):
+    for name, count in zip(SOURCES, (1600, 4500, 7500), strict=True):
         parser.add_argument(f"--{name}-faces", type=mb.natural, default=count, help="how many")
     parser.add_argument("--seed", type=mb.natural, default=0, help="of the poses")
     return parser.parse_args(argv)
