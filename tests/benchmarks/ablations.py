@@ -92,7 +92,7 @@ VARIANTS = {
 }
 
 
-def train(name, seed, everything, training, validation, epochs):
+def train(name, seed, everything, training, validation, epochs, initial=None):
     """A variant's model, trained for as many steps as `epochs` over Kaggle's training faces take.
 
     Args:
@@ -100,6 +100,7 @@ def train(name, seed, everything, training, validation, epochs):
         seed: of the first weights, the order and the augmentation.
         everything: Faces of Kaggle (source 0), LFW and AFLW; training, validation: rows of them.
         epochs: over Kaggle's faces alone.
+        initial: a model to go on from; unset: random weights.
     """
     import keras
 
@@ -120,7 +121,7 @@ def train(name, seed, everything, training, validation, epochs):
     keras.backend.clear_session()
     with patch.multiple(mb, **functions) if functions else nullcontext():
         model, _, _ = mb.train(
-            everything.take(rows), everything.take(validation), settings, precision
+            everything.take(rows), everything.take(validation), settings, precision, initial=initial
         )
     return model
 
@@ -164,6 +165,8 @@ def parse_arguments(argv):
     add("--shared", type=Path, default=shared, help="folder of Kaggle's files, as in hard_faces.py")
     add("--wild", type=Path, default=mb.HERE / "data", help="folder of lfw.csv and aflw.csv")
     add("--epochs", type=mb.positive(int), default=10, help="over Kaggle's training faces")
+    add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", help="these only, not all")
+    add("--init", type=Path, metavar="PATH", help="a model to go on from (give another --out)")
     add("--seeds", type=mb.positive(int), default=3, help="at most so many runs of each variant")
     add("--out", type=Path, default=mb.HERE / "results" / "ablations.json", help="what is done")
     return parser.parse_args(argv)
@@ -179,12 +182,14 @@ def run(arguments):
     )
     kaggle = validation[everything.source[validation] == 0]
     for seed in range(arguments.seeds):
-        for name, (*_, seeds) in VARIANTS.items():
+        for name in arguments.variants or VARIANTS:
+            seeds = VARIANTS[name][-1]
             key = f"{name}, seed {seed}, {arguments.epochs} epochs"
             if seed >= seeds or key in done:
                 continue
             print(f"\n{key}", flush=True)
-            model = train(name, seed, everything, training, kaggle, arguments.epochs)
+            initial = mb.load_model(arguments.init)[0] if arguments.init else None
+            model = train(name, seed, everything, training, kaggle, arguments.epochs, initial)
             done[key] = score(model, faces)
             text = json.dumps(done, indent=2, ensure_ascii=False) + "\n"
             mb.replace_file(arguments.out, lambda file, text=text: file.write_text(text))
