@@ -37,7 +37,6 @@ COVERS = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
 GEOMETRY = dict.fromkeys(("rotation", "scale", "stretch", "perspective", "shift"), 0.0)
 LIGHT = dict.fromkeys(("relight", "noise", "low_resolution"), 0.0)
 
-
 BUILD_MODEL, WITH_SOURCE_OFFSETS = mb.build_model, mb.with_source_offsets
 
 
@@ -176,10 +175,10 @@ def run(arguments):
     """Train and score what is not done yet, seed by seed, and print the table."""
     mb.make_folder(arguments.out.parent)
     done = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    faces, _ = hard_faces.load_scored(arguments.shared, arguments.wild)
     _, _, everything, training, validation = wild_faces_csv.split_real_faces(
         arguments.shared / "training.csv.gz", arguments.wild
     )
+    faces = hard_faces.with_hand_labelled(everything.take(validation), arguments.shared)
     kaggle = validation[everything.source[validation] == 0]
     for seed in range(arguments.seeds):
         for name in arguments.variants or VARIANTS:

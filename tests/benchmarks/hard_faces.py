@@ -178,6 +178,17 @@ def hand_labelled(folder):
     return pictures, points.reshape(-1, len(mb.KEY_POINTS), 2), labels["ImageId"].to_numpy(int)
 
 
+def with_hand_labelled(held_out, shared):
+    """Scored: the held-out Faces of Kaggle's file, LFW and AFLW, and the hand-labelled ones."""
+    pictures, points, image_ids = hand_labelled(shared)
+    return Scored(
+        np.concatenate([held_out.pictures, pictures]),
+        np.concatenate([held_out.key_points, points]),
+        np.concatenate([held_out.source, np.full(len(points), HAND)]),
+        np.concatenate([held_out.rows, image_ids]),
+    )
+
+
 def load_scored(shared, wild):
     """All scored faces, and what the split held out of each training file.
 
@@ -190,13 +201,6 @@ def load_scored(shared, wild):
         shared / "training.csv.gz", wild
     )
     held_out = everything.take(chosen)
-    pictures, points, image_ids = hand_labelled(shared)
-    scored = Scored(
-        np.concatenate([held_out.pictures, pictures]),
-        np.concatenate([held_out.key_points, points]),
-        np.concatenate([held_out.source, np.full(len(points), HAND)]),
-        np.concatenate([held_out.rows, image_ids]),
-    )
     split = [
         {
             "path": str(path),
@@ -205,7 +209,7 @@ def load_scored(shared, wild):
         }
         for i, (path, file) in enumerate(zip(paths, files, strict=True))
     ]
-    return scored, split
+    return with_hand_labelled(held_out, shared), split
 
 
 def check_held_out(path, record, split, any_split):
