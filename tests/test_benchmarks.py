@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,10 @@ from conftest import ROOT, write_csv
 from PIL import Image
 
 import model_builder as mb
+from data.faces import join_faces, load_faces, load_training
+from data.key_points import KEY_POINTS, rmse
+from data.split import split_faces
+from models.network import predict
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
@@ -38,12 +43,12 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
     )
     arguments = [str(tmp_path / "faces.npz"), "--out", str(tmp_path)]
     assert mb.main(arguments, wild_faces_csv.parse_arguments, wild_faces_csv.run) == 0
-    lfw = mb.load_training(tmp_path / "lfw.csv")
+    lfw = load_training(tmp_path / "lfw.csv")
     np.testing.assert_allclose(lfw.key_points, faces.key_points[0:6:2], atol=1e-3)
     assert lfw.identities.tolist() == ["ann", "ann", "di"]
     expected = np.array(Image.open(io.BytesIO(jpegs[2])))
     np.testing.assert_array_equal(lfw.pictures[1], expected)
-    assert len(mb.load_training(tmp_path / "aflw.csv").rows) == 3
+    assert len(load_training(tmp_path / "aflw.csv").rows) == 3
 
 
 def test_steps_of_the_shipped_model_follow_one_another(tmp_path):
@@ -80,8 +85,8 @@ def test_fitted_face_knows_its_pose_and_its_hidden_points(shape):
     truth = turned.project(pose, mean, modes)
     seen = truth + rng.normal(0, 0.5, truth.shape)
     right, left = (
-        mb.KEY_POINTS.index("right_eyebrow_outer_end"),
-        mb.KEY_POINTS.index("left_eyebrow_outer_end"),
+        KEY_POINTS.index("right_eyebrow_outer_end"),
+        KEY_POINTS.index("left_eyebrow_outer_end"),
     )
     seen[:20, left], seen[20:, right] = np.nan, np.nan
     found = turned.fit(seen, mean, modes)
@@ -141,14 +146,14 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
 
     printed = float(capsys.readouterr().out.split("validation RMSE ")[1].split()[0])
     model = plain_cnn.load(path)
-    _, rows = mb.split_faces(mb.join_faces([mb.load_training(data)]))
-    error = mb.rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
+    _, rows = split_faces(join_faces([load_training(data)]))
+    error = rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
     assert printed == pytest.approx(error, abs=0.01)
 
 
 def test_ablations_change_what_they_say(faces):
     for _, settings, functions, _ in ablations.VARIANTS.values():
-        mb.replace(mb.Settings(), **settings)  # TypeError if there is no such setting
+        replace(mb.Settings(), **settings)  # TypeError if there is no such setting
         assert all(hasattr(mb, name) for name in functions)
     truth, predicted = np.array([[5, 5, np.nan, 5]]), np.array([[5, 15, 3, 45]], float)
     bend = 10 * np.log(6)  # at 10 px; linear from there
@@ -156,14 +161,14 @@ def test_ablations_change_what_they_say(faces):
         [(bend + bend + 30) / 4]
     )
     model = ablations.dense_head()
-    key_points, spread = mb.predict(model, faces.pictures[:2])
+    key_points, spread = predict(model, faces.pictures[:2])
     assert key_points.shape == (2, 15, 2) and spread.shape == (2, 15)
     assert key_points.min() > 0 and key_points.max() < 95  # starts about the middle
 
 
 def test_streaming_writes_test_files(tmp_path):
     streaming.write_test_file(tmp_path / "test.csv", 60)
-    faces = mb.load_faces(tmp_path / "test.csv")
+    faces = load_faces(tmp_path / "test.csv")
     assert faces.image_ids.tolist() == [str(i) for i in range(1, 61)] and faces.key_points is None
     np.testing.assert_array_equal(faces.pictures[:10], faces.pictures[50:])
 

@@ -13,12 +13,21 @@ from conftest import ROOT, SHARED, smallest_network, write_csv
 
 import face_key_points as fkp
 import model_builder as mb
+from data.batches import epoch_rows
+from data.faces import join_faces, synthetic_faces
+from data.key_points import COLUMNS, KEY_POINTS, PARTNERS, rmse
+from data.split import split_faces
+from models import export, network
+from models.export import EXTRAS, open_litert, open_onnx, to_onnx
+from models.storage import load_model
+from results import submission
+from results.submission import answer, read_lookup_table
 
-NOSE, LIP = mb.KEY_POINTS.index("nose_tip"), mb.KEY_POINTS.index("mouth_center_bottom_lip")
+NOSE, LIP = KEY_POINTS.index("nose_tip"), KEY_POINTS.index("mouth_center_bottom_lip")
 
 
 def run(*arguments):
-    return mb.main([str(a) for a in arguments], fkp.parse_arguments, fkp.run)
+    return fkp.main([str(a) for a in arguments])
 
 
 # --- exports ---
@@ -27,7 +36,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def extras():
     """Skips where the packages that the exports need are missing."""
-    for packages in fkp.EXTRAS.values():
+    for packages in EXTRAS.values():
         for name in packages:
             pytest.importorskip(name, reason=f"exports need {name}, which is an extra")
 
@@ -39,7 +48,7 @@ def exported(extras, trained, test_csv, tmp_path_factory):
     (folder / "models").mkdir()
     model = folder / "models" / "pretrained.keras"
     model.write_bytes((trained / "models" / "small.keras").read_bytes())
-    for kind in fkp.EXTRAS:
+    for kind in EXTRAS:
         results = folder / "results"
         assert (
             run("--export", kind, "--model", model, "--data", test_csv, "--results", results) == 0
@@ -50,10 +59,10 @@ def exported(extras, trained, test_csv, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(trained, faces):
     """What Keras finds on the made-up faces."""
-    return mb.predict(mb.load_model(trained / "models" / "small.keras")[0], faces.pictures)
+    return network.predict(load_model(trained / "models" / "small.keras")[0], faces.pictures)
 
 
-OPEN = {".tflite": fkp.open_litert, ".onnx": fkp.open_onnx}
+OPEN = {".tflite": open_litert, ".onnx": open_onnx}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +81,7 @@ def test_exports_say_what_keras_says(name, allowed, extras, exported, expected, 
             if allowed:
                 np.testing.assert_allclose(own, keras[:count], rtol=0, atol=allowed)
             else:  # 8-bit weights: a hidden point may jump, all together hardly move
-                assert mb.rmse(own, keras[:count]) < 0.4
+                assert rmse(own, keras[:count]) < 0.4
     # Small, but not the same: the comparison above would see a difference.
     assert ("small" in name) == (np.abs(key_points - expected[0][:count]).max() > 1e-3)
 
@@ -93,10 +102,10 @@ def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkey
 
 def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypatch, capsys):
     loaded = smallest_network(), {}
-    made = fkp.to_onnx(loaded[0])
+    made = to_onnx(loaded[0])
     monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
-    monkeypatch.setattr(fkp, "to_onnx", lambda model: made)
-    monkeypatch.setattr(fkp, "TIMED", 2)
+    monkeypatch.setattr(export, "to_onnx", lambda model: made)
+    monkeypatch.setattr(export, "TIMED", 2)
     arguments = ["--export", "onnx", "--model", "m.keras", "--data", test_csv]
     arguments += ["--results", tmp_path]
     (tmp_path / "m.onnx").write_text("earlier")
@@ -108,7 +117,7 @@ def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypat
         assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
         assert (tmp_path / "m.onnx").read_text() == "earlier"
 
-    def open_wrong(path, wrong, open_file=fkp.open_onnx):
+    def open_wrong(path, wrong, open_file=open_onnx):
         def predict(pictures):
             found = open_file(path)(pictures)
             found["spread"][0, 3] += wrong * (len(pictures) > 1)
@@ -118,18 +127,18 @@ def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypat
 
     for wrong in (0.02, np.nan):
         with monkeypatch.context() as patch:
-            patch.setattr(fkp, "open_onnx", partial(open_wrong, wrong=wrong))
+            patch.setattr(export, "open_onnx", partial(open_wrong, wrong=wrong))
             refused("differ from Keras by")
     with monkeypatch.context() as patch:
-        patch.setattr(fkp, "to_onnx", lambda model: b"not a model")
+        patch.setattr(export, "to_onnx", lambda model: b"not a model")
         refused("m.onnx cannot be made (")
     assert run(*arguments) == 0
     assert (tmp_path / "m.onnx").read_bytes() == made
 
 
-@pytest.mark.parametrize("kind", list(fkp.EXTRAS))
+@pytest.mark.parametrize("kind", list(EXTRAS))
 def test_missing_extras_are_one_sentence(kind, test_csv, tmp_path, monkeypatch, capsys):
-    name, package = next(iter(fkp.EXTRAS[kind].items()))
+    name, package = next(iter(EXTRAS[kind].items()))
     monkeypatch.setitem(sys.modules, name, None)
     results = tmp_path / "r"
     assert run("--export", kind, "--data", test_csv, "--results", results) == 2
@@ -177,8 +186,8 @@ def stand_in(monkeypatch):
 
     offset = np.zeros((15, 2))
     offset[NOSE] = 0, 7
-    record = {"few_points_offset": offset.tolist(), "key_points": mb.KEY_POINTS}
-    monkeypatch.setattr(fkp, "load_model", lambda path: (Model(), record))
+    record = {"few_points_offset": offset.tolist(), "key_points": KEY_POINTS}
+    monkeypatch.setattr(submission, "load_model", lambda path: (Model(), record))
     return points, record
 
 
@@ -189,17 +198,17 @@ def lookup_table(path, asked):
     return path
 
 
-FOUR = [name for k in (0, 1, NOSE, LIP) for name in mb.COLUMNS[2 * k : 2 * k + 2]]
+FOUR = [name for k in (0, 1, NOSE, LIP) for name in COLUMNS[2 * k : 2 * k + 2]]
 
 
 def test_submission_answers_the_table_and_clips(stand_in, test_csv, tmp_path, capsys):
     points, record = stand_in
     assert len(FOUR) == 8
     # In the test CSV the ImageIds are 3, 10, 17 …; they come in any order.
-    asked = [(17, name) for name in mb.COLUMNS[::-1]] + [(3, name) for name in FOUR]
+    asked = [(17, name) for name in COLUMNS[::-1]] + [(3, name) for name in FOUR]
     table = lookup_table(tmp_path / "table.csv", asked)
     arguments = ["--submission", table, "--data", test_csv, "--results", tmp_path, "--no-mirror"]
-    expected = [np.clip(points.ravel()[mb.COLUMNS.index(name)], 0, 96) for _, name in asked]
+    expected = [np.clip(points.ravel()[COLUMNS.index(name)], 0, 96) for _, name in asked]
     for offset in (7, 0):
         if not offset:
             record["few_points_offset"] = None
@@ -257,11 +266,11 @@ def test_kaggles_own_table():
     path = SHARED / "IdLookupTable.csv"
     if not path.exists():
         pytest.skip(f"{path} is not there")
-    table = fkp.read_lookup_table(path)
+    table = read_lookup_table(path)
     assert len(table) == 27_124 and table["ImageId"].nunique() == 1783
     ids = [str(i) for i in range(1, 1784)]
     points = np.full((1783, 15, 2), 50.0)
-    plain, moved = (fkp.answer(table, ids, points, o) for o in (None, [[-30, -30]] * 15))
+    plain, moved = (answer(table, ids, points, o) for o in (None, [[-30, -30]] * 15))
     first = table["ImageId"].astype(int) <= 591  # those of which more than four points are asked
     assert (plain == moved)[first].all() and (plain != moved)[~first].all()
 
@@ -272,7 +281,7 @@ def test_kaggles_own_table():
 @pytest.fixture(scope="module")
 def two_sources():
     """Made-up faces; every other one with 4 points, nose 6 px lower, lip 5 px higher."""
-    made = mb.synthetic_faces(160, seed=6)
+    made = synthetic_faces(160, seed=6)
     key_points = made.key_points.copy()
     others = [k for k in range(15) if k not in (0, 1, NOSE, LIP)]
     key_points[::2, others] = np.nan
@@ -282,19 +291,19 @@ def two_sources():
 
 
 def test_rows_of_few_points_are_a_source_of_their_own(two_sources):
-    joined = mb.join_faces([two_sources])
+    joined = join_faces([two_sources])
     assert joined.source.tolist() == [-1, 0] * 80 and (joined.file == 0).all()
     # They stay rows of the first file: in the split and in how often an epoch has them.
     plain = two_sources._replace(key_points=np.ones((160, 15, 2), np.float32))
-    for a, b in zip(mb.split_faces(joined), mb.split_faces(plain), strict=True):
+    for a, b in zip(split_faces(joined), split_faces(plain), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert len(mb.epoch_rows(joined, mb.Settings())) == 160
+    assert len(epoch_rows(joined, mb.Settings())) == 160
     # Nothing is told apart where there is one kind only, nor in further files.
     few = two_sources.take(slice(None, None, 2))
-    assert (mb.join_faces([few]).source == 0).all()
+    assert (join_faces([few]).source == 0).all()
     whole = two_sources.take(slice(1, None, 2))
-    assert mb.join_faces([whole, few]).source.tolist() == [0] * 80 + [1] * 80
-    both = mb.join_faces([two_sources, two_sources.take([0])._replace(pictures=few.pictures[1:2])])
+    assert join_faces([whole, few]).source.tolist() == [0] * 80 + [1] * 80
+    both = join_faces([two_sources, two_sources.take([0])._replace(pictures=few.pictures[1:2])])
     assert both.source.tolist() == [-1, 0] * 80 + [1]
 
 
@@ -306,23 +315,23 @@ def test_offset_of_few_points_is_learned_and_used(
     flags = ["--data", data, "--model", path, "--results", results, "--epochs", "40"]
     flags += ["--batch-size", "16", "--learning-rate", "0.05", "--precision", "float32"]
     assert mb.main([str(flag) for flag in flags]) == 0
-    model, record = mb.load_model(path)
+    model, record = load_model(path)
     offset = np.array(record["few_points_offset"])
     assert offset.shape == (15, 2)
     assert 3 < offset[NOSE, 1] < 9 and -8 < offset[LIP, 1] < -2.5
     assert np.abs(offset[:2]).max() < 1.5 and offset[NOSE, 0] == offset[LIP, 0] == 0
-    np.testing.assert_allclose(offset[mb.PARTNERS] * [-1, 1], offset, atol=1e-4)
+    np.testing.assert_allclose(offset[PARTNERS] * [-1, 1], offset, atol=1e-4)
 
     held_out = record["data"][0]["validation_rows"]
     some = two_sources.take([row for row in held_out if row % 2 == 0])
-    found, _ = mb.predict(model, some.pictures)
-    without, moved = (mb.rmse(found + o, some.key_points) for o in (0, offset))
+    found, _ = network.predict(model, some.pictures)
+    without, moved = (rmse(found + o, some.key_points) for o in (0, offset))
     assert moved < without - 0.3
     # The figures of both scripts are with the offset, for such rows only.
     faces = two_sources.take(held_out)
-    found, _ = mb.predict(model, faces.pictures, mirror=True)
+    found, _ = network.predict(model, faces.pictures, mirror=True)
     found[faces.rows % 2 == 0] += offset
-    expected = mb.rmse(found, faces.key_points)
+    expected = rmse(found, faces.key_points)
     (score,) = record["results"]["validation"]
     assert score["rmse_mirrored_px"] == pytest.approx(expected, rel=1e-4)
     for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):

@@ -11,7 +11,14 @@ from conftest import write_csv
 from matplotlib.image import imread
 
 import face_key_points as fkp
-import model_builder as mb
+from data.faces import Faces, load_faces, read_faces
+from data.key_points import COLUMNS, KEY_POINTS
+from models import storage
+from models.network import predict
+from models.storage import SHIPPED, find_model, load_model
+from results import pictures as pictures_room
+from results.measures import UNSURE, face_errors, measure, measure_spread
+from results.pictures import plot_worst, style_of
 
 FILES = {
     "test_result01.png",
@@ -32,16 +39,14 @@ def pictured(trained, training_csv, test_csv, tmp_path_factory):
         [
             *("--model", str(trained / "models" / "small.keras"), "--data", str(test_csv)),
             *("--training", str(training_csv), "--results", str(results)),
-        ],
-        fkp.parse_arguments,
-        fkp.run,
+        ]
     )
     assert status == 0
     return results
 
 
 def run(*arguments):
-    return fkp.main([str(a) for a in arguments], fkp.parse_arguments, fkp.run)
+    return fkp.main([str(a) for a in arguments])
 
 
 def test_every_file_is_written(pictured):
@@ -54,24 +59,24 @@ def test_every_file_is_written(pictured):
 
 def test_key_points_of_all_test_faces(pictured, trained, test_csv):
     table = pd.read_csv(pictured / "test_key_points.csv")
-    spreads = [f"{name}_spread" for name in mb.KEY_POINTS]
-    assert table.columns.tolist() == ["ImageId", *mb.COLUMNS, *spreads]
-    test = mb.load_faces(test_csv)
+    spreads = [f"{name}_spread" for name in KEY_POINTS]
+    assert table.columns.tolist() == ["ImageId", *COLUMNS, *spreads]
+    test = load_faces(test_csv)
     assert table.ImageId.astype(str).tolist() == test.image_ids.tolist()
-    model, _ = mb.load_model(trained / "models" / "small.keras")
-    key_points, spread = mb.predict(model, test.pictures, mirror=True)
+    model, _ = load_model(trained / "models" / "small.keras")
+    key_points, spread = predict(model, test.pictures, mirror=True)
     expected = key_points.reshape(len(table), -1)
-    np.testing.assert_allclose(table[list(mb.COLUMNS)], expected, atol=2e-3)
+    np.testing.assert_allclose(table[list(COLUMNS)], expected, atol=2e-3)
     np.testing.assert_allclose(table[spreads], spread, atol=2e-3)
 
 
 def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, training_csv):
     report = json.loads((pictured / "validation.json").read_text())
-    model, record = mb.load_model(trained / "models" / "small.keras")
+    model, record = load_model(trained / "models" / "small.keras")
     held_out = record["data"][0]["validation_rows"]
-    faces = mb.load_faces(training_csv)
+    faces = load_faces(training_csv)
     truth = faces.key_points[held_out]
-    found, spread = mb.predict(model, faces.pictures[held_out], mirror=True)
+    found, spread = predict(model, faces.pictures[held_out], mirror=True)
     difference = found - truth
     assert report["faces"] == len(held_out)
     assert report["rmse_px"] == pytest.approx(np.sqrt(np.nanmean(difference**2)), rel=1e-4)
@@ -80,7 +85,7 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
     nme = np.nanmean(distance, 1) / eyes
     assert report["nme"] == pytest.approx(nme.mean(), rel=1e-4)
     assert report["failure_rate"] == pytest.approx((nme > 0.1).mean())
-    for k, name in enumerate(mb.KEY_POINTS):
+    for k, name in enumerate(KEY_POINTS):
         point = report["per_key_point"][name]
         assert point["faces"] == np.isfinite(distance[:, k]).sum()
         assert point["mean_distance_px"] == pytest.approx(np.nanmean(distance[:, k]), rel=1e-4)
@@ -90,11 +95,11 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
 
 def test_measures_of_a_known_error():
     truth = np.full((4, 15, 2), np.nan, np.float32)
-    truth[:, fkp.KEY_POINTS.index("left_eye_center")] = 60, 40
-    truth[:, fkp.KEY_POINTS.index("right_eye_center")] = 40, 40
+    truth[:, KEY_POINTS.index("left_eye_center")] = 60, 40
+    truth[:, KEY_POINTS.index("right_eye_center")] = 40, 40
     predicted = np.nan_to_num(truth)
     predicted[0, :2] += (3, 4)  # 5 px from the truth, a quarter of the inter-ocular distance
-    report = fkp.measure(predicted, truth)
+    report = measure(predicted, truth)
     assert report["rmse_px"] == pytest.approx(np.sqrt((9 + 16) * 2 / 16))
     assert report["nme"] == pytest.approx(0.25 / 4)
     assert report["failure_rate"] == 0.25
@@ -104,7 +109,7 @@ def test_measures_of_a_known_error():
         "mean_distance_px": None,
         "median_distance_px": None,
     }
-    assert fkp.face_errors(predicted, truth).tolist() == pytest.approx([np.sqrt(12.5), 0, 0, 0])
+    assert face_errors(predicted, truth).tolist() == pytest.approx([np.sqrt(12.5), 0, 0, 0])
 
 
 def test_a_true_spread_covers_what_it_should_and_ranks_the_errors():
@@ -113,26 +118,28 @@ def test_a_true_spread_covers_what_it_should_and_ranks_the_errors():
     spread = np.exp(rng.normal(0, 1, (3000, 15)))
     found = truth + rng.standard_normal(truth.shape) * spread[..., None]
     truth[:100, 4] = np.nan
-    report = fkp.measure_spread(found, spread, truth)
+    report = measure_spread(found, spread, truth)
     assert report["coverage"] == pytest.approx(
         {"50%": 0.5, "80%": 0.8, "90%": 0.9, "95%": 0.95}, abs=0.01
     )
-    assert report["unsure_points"] == pytest.approx((spread > fkp.UNSURE).mean(), abs=0.01)
+    assert report["unsure_points"] == pytest.approx((spread > UNSURE).mean(), abs=0.01)
     lowest = np.sort(spread.ravel())[: int(0.8 * spread.size)]
     expected = np.sqrt((lowest**2).mean())
     assert report["rmse_without_least_certain_fifth_px"] == pytest.approx(expected, rel=0.03)
     assert report["lowered_by"] > 0.3
     # A spread that knows nothing lowers nothing.
-    report = fkp.measure_spread(found, rng.permutation(spread.ravel()).reshape(3000, 15), truth)
+    report = measure_spread(found, rng.permutation(spread.ravel()).reshape(3000, 15), truth)
     assert abs(report["lowered_by"]) < 0.05
 
 
 def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(fkp, "face_grid", lambda plt, pictures, titles: seen.update(t=titles) or 1)
+    monkeypatch.setattr(
+        pictures_room, "face_grid", lambda plt, pictures, titles: seen.update(t=titles) or 1
+    )
     predicted = np.nan_to_num(faces.key_points) + np.arange(120)[:, None, None] / 10
     with pytest.raises(TypeError):  # the stand-in gives no figure: the titles are enough
-        fkp.plot_worst(tmp_path / "worst.png", faces, predicted, np.ones((120, 15)))
+        plot_worst(tmp_path / "worst.png", faces, predicted, np.ones((120, 15)))
     rows = [int(title.split()[1].rstrip(":")) for title in seen["t"]]
     assert rows == list(range(119, 103, -1))
 
@@ -141,12 +148,14 @@ def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
     """Truth, prediction and 90 % region appear at their places on a black picture."""
     black = np.zeros((1, 96, 96), np.uint8)
     truth = np.full((1, 15, 2), 20, np.float32)
-    faces = mb.Faces(black, truth, np.ones(1), None, np.array([77]), np.zeros(1, int), None)
+    faces = Faces(black, truth, np.ones(1), None, np.array([77]), np.zeros(1, int), None)
     spread = np.full((1, 15), 2.0)
     spread[0, 0] = 50  # sees it coming: the true point is in the 90 % region
     drawn = []
-    monkeypatch.setattr(fkp, "save_figure", lambda plt, figure, path: drawn.append(figure))
-    fkp.plot_worst(tmp_path / "worst.png", faces, truth + 40, spread)
+    monkeypatch.setattr(
+        pictures_room, "save_figure", lambda plt, figure, path: drawn.append(figure)
+    )
+    plot_worst(tmp_path / "worst.png", faces, truth + 40, spread)
     axis = drawn[0].axes[0]
     assert axis.get_title() == "row 77: 40.00 px, expected 13.05"
     places = [(line.get_marker(), line.get_xydata().tolist()) for line in axis.get_lines()]
@@ -164,12 +173,12 @@ def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
 
 
 def test_parts_and_sides_are_told_apart():
-    styles = {name: fkp.style_of(name)[:2] for name in mb.KEY_POINTS}
+    styles = {name: style_of(name)[:2] for name in KEY_POINTS}
     assert styles["left_eye_center"] != styles["right_eye_center"]
     assert styles["left_eye_center"] != styles["left_eyebrow_inner_end"]
     assert len({colour for colour, _ in styles.values()}) == 4
-    assert fkp.style_of("mouth_center_top_lip")[2] == "mouth"
-    assert fkp.style_of("mouth_left_corner")[2] == "mouth, left"
+    assert style_of("mouth_center_top_lip")[2] == "mouth"
+    assert style_of("mouth_left_corner")[2] == "mouth, left"
 
 
 def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_path):
@@ -182,7 +191,7 @@ def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_pat
 def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
     path = write_csv(tmp_path / "long.csv", np.concatenate([faces.pictures] * 3))
     path.write_text(path.read_text() + "not a picture\n")
-    assert len(next(mb.read_faces(path)).rows) == 256  # the broken row is further down
+    assert len(next(read_faces(path)).rows) == 256  # the broken row is further down
 
     class Model:
         def predict_on_batch(self, inputs):
@@ -246,15 +255,15 @@ def test_model_without_its_record_is_an_error(trained, test_csv, tmp_path, capsy
 
 
 def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(fkp, "HERE", tmp_path)
-    monkeypatch.setattr(fkp, "SHIPPED", tmp_path / "models" / "pretrained.keras")
+    monkeypatch.setattr(storage, "HERE", tmp_path)
+    monkeypatch.setattr(storage, "SHIPPED", tmp_path / "models" / "pretrained.keras")
     own = tmp_path / "models" / "my_model.keras"
-    assert fkp.find_model() == own  # which then is said to be missing
+    assert find_model() == own  # which then is said to be missing
     own.parent.mkdir()
-    fkp.SHIPPED.touch()
-    assert fkp.find_model() == fkp.SHIPPED
+    SHIPPED.touch()
+    assert find_model() == SHIPPED
     own.touch()
-    assert fkp.find_model() == own
+    assert find_model() == own
 
 
 def test_shipped_model_does_without_its_data(

@@ -19,7 +19,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import model_builder as mb  # noqa: E402
+from data.faces import load_training, synthetic_faces  # noqa: E402
+from data.key_points import KEY_POINTS, columns_of, rmse  # noqa: E402
 
 # What face detectors such as MTCNN give, in the names of no standard.
 FIVE = {
@@ -33,7 +34,7 @@ FIVE = {
 
 def five_points(key_points):
     """Five of Kaggle's 15 points (N, 15, 2) by other names: the names, (N, 5, 2)."""
-    return tuple(FIVE), key_points[:, [mb.KEY_POINTS.index(name) for name in FIVE.values()]]
+    return tuple(FIVE), key_points[:, [KEY_POINTS.index(name) for name in FIVE.values()]]
 
 
 def dense_points(key_points):
@@ -41,7 +42,7 @@ def dense_points(key_points):
 
     Returns the names (68,), with left and right in all but those of the middle, and (N, 68, 2).
     """
-    at = dict(zip(mb.KEY_POINTS, np.moveaxis(key_points, 1, 0), strict=True))
+    at = dict(zip(KEY_POINTS, np.moveaxis(key_points, 1, 0), strict=True))
     made = {}
 
     def curve(name, start, middle, end, places):
@@ -87,7 +88,7 @@ def write_csv(path, pictures, names, key_points):
     """Write faces with key points (N, K, 2) of these names, NaN as an empty field."""
     import pandas as pd
 
-    table = dict(zip(mb.columns_of(names), key_points.reshape(len(pictures), -1).T, strict=True))
+    table = dict(zip(columns_of(names), key_points.reshape(len(pictures), -1).T, strict=True))
     table["Image"] = [" ".join(map(str, picture.ravel())) for picture in pictures]
     pd.DataFrame(table).to_csv(path, index=False)
     return path
@@ -100,9 +101,9 @@ def train(folder, csv_path, epochs, *flags):
     command += ["--results", folder, "--epochs", epochs, "--batch-size", 16, *flags]
     subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     record = json.loads(model.with_suffix(".json").read_text())
-    truth = mb.load_training(csv_path).key_points[record["data"][0]["validation_rows"]]
+    truth = load_training(csv_path).key_points[record["data"][0]["validation_rows"]]
     mean_face = np.array(record["mean_face"], np.float32)
-    return record["results"]["validation"][0]["rmse_px"], mb.rmse(mean_face, truth)
+    return record["results"]["validation"][0]["rmse_px"], rmse(mean_face, truth)
 
 
 def main():
@@ -111,7 +112,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=6, help="(default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder to leave the CSVs and models in")
     arguments = parser.parse_args()
-    faces = mb.synthetic_faces(arguments.count, seed=11)
+    faces = synthetic_faces(arguments.count, seed=11)
     with tempfile.TemporaryDirectory() as temporary:
         for name, points in (("5 points", five_points), ("68 points", dense_points)):
             folder = (arguments.keep or Path(temporary)) / name.split()[0]

@@ -13,25 +13,26 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
+from data.command_line import run_script  # noqa: E402
+from data.files import HERE, InputError, make_folder  # noqa: E402
 
 EPOCHS, LEARNING_RATE = 16, 0.0015  # over all files; not tuned, it was still falling
 
 
 def steps(kaggle, archive, folder, model):
     """The commands in order, each with the file that it leaves behind."""
-    here = mb.HERE / "tests" / "benchmarks"
+    here = HERE / "tests" / "benchmarks"
     first = folder / "kaggle_only.keras"
     wild, made = [folder / "lfw.csv", folder / "aflw.csv"], folder / "made" / "training.csv"
     turned = [folder / f"turned_{source}.csv" for source in ("kaggle", "lfw", "aflw")]
-    builder = [mb.HERE / "model_builder.py", "--data", kaggle]
+    builder = [HERE / "model_builder.py", "--data", kaggle]
     every = [*builder, *wild, *turned, made, "--init", first, "--epochs", EPOCHS]
     return [
         (wild[-1], [here / "wild_faces_csv.py", archive, "--out", folder]),
         (turned[-1], [here / "turned_faces_csv.py", "--kaggle", kaggle, "--wild", folder]),
         (
             made,
-            [mb.HERE / "data" / "synthetic_faces.py", "--train", 4000, "--test", 0, "--seed", 100]
+            [HERE / "data" / "synthetic_faces.py", "--train", 4000, "--test", 0, "--seed", 100]
             + ["--out", made.parent],
         ),
         (first, [*builder, "--model", first, "--results", folder / "kaggle_only"]),
@@ -50,11 +51,11 @@ def parse_arguments(argv):
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    shared = mb.HERE.parent / "shared" / "data"
+    shared = HERE.parent / "shared" / "data"
     add("--kaggle", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
     add("--archive", type=Path, default=shared / "wild_faces.npz", help="see wild_faces_csv.py")
-    add("--folder", type=Path, default=mb.HERE / "data", help="for all that is made on the way")
-    add("--model", type=Path, default=mb.HERE / "models" / "my_model.keras", help="where to save")
+    add("--folder", type=Path, default=HERE / "data", help="for all that is made on the way")
+    add("--model", type=Path, default=HERE / "models" / "my_model.keras", help="where to save")
     return parser.parse_args(argv)
 
 
@@ -62,8 +63,8 @@ def run(arguments):
     """Do the steps that are not done yet."""
     for path in (arguments.kaggle, arguments.archive):
         if not path.is_file():
-            raise mb.InputError(f"{path} does not exist; give its path, see --help.")
-    mb.make_folder(arguments.folder)
+            raise InputError(f"{path} does not exist; give its path, see --help.")
+    make_folder(arguments.folder)
     for outcome, command in steps(
         arguments.kaggle, arguments.archive, arguments.folder, arguments.model
     ):
@@ -73,8 +74,8 @@ def run(arguments):
             continue
         print("+ " + " ".join(command[1:]), flush=True)
         if subprocess.run(command).returncode:
-            raise mb.InputError(f"the step that makes {outcome} failed; its message is above.")
+            raise InputError(f"the step that makes {outcome} failed; its message is above.")
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))
