@@ -1,4 +1,4 @@
-"""face_key_points.py: what it measures, what it pictures, and how it fails."""
+"""face_key_points.py: what one run leaves, and how it fails."""
 
 import json
 import shutil
@@ -11,14 +11,10 @@ from conftest import write_csv
 from matplotlib.image import imread
 
 import face_key_points as fkp
-from data.faces import Faces, load_faces, read_faces
+from data.faces import load_faces, read_faces
 from data.key_points import COLUMNS, KEY_POINTS
-from models import storage
 from models.network import predict
-from models.storage import SHIPPED, find_model, load_model
-from results import pictures as pictures_room
-from results.measures import UNSURE, face_errors, measure, measure_spread
-from results.pictures import plot_worst, style_of
+from models.storage import load_model
 
 FILES = {
     "test_result01.png",
@@ -93,94 +89,6 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
     assert report["spread"]["coverage"]["90%"] == pytest.approx(inside.mean(), abs=0.005)
 
 
-def test_measures_of_a_known_error():
-    truth = np.full((4, 15, 2), np.nan, np.float32)
-    truth[:, KEY_POINTS.index("left_eye_center")] = 60, 40
-    truth[:, KEY_POINTS.index("right_eye_center")] = 40, 40
-    predicted = np.nan_to_num(truth)
-    predicted[0, :2] += (3, 4)  # 5 px from the truth, a quarter of the inter-ocular distance
-    report = measure(predicted, truth)
-    assert report["rmse_px"] == pytest.approx(np.sqrt((9 + 16) * 2 / 16))
-    assert report["nme"] == pytest.approx(0.25 / 4)
-    assert report["failure_rate"] == 0.25
-    assert report["per_key_point"]["nose_tip"] == {
-        "faces": 0,
-        "rmse_px": None,
-        "mean_distance_px": None,
-        "median_distance_px": None,
-    }
-    assert face_errors(predicted, truth).tolist() == pytest.approx([np.sqrt(12.5), 0, 0, 0])
-
-
-def test_a_true_spread_covers_what_it_should_and_ranks_the_errors():
-    rng = np.random.default_rng(0)
-    truth = rng.uniform(20, 70, (3000, 15, 2))
-    spread = np.exp(rng.normal(0, 1, (3000, 15)))
-    found = truth + rng.standard_normal(truth.shape) * spread[..., None]
-    truth[:100, 4] = np.nan
-    report = measure_spread(found, spread, truth)
-    assert report["coverage"] == pytest.approx(
-        {"50%": 0.5, "80%": 0.8, "90%": 0.9, "95%": 0.95}, abs=0.01
-    )
-    assert report["unsure_points"] == pytest.approx((spread > UNSURE).mean(), abs=0.01)
-    lowest = np.sort(spread.ravel())[: int(0.8 * spread.size)]
-    expected = np.sqrt((lowest**2).mean())
-    assert report["rmse_without_least_certain_fifth_px"] == pytest.approx(expected, rel=0.03)
-    assert report["lowered_by"] > 0.3
-    # A spread that knows nothing lowers nothing.
-    report = measure_spread(found, rng.permutation(spread.ravel()).reshape(3000, 15), truth)
-    assert abs(report["lowered_by"]) < 0.05
-
-
-def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        pictures_room, "face_grid", lambda plt, pictures, titles: seen.update(t=titles) or 1
-    )
-    predicted = np.nan_to_num(faces.key_points) + np.arange(120)[:, None, None] / 10
-    with pytest.raises(TypeError):  # the stand-in gives no figure: the titles are enough
-        plot_worst(tmp_path / "worst.png", faces, predicted, np.ones((120, 15)))
-    rows = [int(title.split()[1].rstrip(":")) for title in seen["t"]]
-    assert rows == list(range(119, 103, -1))
-
-
-def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
-    """Truth, prediction and 90 % region appear at their places on a black picture."""
-    black = np.zeros((1, 96, 96), np.uint8)
-    truth = np.full((1, 15, 2), 20, np.float32)
-    faces = Faces(black, truth, np.ones(1), None, np.array([77]), np.zeros(1, int), None)
-    spread = np.full((1, 15), 2.0)
-    spread[0, 0] = 50  # sees it coming: the true point is in the 90 % region
-    drawn = []
-    monkeypatch.setattr(
-        pictures_room, "save_figure", lambda plt, figure, path: drawn.append(figure)
-    )
-    plot_worst(tmp_path / "worst.png", faces, truth + 40, spread)
-    axis = drawn[0].axes[0]
-    assert axis.get_title() == "row 77: 40.00 px, expected 13.05"
-    places = [(line.get_marker(), line.get_xydata().tolist()) for line in axis.get_lines()]
-    assert ("o", [[20, 20]] * 15) in places
-    predictions = [line for line in axis.get_lines() if line.get_xydata().tolist() == [[60, 60]]]
-    assert [line.get_markerfacecolor() == "none" for line in predictions] == [True] + [False] * 14
-    between = [line for line in axis.get_lines() if len(line.get_xydata()) == 2]
-    assert between[0].get_xydata().tolist() == [[20, 20], [60, 60]]
-    assert [line.get_color() for line in between] == ["white"] + ["red"] * 14
-    (rings,) = axis.collections
-    assert rings.get_offsets().tolist() == [[60, 60]] * 15
-    across = rings.get_widths()  # in the units of the axes, pixels
-    assert across[1] == rings.get_heights()[1] == pytest.approx(2 * 2 * 2.146, abs=0.01)
-    assert across[0] == 25 * across[1]
-
-
-def test_parts_and_sides_are_told_apart():
-    styles = {name: style_of(name)[:2] for name in KEY_POINTS}
-    assert styles["left_eye_center"] != styles["right_eye_center"]
-    assert styles["left_eye_center"] != styles["left_eyebrow_inner_end"]
-    assert len({colour for colour, _ in styles.values()}) == 4
-    assert style_of("mouth_center_top_lip")[2] == "mouth"
-    assert style_of("mouth_left_corner")[2] == "mouth, left"
-
-
 def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_path):
     few = write_csv(tmp_path / "few.csv", faces.pictures[:3])
     model = trained / "models" / "small.keras"
@@ -252,18 +160,6 @@ def test_model_without_its_record_is_an_error(trained, test_csv, tmp_path, capsy
     (tmp_path / "alone.json").write_text("{broken")
     assert run("--model", alone, "--data", test_csv, "--results", tmp_path / "r") == 2
     assert "alone.json" in capsys.readouterr().err
-
-
-def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "HERE", tmp_path)
-    monkeypatch.setattr(storage, "SHIPPED", tmp_path / "models" / "pretrained.keras")
-    own = tmp_path / "models" / "my_model.keras"
-    assert find_model() == own  # which then is said to be missing
-    own.parent.mkdir()
-    SHIPPED.touch()
-    assert find_model() == SHIPPED
-    own.touch()
-    assert find_model() == own
 
 
 def test_shipped_model_does_without_its_data(

@@ -1,0 +1,63 @@
+"""The rule of imports, read off the code: data <- models <- results <- the two scripts."""
+
+import ast
+
+import pytest
+from conftest import ROOT
+
+ROOMS = ("data", "models", "results")
+SCRIPTS = ("model_builder", "face_key_points")
+PRODUCT = [f"{script}.py" for script in SCRIPTS]
+PRODUCT += sorted(
+    path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).glob("*.py")
+)
+
+
+def imported(path):
+    """The modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "rooms are named in full"
+            yield node.module
+
+
+def above(path):
+    """What a file must not import: the rooms and scripts that build on its room."""
+    room = path.split("/")[0] if "/" in path else None
+    return {*SCRIPTS, *(ROOMS[ROOMS.index(room) + 1 :] if room else ())}
+
+
+@pytest.mark.parametrize("path", PRODUCT)
+def test_imports_run_one_way(path):
+    assert not {name.split(".")[0] for name in imported(path)} & above(path)
+
+
+def test_the_rule_sees_an_upward_import():
+    assert above("data/faces.py") == {"models", "results", *SCRIPTS}
+    assert above("results/photos.py") == above("model_builder.py") == set(SCRIPTS)
+    assert {"data.files", "models.storage"} <= set(imported("model_builder.py"))
+
+
+@pytest.mark.parametrize("path", PRODUCT)
+def test_the_search_path_is_left_alone(path):
+    """Whoever imports a room finds their own modules where they were."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        touched = isinstance(node, ast.Attribute) and node.attr == "path"
+        assert not (touched and getattr(node.value, "id", None) == "sys"), path
+
+
+@pytest.mark.parametrize("path", PRODUCT)
+def test_modules_import_each_other_without_a_circle(path):
+    """A room's files may use one another, but not in a circle."""
+
+    def follow(module, seen):
+        file = f"{module.replace('.', '/')}.py"
+        if file not in PRODUCT:
+            return
+        assert module not in seen, " <- ".join([*seen, module])
+        for name in imported(file):
+            follow(name, [*seen, module])
+
+    follow(path.removesuffix(".py").replace("/", "."), [])
