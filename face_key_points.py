@@ -309,7 +309,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         metavar="PHOTO",
         help="photos, or folders of them, to find the faces and their key points in; writes"
-        " <name>_key_points.png and key_points.csv (needs opencv-python-headless 4)",
+        " <name>_key_points.png and key_points.csv",
     )
     add(
         "--box",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from data.photos import (
     crop_boxes,
     crop_face,
     crop_scales,
-    import_cv2,
     list_photos,
     point_crops,
     read_photo,
@@ -65,7 +65,6 @@ def run_photos(arguments: argparse.Namespace) -> None:
     """
     import pandas as pd
 
-    import_cv2()
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give one photo only.")
@@ -94,7 +93,9 @@ def run_photos(arguments: argparse.Namespace) -> None:
         if not len(boxes):
             print(f"{path}: no face found; --box X Y W H says where one is.")
             continue
-        replace_file(target, annotate(photo, boxes, key_points, spread, names).save)
+        drawn = annotate(photo, boxes, key_points, spread, names)
+        # The least compression: a large photo takes seconds otherwise.
+        replace_file(target, partial(drawn.save, compress_level=1))
         print(f"{path}: {len(boxes)} face(s), pictured in {target}", flush=True)
         photo_spread = spread * crop_scales(crops)[:, None]
         values = np.column_stack([boxes, key_points.reshape(len(boxes), -1), photo_spread])
@@ -127,29 +128,63 @@ def annotate(
     the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
     the same size.
     """
-    from PIL import Image, ImageColor
+    drawn = photo.copy()
+    for number, face in enumerate(zip(boxes, key_points, spread, strict=True), 1):
+        draw_face(drawn, number, *face, names)
+    return drawn
 
-    cv2 = import_cv2()
-    canvas = np.array(photo)
-    fine = {"lineType": cv2.LINE_AA, "shift": 4}  # OpenCV draws at sixteenths of a pixel
 
-    def fixed(values: Any) -> list[int]:
-        return [round(16 * value) for value in np.ravel(values).tolist()]
+SMOOTH = 1600  # pixels: a face's surroundings are drawn enlarged up to about this, for smooth edges
 
-    for number, (box, points, radii) in enumerate(zip(boxes, key_points, spread, strict=True), 1):
-        x, y, w, h = box.tolist()
-        width, white = max(1, round(w / 150)), (255, 255, 255)
-        cv2.rectangle(canvas, fixed((x, y)), fixed((x + w - 1, y + h - 1)), white, width, **fine)
-        text = canvas, str(number), (round(x), round(y - 2 * width)), cv2.FONT_HERSHEY_SIMPLEX
-        for colour, thickness in (((0, 0, 0), 3 * width), (white, width)):
-            cv2.putText(*text, max(0.3, w / 250), colour, thickness, cv2.LINE_AA)
-        for name, point, unsure in zip(names, points, radii.tolist(), strict=True):
-            radius, colour = max(w / 80, 0.7), ImageColor.getrgb(style_of(name)[0])[:3]
-            region = REGION_90 * unsure * w / SIZE
-            cv2.circle(canvas, fixed(point), *fixed(region), colour, max(1, width // 2), **fine)
-            if unsure > UNSURE:
-                cv2.circle(canvas, fixed(point), *fixed(radius), colour, width, **fine)
-            else:
-                cv2.circle(canvas, fixed(point), *fixed(1.5 * radius), (0, 0, 0), -1, **fine)
-                cv2.circle(canvas, fixed(point), *fixed(radius), colour, -1, **fine)
-    return Image.fromarray(canvas)
+
+def draw_face(
+    photo: Image.Image,
+    number: int,
+    box: np.ndarray,
+    points: np.ndarray,
+    spread: np.ndarray,
+    names: Names,
+) -> None:
+    """Draw one face on the PIL photo; as `annotate`."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    x, y, side, _ = box.tolist()
+    width, letters = max(1, round(side / 150)), max(9, side / 8)
+    regions = np.maximum(REGION_90 * spread * side / SIZE, side / 50) + width
+    # What is drawn on, in photo pixels; the number stands above the box, or in it at the top.
+    y_text = y - 2 * width if y - 2 * width - letters > 0 else y + letters + 2 * width
+    low = np.minimum((points - regions[:, None]).min(0), (x - width, min(y, y_text - letters)))
+    high = np.maximum((points + regions[:, None]).max(0), box[:2] + side + width)
+    low = np.clip(np.floor(low) - width - 1, 0, photo.size).astype(int)
+    high = np.clip(np.ceil(high) + width + 2, 0, photo.size).astype(int)
+    if (high <= low).any():
+        return
+    fine = int(np.clip(SMOOTH // (high - low).max(), 1, 4))
+    # Nearest pixels: what is not drawn on comes back as it was.
+    part = photo.crop((*low.tolist(), *high.tolist()))
+    large = part.resize((part.width * fine, part.height * fine), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(large)
+
+    def place(where: Any) -> np.ndarray:
+        """Of a photo pixel's centre in the enlarged part."""
+        return (np.asarray(where) - low + 0.5) * fine - 0.5
+
+    def circle(point: np.ndarray, radius: float, **how: Any) -> None:
+        middle = place(point)
+        draw.ellipse((*(middle - radius * fine), *(middle + radius * fine)), **how)
+
+    corners = place((x - width / 2, y - width / 2)), place(box[:2] + side - 1 + width / 2)
+    draw.rectangle((*corners[0], *corners[1]), outline="white", width=width * fine)
+    font = ImageFont.load_default(letters * fine)
+    how = {"anchor": "ls", "stroke_width": width * fine, "stroke_fill": "black"}
+    draw.text(tuple(place((x, y_text))), str(number), "white", font, **how)
+    radius = max(side / 80, 0.7)
+    for name, point, unsure in zip(names, points, spread.tolist(), strict=True):
+        colour, thin = style_of(name)[0], max(fine, width * fine // 2)
+        circle(point, REGION_90 * unsure * side / SIZE + width / 4, outline=colour, width=thin)
+        if unsure > UNSURE:
+            circle(point, radius + width / 2, outline=colour, width=width * fine)
+        else:
+            circle(point, 1.5 * radius, fill="black")
+            circle(point, radius, fill=colour)
+    photo.paste(large.reduce(fine), tuple(low.tolist()))
