@@ -1,4 +1,4 @@
-"""The benchmark scripts' own arithmetic, on made-up faces."""
+"""The benchmark scripts' own arithmetic, on synthetic faces."""
 
 import io
 import sys
