@@ -13,7 +13,6 @@ installed. Times are of the processor, for search and network, without reading a
 the pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file to file.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -21,19 +20,18 @@ import time
 from functools import partial
 from pathlib import Path
 
+import common
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-
-from data.command_line import run_script  # noqa: E402
-from data.files import HERE, InputError, make_folder, replace_file  # noqa: E402
-from data.key_points import SIZE  # noqa: E402
-from data.photos import crop_boxes, point_crops, read_photo  # noqa: E402
-from models import face_finder  # noqa: E402
-from models.finder_network import load_finder  # noqa: E402
-from models.network import predict  # noqa: E402
-from models.storage import SHIPPED, load_model  # noqa: E402
-from results.photos import annotate  # noqa: E402
+from data.command_line import run_script
+from data.files import InputError, make_folder, replace_file
+from data.key_points import SIZE
+from data.photos import crop_boxes, point_crops, read_photo
+from models import face_finder
+from models.finder_network import load_finder
+from models.network import predict
+from models.storage import SHIPPED, load_model
+from results.photos import annotate
 
 NEAR, SMALLER, LARGER = 0.45, 0.4, 2.5  # what counts as found, see above
 # What happens to a photo's grey values, as float32.
@@ -167,11 +165,8 @@ def show(model, truth, folder):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Faces found in photos, false alarms, and processor time.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    default = HERE.parent / "shared" / "data" / "photos"
+    parser = common.parser("Faces found in photos, false alarms, and processor time.")
+    default = common.SHARED / "photos"
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")

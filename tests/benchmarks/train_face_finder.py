@@ -10,26 +10,24 @@ the finder itself mistook for faces. The three pictures of scikit-image that are
 of `photo_search.py` (a cat, coins, a motorcycle) are left out. Some 12 minutes of one core.
 """
 
-import argparse
 import importlib.util
 import sys
 import time
 from pathlib import Path
 
+import common
 import numpy as np
+import wild_faces_csv as wild
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-import wild_faces_csv as wild  # noqa: E402
-
-from data.command_line import natural, run_script  # noqa: E402
-from data.faces import load_faces  # noqa: E402
-from data.files import HERE, InputError, make_folder, replace_file  # noqa: E402
-from data.key_points import SIZE  # noqa: E402
-from data.occlusion import Occlusion, occlude  # noqa: E402
-from data.photos import point_crops, similarities  # noqa: E402
-from data.split import group_similar  # noqa: E402
-from models.face_finder import BORDER, FACE, pyramid  # noqa: E402
-from models.finder_network import (  # noqa: E402
+from data.command_line import natural, run_script
+from data.faces import load_faces
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import SIZE
+from data.occlusion import Occlusion, occlude
+from data.photos import point_crops, similarities
+from data.split import group_similar
+from models.face_finder import BORDER, FACE, pyramid
+from models.finder_network import (
     LIKELY,
     WINDOW,
     build_finder,
@@ -38,9 +36,9 @@ from models.finder_network import (  # noqa: E402
     save_finder,
     weights_of,
 )
-from models.network import predict  # noqa: E402
-from models.spread import face_spread  # noqa: E402
-from models.storage import SHIPPED, load_model  # noqa: E402
+from models.network import predict
+from models.spread import face_spread
+from models.storage import SHIPPED, load_model
 
 # How long and how fast.
 ROUNDS = 3  # new windows in each, and the mistakes of the finder so far
@@ -537,16 +535,11 @@ def score(model, faces, backgrounds, rng):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Train the finder of faces.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    shared = HERE.parent / "shared" / "data"
-    parser.add_argument(
-        "--data", type=Path, default=shared, help="training.csv.gz and wild_faces.npz"
-    )
-    parser.add_argument("--out", type=Path, default=HERE / "models", help="folder to write to")
-    parser.add_argument("--seed", type=natural, default=0)
+    parser = common.parser("Train the finder of faces.")
+    add = parser.add_argument
+    add("--data", type=Path, default=common.SHARED, help="training.csv.gz and wild_faces.npz")
+    add("--out", type=Path, default=HERE / "models", help="folder to write to")
+    add("--seed", type=natural, default=0, help="of all that is random")
     return parser.parse_args(argv)
 
 
