@@ -78,7 +78,7 @@ def weights_of(model: keras.Model) -> Finder:
 
 def save_finder(finder: Finder, path: Path) -> None:
     """Write the weights as a .npz of float32 arrays, `<layer>_kernel` and `<layer>_bias`."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, kernel, bias in zip(LAYERS, finder.kernels, finder.biases, strict=True):
         arrays |= {f"{name}_kernel": kernel, f"{name}_bias": bias}
     with open(path, "wb") as file:  # given a name, NumPy would append .npz
@@ -127,7 +127,8 @@ def _box(values: np.ndarray) -> np.ndarray:
         pad[axis] = (2, 2)
         padded = np.pad(values, pad, "edge")
         count = values.shape[axis]
-        values = sum(np.take(padded, range(i, i + count), axis) for i in range(5)) / 5
+        shifted = [np.take(padded, range(i, i + count), axis) for i in range(5)]
+        values = np.sum(shifted, 0) / 5
     return values
 
 
