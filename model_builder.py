@@ -54,6 +54,7 @@ class Settings:
     # Where several files are given, the first sets what a point means.
     further_split: float = 0.1  # share held out of each further file: they are there to teach
     first_repeats: int = 10  # times per epoch the first file is gone through, not to be drowned
+    alike: tuple[str, ...] = ()  # key points that all files mark at the same spot: no offset
     # Where the pictures come from is where they fail: what the augmentation moves, and how far.
     flip: float = 0.5  # probability of the mirrored picture (left and right points swap)
     rotation: float = 12.0  # degrees, standard deviation; heads in the wild tilt more than Kaggle's
@@ -1122,7 +1123,7 @@ def spread_loss(truth, found):
     return ops.sum(known * each) / ops.maximum(ops.sum(known), 1)
 
 
-def with_source_offsets(model, sources, partners=PARTNERS):
+def with_source_offsets(model, sources, partners=PARTNERS, alike=()):
     """The model that is trained: the network plus, per further source and point, a learned offset.
 
     Files by other hands mark the nose tip or a brow's end elsewhere. The offset takes that up, so
@@ -1133,6 +1134,7 @@ def with_source_offsets(model, sources, partners=PARTNERS):
         model: as from `build_model`.
         sources: their number; source -1 is the last one.
         partners: as from `mirror_partners`; None ties nothing.
+        alike: indices of the key points that all sources mark at the same spot: no offset.
 
     Returns:
         keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
@@ -1150,6 +1152,8 @@ def with_source_offsets(model, sources, partners=PARTNERS):
     sides = np.array([-1, 1], np.float32)
     if partners is not None:
         offset = offset + ops.take(offset, partners, axis=1) * sides
+    if len(alike):
+        offset = offset * np.isin(np.arange(size // 2), alike, invert=True)[:, None]
     further = ops.cast(source != 0, "float32")
     # Times 5: steps of AdamW's size would take long to walk several pixels.
     moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, size))
@@ -1427,6 +1431,7 @@ def train(
 
     keras.utils.set_random_seed(settings.seed)
     names = training.names
+    alike = [names.index(name) for name in settings.alike]
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)
     check_share(settings, len(epoch_rows(training, settings)), workers, strategy)
@@ -1437,7 +1442,7 @@ def train(
     def build():
         dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         network = build_model(dtype, len(names))
-        return network, with_source_offsets(network, sources, mirror_partners(names))
+        return network, with_source_offsets(network, sources, mirror_partners(names), alike)
 
     scope = strategy.scope if strategy else nullcontext
     with scope():
@@ -1544,7 +1549,7 @@ def train(
     final = build_model(count=len(names))
     final.set_weights(network.get_weights())
     # By how much each source marks the points elsewhere: its view of one and the same picture.
-    judged = with_source_offsets(final, sources, mirror_partners(names))
+    judged = with_source_offsets(final, sources, mirror_partners(names), alike)
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     views = np.repeat(inputs[0][:1], sources, axis=0), np.arange(sources)[:, None]
     moved = ops.convert_to_numpy(judged(views)["key_points"]).reshape(sources, -1, 2)
@@ -1794,6 +1799,13 @@ def parse_arguments(argv):
         metavar="MODEL",
     )
     add(
+        "--alike",
+        "key points that all files of --data mark at the same spot: they get no offset per file",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+    )
+    add(
         "--resume",
         "go on with a training that was stopped or killed, from its last finished epoch; give the"
         " same flags as then",
@@ -1917,6 +1929,7 @@ def train_and_save(arguments, worker=0, workers=1):
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         validation_split=arguments.validation_split,
+        alike=tuple(arguments.alike),
     )
     if arguments.dry_run:
         size = 16 if workers == 1 else PART * workers
@@ -1933,6 +1946,9 @@ def train_and_save(arguments, worker=0, workers=1):
         count = 64 * workers if arguments.dry_run else SYNTHETIC_COUNT
         files = [synthetic_faces(count, settings.seed)]
     names = files[0].names
+    unknown = [name for name in settings.alike if name not in names]
+    if unknown:
+        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
     if names != KEY_POINTS:
         print(f"{len(names)} key points by the header of {files[0].path}: {_some(names)}")
     if mirror_partners(names) is None:

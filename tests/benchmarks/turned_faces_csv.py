@@ -45,7 +45,7 @@ def shape_model(people=1000, modes=12, seed=0):
         person = synthetic_faces._draw_person(rng)
         head = synthetic_faces._Surface(person)
         synthetic_faces._shape_face(head, person)
-        points.append(head.lift(synthetic_faces._flat_points(person)))
+        points.append(synthetic_faces._solid_points(head, person))
         rows = np.broadcast_to(synthetic_faces.ROWS[:, None], head.x.shape)
         surface = surface + np.stack([head.x, rows, head.z], -1) / people
     points = np.array(points, np.float64)
@@ -230,6 +230,8 @@ def turned_faces(faces, count, shape, rng):
             faces.pictures[i], own, matrix, scale[i], pose[i, 4:6], more @ matrix, bent
         )
         points[never] = np.nan
+        if faces.file[i] == 0:  # Kaggle's rows are complete: what is missing was masked
+            points[np.isnan(key_points[i, :, 0])] = np.nan
         yield picture, points, i
 
 
