@@ -249,6 +249,26 @@ def measure(predicted, truth, names=KEY_POINTS):
     }
 
 
+def rmse_per_part(predicted, truth, rows, first_rows):
+    """RMSE in pixels by the part of the file that a face's row is in: who marked it.
+
+    Args:
+        predicted, truth: (N, K, 2) pixels; NaN truth is masked.
+        rows: (N,) rows of the file, counted from 0.
+        first_rows: at which each part begins, ascending.
+
+    Returns:
+        A list of dicts: first_row, faces, rmse_px (None without a face).
+    """
+    part = np.searchsorted(first_rows, rows, side="right") - 1
+    report = []
+    for i, first in enumerate(first_rows):
+        here = part == i
+        error = rmse(predicted[here], truth[here]) if here.any() else None
+        report.append({"first_row": first, "faces": int(here.sum()), "rmse_px": error})
+    return report
+
+
 REGIONS = (0.5, 0.8, 0.9, 0.95)  # the shares of true points whose regions are checked
 
 
@@ -1304,6 +1324,9 @@ def run(arguments):
     plot_errors(results / "error_by_key_point.png", predicted, truth, names)
     plot_calibration(results / "calibration.png", predicted, spread, truth)
     figures = measure(predicted, truth, names)
+    for data in record["data"]:  # of Kaggle's file: three hands, one after the other
+        if data.get("first_rows") and data["validation_rows"] == held_out.rows.tolist():
+            figures["per_part"] = rmse_per_part(predicted, truth, held_out.rows, data["first_rows"])
     figures["spread"] = measure_spread(predicted, spread, truth)
     report = {"model": str(model_path), "mirror": arguments.mirror, **figures}
     text = json.dumps(report, indent=2) + "\n"

@@ -1956,6 +1956,16 @@ def train_and_save(arguments, worker=0, workers=1):
         settings = replace(settings, flip=0.0)
     if initial:
         initial = started_from(arguments.init, initial, initial_record, names, settings.seed)
+    from data import kaggle
+
+    hands = [
+        kaggle.first_rows(file.key_points) if file.names == KEY_POINTS else None for file in files
+    ]
+    if hands[0] and np.isfinite(files[0].key_points).all((1, 2)).any():
+        print(
+            f"{files[0].path} follows three conventions, the rows from {hands[0]} on being marked by"
+            " one hand each; for one meaning per point, train on what data/kaggle.py makes of it."
+        )
     faces = join_faces(files)
     repeated = sum(len(file.rows) for file in files) - len(faces.rows)
     if repeated:
@@ -1989,6 +1999,7 @@ def train_and_save(arguments, worker=0, workers=1):
                 "synthetic_faces": None if paths else len(file.rows),
                 "faces": len(file.rows),
                 "sha256": fingerprint(file),
+                "first_rows": hands[i],  # of each hand that marked Kaggle's file
                 # 0-based rows below the header, as pandas counts them
                 "validation_rows": held_out.rows[held_out.file == i].tolist(),
             }

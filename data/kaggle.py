@@ -53,32 +53,60 @@ KNOWN_ROWS = {
 WHOLE_FILE, FEW_POINTS = 7049, 4  # its rows; at most so many points has a row of the second source
 
 
-def find_hands(key_points):
-    """Which hands may have marked each row of Kaggle's file.
+def complete_rows(key_points):
+    """The rows of Kaggle's file that once had all 15 points, int (2140,), and whose hand they are.
 
     Args:
-        key_points: (N, 15, 2) pixels in the file's order, NaN where not labelled.
+        key_points: (N, 15, 2) pixels in the file's order, NaN where not labelled; as the file
+            comes or as this script leaves it.
 
     Returns:
-        bool (N, 3). A row that lacks a point is by the hand of the complete rows around it, where
-        those are by two hands, by either.
-
-    Raises ValueError saying in which way the rows are not Kaggle's.
+        The rows, and for each the hand, 0 .. 2. Raises ValueError saying in which way the rows
+        are not Kaggle's.
     """
-    complete = np.flatnonzero(np.isfinite(key_points).all((1, 2)))
-    if len(key_points) not in (COMPLETE, WHOLE_FILE) or len(complete) != COMPLETE:
+    labelled = np.isfinite(key_points).all(2)
+    complete = labelled.all(1)
+    if not complete.any():  # masked: whoever lacks just what one hand's rows lack
+        kept = [~np.isin(mb.KEY_POINTS, names) for names in ELSEWHERE]
+        matches = np.array([(labelled == points).all(1) for points in kept])
+        last_of_second = np.flatnonzero(matches[1]).max(initial=-1)
+        matches[2, : last_of_second + 1] = False  # by the second hand, with a lip missing
+        complete = matches.any(0)
+    rows = np.flatnonzero(complete)
+    if len(key_points) not in (COMPLETE, WHOLE_FILE) or len(rows) != COMPLETE:
         raise ValueError(
-            f"has {len(key_points):,} rows, {len(complete):,} of them with all 15 points, instead"
-            f" of {COMPLETE:,} or {WHOLE_FILE:,} rows, {COMPLETE:,} of them complete"
+            f"has {len(key_points):,} rows, {len(rows):,} of them complete, instead of"
+            f" {COMPLETE:,} or {WHOLE_FILE:,} rows, {COMPLETE:,} of them complete"
         )
     for row, place in KNOWN_ROWS.items():
-        found = key_points[complete[row], mb.LEFT_EYE]
+        found = key_points[rows[row], mb.LEFT_EYE]
         if not np.allclose(found, place, rtol=0, atol=0.01):
             raise ValueError(
                 f"has its rows in another order: complete row {row + 1} has the left eye's centre"
                 f" at {found[0]:.2f}, {found[1]:.2f} instead of {place[0]:.2f}, {place[1]:.2f}"
             )
-    hand = np.searchsorted(FIRST_ROWS, np.arange(COMPLETE), side="right") - 1
+    return rows, np.searchsorted(FIRST_ROWS, np.arange(COMPLETE), side="right") - 1
+
+
+def first_rows(key_points):
+    """The rows, counted from 0, at which the hands begin; None if it is not Kaggle's file."""
+    try:
+        rows, _ = complete_rows(key_points)
+    except ValueError:
+        return None
+    return [0, *rows[list(FIRST_ROWS[1:])].tolist()]
+
+
+def find_hands(key_points):
+    """Which hands may have marked each row of Kaggle's file.
+
+    Args, and the ValueError raised, as of `complete_rows`.
+
+    Returns:
+        bool (N, 3). A row that lacks a point is by the hand of the complete rows around it; where
+        those are by two hands, by either.
+    """
+    complete, hand = complete_rows(key_points)
     rows = np.arange(len(key_points))
     before = np.clip(np.searchsorted(complete, rows, side="right") - 1, 0, None)
     after = np.clip(np.searchsorted(complete, rows), None, COMPLETE - 1)
@@ -91,7 +119,7 @@ def find_hands(key_points):
 def means_another_spot(key_points):
     """Which labels of Kaggle's file mean another spot than the drawing in data/README.md.
 
-    Args, and the ValueError raised, as of `find_hands`. Returns bool (N, 15).
+    Args, and the ValueError raised, as of `complete_rows`. Returns bool (N, 15).
     """
     hands = find_hands(key_points)
     few = np.isfinite(key_points[..., 0]).sum(1) <= FEW_POINTS
