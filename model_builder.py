@@ -412,7 +412,7 @@ def with_key_points(faces, names):
 
 def _some(names):
     """The first few names as part of a sentence."""
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return ", ".join(map(str, names[:5])) + (", …" if len(names) > 5 else "")
 
 
 def synthetic_faces(count, seed):
@@ -1963,8 +1963,8 @@ def train_and_save(arguments, worker=0, workers=1):
     ]
     if hands[0] and np.isfinite(files[0].key_points).all((1, 2)).any():
         print(
-            f"{files[0].path} follows three conventions, the rows from {hands[0]} on being marked by"
-            " one hand each; for one meaning per point, train on what data/kaggle.py makes of it."
+            f"{files[0].path} follows three conventions, from the rows {_some(hands[0])} on; for one"
+            " meaning per point train on what `python data/kaggle.py` makes of it."
         )
     faces = join_faces(files)
     repeated = sum(len(file.rows) for file in files) - len(faces.rows)

@@ -36,7 +36,7 @@ ELSEWHERE = (
     (TOP_LIP,),  # a third of the lip below its upper edge
     (TOP_LIP, BOTTOM_LIP),  # the lips' inner edges: 0.03 apart where a mouth is closed, not 0.25
 )
-# The whole file's rows of a few points are a second source: the nose tip lower, the lip at mid-mouth.
+# The whole file's rows of a few points are by a fourth: the nose tip lower, the lip at mid-mouth.
 ELSEWHERE_FEW = ("nose_tip", BOTTOM_LIP)
 
 # Complete rows by which the file is known, and where their left eye's centre is, in pixels.

@@ -201,9 +201,10 @@ def load_scored(shared, wild):
     """All scored faces, and what the split held out of each training file.
 
     Returns:
-        Scored, and for kaggle, lfw, aflw, and kaggle as data/kaggle.py leaves it, a dict of
-        `path`, `sha256` of the whole file and the sorted held-out `rows`. The split is the one of a training on these three files with
-        default settings, whatever a model was trained on: all are scored on the same faces.
+        Scored, and for kaggle, lfw, aflw, and kaggle as data/kaggle.py leaves it, a dict of `path`,
+        `sha256` of the whole file and the sorted held-out `rows`. The split is the one of a
+        training on these three files with default settings, whatever a model was trained on: all
+        are scored on the same faces.
     """
     paths, files, everything, _, chosen = wild_faces_csv.split_real_faces(
         shared / "training.csv.gz", wild
@@ -436,6 +437,36 @@ def face_errors(predicted, truth):
     return errors
 
 
+POINT_GROUPS = {
+    "eye centres": slice(0, 2),
+    "eye corners": slice(2, 6),
+    "brows' ends": slice(6, 10),
+    "nose tip": slice(10, 11),
+    "mouth corners": slice(11, 13),
+    "top lip": slice(13, 14),
+    "bottom lip": slice(14, 15),
+}
+
+
+def point_errors(moved, faces):
+    """Mean error in percent of UNIT_PX by file and kind of point, of each method.
+
+    Returns {(file, kind): {method: {"points": labelled and found, "mean": their error}}}; kinds that
+    a file does not mark are left out.
+    """
+    report = {}
+    for source, file in enumerate(FILES):
+        for kind, points in POINT_GROUPS.items():
+            rows = faces.source == source
+            for method, predicted in moved.items():
+                far = np.linalg.norm(predicted[rows, points] - faces.truth[rows, points], axis=-1)
+                far = far[np.isfinite(far)]
+                if far.size:
+                    result = {"points": int(far.size), "mean": float(100 / UNIT_PX * far.mean())}
+                    report.setdefault((file, kind), {})[method] = result
+    return report
+
+
 def shared_error(one, other, truth, near=6.0):
     """What two methods' errors have in common, in pixels.
 
@@ -614,11 +645,21 @@ def run(arguments):
         found = np.all([np.isfinite(errors[method]) for method in rival], axis=0)
         table("found", f"Only faces that MediaPipe finds: {explained} also in %.", found)
 
+    report["by_point"] = point_errors(moved, faces)
+    rows = [
+        [f"{source}, {name}", f"{next(iter(result.values()))['points']:,}"]
+        + [f"{result[method]['mean']:.2f}" for method in methods]
+        for (source, name), result in report["by_point"].items()
+    ]
+    report["by_point"] = {", ".join(key): value for key, value in report["by_point"].items()}
+    print(f"\nBy point: mean error in % of {UNIT_PX:.0f} px over the points found.\n")
+    print(markdown(["file, points", "points", *methods], rows), flush=True)
+
     rows = []
-    kaggle = faces.source == KAGGLE
+    of_kaggle = faces.source == KAGGLE
     report["kaggle_rmse_px"] = {}
     for method, predicted in methods.items():
-        seen = kaggle & np.isfinite(predicted).all((1, 2))
+        seen = of_kaggle & np.isfinite(predicted).all((1, 2))
         figures = [mb.rmse(p[seen], faces.truth[seen]) for p in (predicted, moved[method])]
         report["kaggle_rmse_px"][method] = {
             "faces": int(seen.sum()),
