@@ -1963,7 +1963,7 @@ def train_and_save(arguments, worker=0, workers=1):
     ]
     if hands[0] and np.isfinite(files[0].key_points).all((1, 2)).any():
         print(
-            f"{files[0].path} follows three conventions, from the rows {_some(hands[0])} on; for one"
+            f"{files[0].path} follows three conventions, from rows {_some(hands[0])} on; for one"
             " meaning per point train on what `python data/kaggle.py` makes of it."
         )
     faces = join_faces(files)

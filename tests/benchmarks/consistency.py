@@ -2,13 +2,13 @@
 
     python tests/benchmarks/consistency.py --model models/pretrained.keras models/my_model.keras
 
-Kaggle's file was marked by three hands (data/kaggle.py), each in pictures of its own look: a network
-trained on all of them may tell the hands apart by the look. So the held-out faces of each part are
-shown as they are and in other styles, and what is predicted for them is measured: the distance
-between the lips where the mouth is closed, and the width of the eyes. In one meaning these agree
-between the parts, as far as the people do, and hardly move with the style.
+Kaggle's file was marked by three hands (data/kaggle.py), each in pictures of its own look: a
+network trained on all of them may tell the hands apart by the look. So the held-out faces of each
+part are shown as they are and in other styles, and what is predicted for them is measured: the
+distance between the lips where the mouth is closed, and the width of the eyes. In one meaning these
+agree between the parts, as far as the people do, and hardly move with the style.
 
-Which mouths are closed says MediaPipe: its inner lips are less than 0.03 apart. It is measured, too.
+Which mouths are closed says MediaPipe: its inner lips are less than 0.03 apart. It is measured too.
 Prints GitHub-markdown tables; all lengths are in distances between the eyes' centres as predicted.
 """
 

@@ -451,8 +451,8 @@ POINT_GROUPS = {
 def point_errors(moved, faces):
     """Mean error in percent of UNIT_PX by file and kind of point, of each method.
 
-    Returns {(file, kind): {method: {"points": labelled and found, "mean": their error}}}; kinds that
-    a file does not mark are left out.
+    Returns {(file, kind): {method: {"points": labelled and found, "mean": their error}}}; kinds
+    that a file does not mark are left out.
     """
     report = {}
     for source, file in enumerate(FILES):
