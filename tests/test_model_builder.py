@@ -440,6 +440,12 @@ def test_source_offsets_leave_the_first_file_alone_and_are_mirror_true():
     np.testing.assert_allclose(
         difference[:, mb.PARTNERS] * [-1, 1], difference, rtol=1e-3, atol=1e-3
     )
+    model = mb.with_source_offsets(network, 3, alike=[13, 14])
+    model.get_layer("source_offsets").set_weights([offsets])
+    alike = model.predict((picture, np.array([[0], [1], [2]])), verbose=0)
+    expected = moved["key_points"].copy()
+    expected[:, 26:] = plain["key_points"][:, 26:]
+    np.testing.assert_array_equal(alike["key_points"], expected)
 
 
 def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, faces):
