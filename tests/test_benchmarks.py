@@ -9,13 +9,12 @@ from conftest import ROOT, write_csv
 from PIL import Image
 
 import model_builder as mb
+from data import kaggle
 
-sys.path.insert(0, str(ROOT / "data"))
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
 import consistency  # noqa: E402
 import hard_faces  # noqa: E402
-import kaggle  # noqa: E402
 import oldest_keras  # noqa: E402
 import plain_cnn  # noqa: E402
 import pretrain  # noqa: E402

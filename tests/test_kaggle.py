@@ -1,16 +1,14 @@
 """data/kaggle.py: which labels of Kaggle's file mean another spot, and the file without them."""
 
-import sys
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, write_csv
+from conftest import write_csv
 
 import model_builder as mb
-
-sys.path.insert(0, str(ROOT / "data"))
-import kaggle  # noqa: E402
+from data import kaggle
 
 CORNERS = [mb.KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
 TOP, BOTTOM, NOSE = (
@@ -145,6 +143,41 @@ def test_another_file_is_refused_in_one_sentence(small, change, message, tmp_pat
     error = capsys.readouterr().err
     assert message in error and str(bad) in error and error.count("\n") == 1
     assert out.read_text() == "what was there before"
+
+
+def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
+    small, tiny, tmp_path, capsys
+):
+    import face_key_points as fkp
+
+    path, _ = small
+    flags = ["--epochs", "1", "--batch-size", "4", "--validation-split", "0.4"]
+
+    def train(data):
+        model = tmp_path / "m.keras"
+        place = ["--model", str(model), "--results", str(tmp_path / "r")]
+        assert mb.main(["--data", str(data), *place, *flags]) == 0
+        told = "follows three conventions, from rows 0, 3, 6 on" in capsys.readouterr().out
+        arguments = fkp.parse_arguments([*place, "--training", str(data)])
+        fkp.run(arguments)
+        return told, json.loads((tmp_path / "r" / "validation.json").read_text())
+
+    out = tmp_path / "one_meaning.csv"
+    assert run(path, "--out", out) == 0
+    for data, expected in ((path, True), (out, False)):
+        told, report = train(data)
+        assert told == expected
+        parts = report["per_part"]
+        assert [part["first_row"] for part in parts] == [0, 3, 6]
+        assert sum(part["faces"] for part in parts) == report["faces"]
+    again = np.array([part["rmse_px"] or 0 for part in parts])
+    assert again.min() <= report["rmse_px"] <= again.max()
+
+
+def test_unknown_point_that_all_files_mark_alike_is_refused(training_csv, tmp_path, capsys):
+    arguments = ["--data", str(training_csv), "--alike", "chin", "--model"]
+    assert mb.main([*arguments, str(tmp_path / "m.keras"), "--results", str(tmp_path)]) == 2
+    assert "--alike chin" in capsys.readouterr().err
 
 
 def test_missing_file_is_said(tmp_path, capsys):

@@ -21,13 +21,12 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import hard_faces  # noqa: E402
-import kaggle  # noqa: E402
 
 import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
+from data import kaggle  # noqa: E402
 
 CLOSED = 0.03  # distance between MediaPipe's inner lips, in eye distances
 INNER_LIPS = 13, 14  # its vertices

@@ -36,12 +36,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
-import kaggle  # noqa: E402
 import plain_cnn  # noqa: E402
 import wild_faces_csv  # noqa: E402
 
 import model_builder as mb  # noqa: E402
+from data import kaggle  # noqa: E402
 
 # One length for all faces, about what the eyes of a frontal face in these files are apart. Their
 # distance in the picture itself would not do: it shrinks as the head turns.
