@@ -33,13 +33,13 @@ import keras
 import numpy as np
 from models.network import build_model, predict
 
-given = np.load(sys.argv[2])
+given = np.load(sys.argv[1])
 network = build_model(count=int(given["count"]))
 network.set_weights([given[f"arr_{i}"] for i in range(len(network.weights))])
-network.save(sys.argv[3])
-again = keras.saving.load_model(sys.argv[3], compile=False, safe_mode=True)
+network.save(sys.argv[2])
+again = keras.saving.load_model(sys.argv[2], compile=False, safe_mode=True)
 found, spread = predict(again, given["pictures"])
-np.savez(sys.argv[4], found=found, spread=spread, version=keras.__version__)
+np.savez(sys.argv[3], found=found, spread=spread, version=keras.__version__)
 """
 
 
@@ -70,9 +70,9 @@ def run(arguments):
 
         def write(path):
             subprocess.run(
-                [sys.executable, "-c", WORKER, HERE, given, path, found],
+                [sys.executable, "-c", WORKER, given, path, found],
                 check=True,
-                env=os.environ | {"PYTHONPATH": str(beside)},
+                env=os.environ | {"PYTHONPATH": f"{beside}{os.pathsep}{HERE}"},
             )
             with np.load(found) as answer:
                 same = [
