@@ -13,14 +13,25 @@ The file is recognised by its own order: 2,140 complete rows, of which a few are
 be the whole file of 7,049 rows or the complete rows alone.
 """
 
+from __future__ import annotations
+
 import argparse
+import importlib.machinery
+import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import model_builder as mb  # noqa: E402
+if not __package__:  # run as a file: Python knows what lies beside it, not the room that it is in
+    room = importlib.machinery.PathFinder.find_spec("data", [str(Path(__file__).parents[1])])
+    sys.modules["data"] = importlib.util.module_from_spec(room)  # type: ignore[arg-type]
+
+from data.command_line import run_script
+from data.faces import FEW_POINTS, Faces, load_faces
+from data.files import HERE, InputError, find_data, make_folder, read_table, replace_file
+from data.key_points import KEY_POINTS, LEFT_EYE
 
 COMPLETE = 2140  # rows of Kaggle's file with all 15 points, in the file's order
 
@@ -28,7 +39,7 @@ COMPLETE = 2140  # rows of Kaggle's file with all 15 points, in the file's order
 # quarter of an eye's width from one row to the next, the lips from their edges to the line between.
 FIRST_ROWS = (0, 1163, 1569)
 
-EYE_CORNERS = tuple(name for name in mb.KEY_POINTS if name.endswith("_corner") and "eye" in name)
+EYE_CORNERS = tuple(name for name in KEY_POINTS if name.endswith("_corner") and "eye" in name)
 TOP_LIP, BOTTOM_LIP = "mouth_center_top_lip", "mouth_center_bottom_lip"
 # What each hand marked elsewhere. Heights and widths in eye distances, medians over its rows.
 ELSEWHERE = (
@@ -50,10 +61,10 @@ KNOWN_ROWS = {
     1900: (63.5753, 38.4815),
     2139: (66.6838, 34.4834),
 }
-WHOLE_FILE, FEW_POINTS = 7049, 4  # its rows; at most so many points has a row of the second source
+WHOLE_FILE = 7049  # its rows; those of at most FEW_POINTS points are of a second source
 
 
-def complete_rows(key_points):
+def complete_rows(key_points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows of Kaggle's file that once had all 15 points, int (2140,), and whose hand they are.
 
     Args:
@@ -67,7 +78,7 @@ def complete_rows(key_points):
     labelled = np.isfinite(key_points).all(2)
     complete = labelled.all(1)
     if not complete.any():  # masked: whoever lacks just what one hand's rows lack
-        kept = [~np.isin(mb.KEY_POINTS, names) for names in ELSEWHERE]
+        kept = [~np.isin(KEY_POINTS, names) for names in ELSEWHERE]
         matches = np.array([(labelled == points).all(1) for points in kept])
         last_of_second = np.flatnonzero(matches[1]).max(initial=-1)
         matches[2, : last_of_second + 1] = False  # by the second hand, with a lip missing
@@ -79,7 +90,7 @@ def complete_rows(key_points):
             f" {COMPLETE:,} or {WHOLE_FILE:,} rows, {COMPLETE:,} of them complete"
         )
     for row, place in KNOWN_ROWS.items():
-        found = key_points[rows[row], mb.LEFT_EYE]
+        found = key_points[rows[row], LEFT_EYE]
         if not np.allclose(found, place, rtol=0, atol=0.01):
             raise ValueError(
                 f"has its rows in another order: complete row {row + 1} has the left eye's centre"
@@ -88,16 +99,18 @@ def complete_rows(key_points):
     return rows, np.searchsorted(FIRST_ROWS, np.arange(COMPLETE), side="right") - 1
 
 
-def first_rows(key_points):
+def first_rows(faces: Faces) -> list[int] | None:
     """The rows, counted from 0, at which the hands begin; None if it is not Kaggle's file."""
+    if faces.names != KEY_POINTS:
+        return None
     try:
-        rows, _ = complete_rows(key_points)
+        rows, _ = complete_rows(faces.key_points)
     except ValueError:
         return None
     return [0, *rows[list(FIRST_ROWS[1:])].tolist()]
 
 
-def find_hands(key_points):
+def find_hands(key_points: np.ndarray) -> np.ndarray:
     """Which hands may have marked each row of Kaggle's file.
 
     Args, and the ValueError raised, as of `complete_rows`.
@@ -116,7 +129,7 @@ def find_hands(key_points):
     return hands
 
 
-def means_another_spot(key_points):
+def means_another_spot(key_points: np.ndarray) -> np.ndarray:
     """Which labels of Kaggle's file mean another spot than the drawing in data/README.md.
 
     Args, and the ValueError raised, as of `complete_rows`. Returns bool (N, 15).
@@ -125,11 +138,11 @@ def means_another_spot(key_points):
     few = np.isfinite(key_points[..., 0]).sum(1) <= FEW_POINTS
     another = np.zeros(key_points.shape[:2], bool)
     for rows, names in zip((*hands.T, few), (*ELSEWHERE, ELSEWHERE_FEW), strict=True):
-        another[np.ix_(rows, [mb.KEY_POINTS.index(name) for name in names])] = True
+        another[np.ix_(rows, [KEY_POINTS.index(name) for name in names])] = True
     return another
 
 
-def with_one_meaning(faces):
+def with_one_meaning(faces: Faces) -> Faces:
     """Faces of Kaggle's file, every row of it in order, without the labels that mean another spot.
 
     Raises InputError if it is another file.
@@ -137,25 +150,25 @@ def with_one_meaning(faces):
     try:
         another = means_another_spot(faces.key_points)
     except ValueError as problem:
-        raise mb.InputError(
+        raise InputError(
             f"{faces.path} {problem}: it is not Kaggle's training.csv; give that file, as it comes."
         ) from None
     return faces._replace(key_points=np.where(another[..., None], np.nan, faces.key_points))
 
 
-def write_one_meaning(path, source, another):
+def write_one_meaning(path: Path, source: Path, another: np.ndarray) -> None:
     """Copy the CSV `source` to `path`, the fields of the labels `another` (N, 15) left empty."""
     first = 0
     with open(path, "w", newline="", encoding="utf-8") as file:
-        for chunk in mb.read_table(source):
-            for point, name in enumerate(mb.KEY_POINTS):
+        for chunk in read_table(source):
+            for point, name in enumerate(KEY_POINTS):
                 empty = another[first : first + len(chunk), point]
                 chunk.loc[empty, [f"{name}_x", f"{name}_y"]] = np.nan
             chunk.to_csv(file, index=False, header=first == 0, lineterminator="\n")
             first += len(chunk)
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
         description="Copy Kaggle's training file without the labels that mean another spot."
@@ -170,27 +183,27 @@ def parse_arguments(argv):
     parser.add_argument(
         "--out",
         type=Path,
-        default=mb.HERE / "data" / "one_meaning.csv",
+        default=HERE / "data" / "one_meaning.csv",
         help="the CSV to write (default: %(default)s)",
     )
     return parser.parse_args(argv)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     """Read, recognise, mask, write."""
-    source = arguments.file or mb.find_data("training")
+    source = arguments.file or find_data("training")
     if source is None:
-        raise mb.InputError(
-            f"{mb.HERE / 'data' / 'training.csv'} does not exist; data/README.md says where to get"
+        raise InputError(
+            f"{HERE / 'data' / 'training.csv'} does not exist; data/README.md says where to get"
             " it, or give the file's path."
         )
-    faces = mb.load_faces(source)
-    if faces.key_points is None or faces.names != mb.KEY_POINTS:
-        raise mb.InputError(f"{source} has other columns than Kaggle's training.csv; give that.")
+    faces = load_faces(source)
+    if faces.key_points is None or faces.names != KEY_POINTS:
+        raise InputError(f"{source} has other columns than Kaggle's training.csv; give that.")
     kept = with_one_meaning(faces)
     labelled, left = (np.isfinite(each.key_points[..., 0]) for each in (faces, kept))
-    mb.make_folder(arguments.out.parent)
-    mb.replace_file(arguments.out, lambda path: write_one_meaning(path, source, labelled & ~left))
+    make_folder(arguments.out.parent)
+    replace_file(arguments.out, lambda path: write_one_meaning(path, source, labelled & ~left))
     print(
         f"{arguments.out}: {len(faces.rows):,} faces, {left.sum():,} of {labelled.sum():,} labels"
         " kept; the others mean another spot."
@@ -198,4 +211,4 @@ def run(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

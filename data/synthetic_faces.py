@@ -1,4 +1,4 @@
-"""Made-up grey face pictures, 96x96, with 15 exact key points each.
+"""Synthetic grey face pictures, 96x96, with 15 exact key points each.
 
 The pictures stand in for Kaggle's "Facial Keypoints Detection" data where that data is missing.
 Every face is a small 3-D head: a surface over a grid of angles around the head and heights along
@@ -12,26 +12,33 @@ eyes lie at (+-0.5, 0), so 1 is the distance between the eyes.
     python data/synthetic_faces.py --train 2000 --test 200    # writes training.csv and test.csv
 """
 
+from __future__ import annotations
+
 import argparse
 import csv
+import importlib.machinery
+import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-SIZE = 96  # pixels along one side of a picture
+if not __package__:  # run as a file: Python knows what lies beside it, not the room that it is in
+    room = importlib.machinery.PathFinder.find_spec("data", [str(Path(__file__).parents[1])])
+    sys.modules["data"] = importlib.util.module_from_spec(room)  # type: ignore[arg-type]
+
+from data.command_line import natural, run_script
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import COLUMNS, KEY_POINTS, SIZE
+
 CANVAS = 144  # faces are painted larger and shrunk at the end
 ZOOM = CANVAS / SIZE
-POINTS = [f"{side}_eye_center" for side in ("left", "right")]
-POINTS += [f"{side}_eye_{end}_corner" for side in ("left", "right") for end in ("inner", "outer")]
-POINTS += [f"{side}_eyebrow_{end}_end" for side in ("left", "right") for end in ("inner", "outer")]
-POINTS += ["nose_tip", "mouth_left_corner", "mouth_right_corner"]
-POINTS += ["mouth_center_top_lip", "mouth_center_bottom_lip"]
-COLUMNS = [f"{point}_{axis}" for point in POINTS for axis in "xy"]
-NOSE = POINTS.index("nose_tip")
+NOSE = KEY_POINTS.index("nose_tip")
 
 # The surface's rows (heights y) and columns (angles around the head): dense where the face is.
 ROWS = np.interp(np.arange(216), [0, 52, 172, 215], [-1.75, -0.5, 1.5, 2.4]).astype(np.float32)
@@ -703,15 +710,17 @@ def _make_share(count, seed, first, step):
     faces = [_make_face((seed, index)) for index in range(first, count, step)]
     pictures = np.array([picture for picture, _ in faces], np.uint8).reshape(-1, SIZE, SIZE)
     return pictures, np.array([points for _, points in faces], np.float32).reshape(
-        -1, len(POINTS), 2
+        -1, len(KEY_POINTS), 2
     )
 
 
-def make_faces(count, seed=0, workers=None):
+def make_faces(
+    count: int, seed: int = 0, workers: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Make `count` faces.
 
     Returns (pictures, key_points): uint8 (count, 96, 96), grey values 0..255, and float32
-    (count, 15, 2), x and y in pixels (pixel centres, 0..95, y down) in the order of POINTS.
+    (count, 15, 2), x and y in pixels (pixel centres, 0..95, y down) in the order of KEY_POINTS.
     Points that something hides are given where they are all the same. Face i depends on seed and
     i alone; `workers` (processes, default one per core) changes only how long it takes.
     """
@@ -721,19 +730,19 @@ def make_faces(count, seed=0, workers=None):
         return _make_share(count, seed, 0, 1)
     # Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
     # threads in it, or run the caller's main program once more in every worker.
-    here = os.path.dirname(os.path.abspath(__file__))
-    call = f"import sys; sys.path.insert(0, {here!r}); import synthetic_faces as s; "
-    call += "[sys.stdout.buffer.write(a.tobytes()) for a in s._make_share(*{})]"
+    call = "import sys; from data.synthetic_faces import _make_share; "
+    call += "[sys.stdout.buffer.write(array.tobytes()) for array in _make_share(*{})]"
     run = [
         subprocess.Popen(
             [sys.executable, "-c", call.format((count, seed, first, workers))],
             stdout=subprocess.PIPE,
+            cwd=HERE,  # where `-c` finds the room
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         for first in range(workers)
     ]
     pictures = np.empty((count, SIZE, SIZE), np.uint8)
-    key_points = np.empty((count, len(POINTS), 2), np.float32)
+    key_points = np.empty((count, len(KEY_POINTS), 2), np.float32)
     for first, worker in enumerate(run):
         answer, _ = worker.communicate()
         if worker.returncode:
@@ -742,54 +751,59 @@ def make_faces(count, seed=0, workers=None):
         pixels = share * SIZE * SIZE
         pictures[first::workers] = np.frombuffer(answer[:pixels], np.uint8).reshape(-1, SIZE, SIZE)
         points = np.frombuffer(answer[pixels:], np.float32)
-        key_points[first::workers] = points.reshape(-1, len(POINTS), 2)
+        key_points[first::workers] = points.reshape(-1, len(KEY_POINTS), 2)
     return pictures, key_points
 
 
-def write_csv(path, pictures, key_points=None):
-    """Write pictures (n, 96, 96) as Kaggle's CSV, whole or not at all.
+def write_csv(path: Path | str, pictures: np.ndarray, key_points: np.ndarray | None = None) -> None:
+    """Write pictures (N, 96, 96) as Kaggle's CSV, whole or not at all.
 
-    With key_points (n, 15, 2) it is a training file (30 coordinates and Image), without them a
+    With key_points (N, 15, 2) it is a training file (30 coordinates and Image), without them a
     test file (ImageId, counted from 1, and Image).
     """
-    beside = f"{path}.{os.getpid()}.part"
-    try:
-        with open(beside, "w", newline="") as file:
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow((["ImageId"] if key_points is None else COLUMNS) + ["Image"])
+            writer.writerow([*(["ImageId"] if key_points is None else COLUMNS), "Image"])
             for index, picture in enumerate(pictures):
                 image = " ".join(map(str, picture.ravel().tolist()))
                 if key_points is None:
                     writer.writerow([index + 1, image])
                 else:
                     writer.writerow([f"{v:.4f}" for v in key_points[index].ravel()] + [image])
-        os.replace(beside, path)
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
+
+    replace_file(path, write)
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description="Write made-up faces in Kaggle's CSV format.")
-    here = os.path.dirname(os.path.abspath(__file__))
-    parser.add_argument("--out", default=here, metavar="DIR", help="folder (default: %(default)s)")
-    parser.add_argument("--train", type=int, default=2000, help="faces in training.csv")
-    parser.add_argument("--test", type=int, default=200, help="faces in test.csv")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    options = parser.parse_args(arguments)
-    training = os.path.join(options.out, "training.csv")
-    test = os.path.join(options.out, "test.csv")
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(description="Write synthetic faces in Kaggle's CSV format.")
+    add = parser.add_argument
+    add("--out", default=HERE / "data", type=Path, metavar="DIR", help="folder (default: data)")
+    add("--train", type=natural, default=2000, help="faces in training.csv (default: 2000)")
+    add("--test", type=natural, default=200, help="faces in test.csv (default: 200)")
+    add("--seed", type=natural, default=0, help="other faces by another number (default: 0)")
+    add("--force", action="store_true", help="overwrite existing files")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write training.csv and test.csv."""
+    training, test = (arguments.out / name for name in ("training.csv", "test.csv"))
     for path in (training, test):
-        if os.path.exists(path) and not options.force:
-            print(f"{path} exists; give --force to overwrite it.", file=sys.stderr)
-            return 2
-    os.makedirs(options.out, exist_ok=True)
-    pictures, key_points = make_faces(options.train + options.test, options.seed)
-    write_csv(training, pictures[: options.train], key_points[: options.train])
-    write_csv(test, pictures[options.train :])
-    print(f"wrote {options.train} faces to {training} and {options.test} to {test}")
-    return 0
+        if path.exists() and not arguments.force:
+            raise InputError(f"{path} exists; give --force to overwrite it.")
+    make_folder(arguments.out)
+    pictures, key_points = make_faces(arguments.train + arguments.test, arguments.seed)
+    write_csv(training, pictures[: arguments.train], key_points[: arguments.train])
+    write_csv(test, pictures[arguments.train :])
+    print(f"wrote {arguments.train} faces to {training} and {arguments.test} to {test}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit status."""
+    return run_script(argv, parse_arguments, run)
 
 
 if __name__ == "__main__":

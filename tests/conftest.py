@@ -1,4 +1,4 @@
-"""Fixtures: made-up faces, CSV files of them, a small trained model. No real face is needed."""
+"""Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
 import sys
 from pathlib import Path
@@ -11,11 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import model_builder as mb  # noqa: E402
+from data.faces import load_faces, synthetic_faces  # noqa: E402
+from data.files import InputError  # noqa: E402
+from data.key_points import COLUMNS, SIZE  # noqa: E402
+from models import network  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 
 
-def write_csv(path, pictures, key_points=None, columns=mb.COLUMNS, **others):
+def write_csv(path, pictures, key_points=None, columns=COLUMNS, **others):
     """Write faces as Kaggle's CSV, NaN as an empty field."""
     table = {}
     if key_points is not None:
@@ -30,8 +34,8 @@ def refused_table(csv_path, folder, change, message):
     """See to it that the CSV's first rows, changed, are refused in one sentence with their path."""
     path = folder / "bad.csv"
     change(pd.read_csv(csv_path, nrows=3)).to_csv(path, index=False)
-    with pytest.raises(mb.InputError, match=message) as caught:
-        mb.load_faces(path)
+    with pytest.raises(InputError, match=message) as caught:
+        load_faces(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -39,7 +43,7 @@ def smallest_network(bias="zeros"):
     """A Keras model of a few kB with the inputs and outputs of ours."""
     from keras import Input, Model, layers
 
-    picture = Input((mb.SIZE, mb.SIZE, 1))
+    picture = Input((SIZE, SIZE, 1))
     coarse = layers.Flatten()(layers.AveragePooling2D(32)(picture))
     key_points = layers.Dense(30, bias_initializer=bias)(coarse)
     return Model(picture, {"key_points": key_points, "spread": layers.Dense(15)(coarse)})
@@ -47,8 +51,8 @@ def smallest_network(bias="zeros"):
 
 @pytest.fixture(scope="session")
 def faces():
-    """120 made-up faces; every third has lost the points that Kaggle's second source lacks."""
-    made = mb.synthetic_faces(120, seed=5)
+    """120 synthetic faces; every third has lost the points that Kaggle's second source lacks."""
+    made = synthetic_faces(120, seed=5)
     key_points = made.key_points.copy()
     key_points[::3, 2:10] = np.nan
     return made._replace(key_points=key_points)
@@ -88,6 +92,7 @@ def tiny(monkeypatch):
     from killing import tiny_model
 
     monkeypatch.setattr(mb, "build_model", tiny_model)
+    monkeypatch.setattr(network, "build_model", tiny_model)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ import tensorflow as tf  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import model_builder as mb  # noqa: E402
+from data.key_points import SIZE  # noqa: E402
+from models.storage import Checkpoint, load_model, save_model, weights_digest  # noqa: E402
 
 EPOCHS = 7
 
@@ -35,7 +37,7 @@ def tiny_model(dtype="float32", count=15, steepness=1):
 
     `steepness` makes the gradients large.
     """
-    picture = keras.Input((mb.SIZE, mb.SIZE, 1))
+    picture = keras.Input((SIZE, SIZE, 1))
     x = keras.layers.BatchNormalization()(keras.layers.AveragePooling2D(24)(picture))
     x = keras.layers.Rescaling(steepness)(keras.layers.Flatten()(x))
     key_points = keras.layers.Dense(2 * count, bias_initializer=keras.initializers.Constant(48))(x)
@@ -72,12 +74,12 @@ def saves(folder):
     path, model = folder / "tiny.keras", tiny_model()
     model.compile(keras.optimizers.AdamW(use_ema=True))
     model.optimizer.build(model.trainable_variables)
-    checkpoint = mb.Checkpoint(folder / "tiny.resume.npz", {})
+    checkpoint = Checkpoint(folder / "tiny.resume.npz", {})
     found, halfway = [], 0
 
     def save(number):
         checkpoint.save(model, [{"number": number}])
-        mb.save_model(model, path, {"number": number})
+        save_model(model, path, {"number": number})
 
     for number in range(26):
         model.set_weights([np.full(w.shape, number) for w in model.get_weights()])
@@ -93,7 +95,7 @@ def saves(folder):
         time.sleep(random.uniform(0, 0.2))
         assert end(child, signal.SIGKILL) == -signal.SIGKILL
         halfway += any(file.name.startswith(".") for file in folder.iterdir())
-        loaded, record = mb.load_model(path)
+        loaded, record = load_model(path)
         values = {float(value) for weights in loaded.get_weights() for value in weights.ravel()}
         assert len(values) == 1 and values <= set(range(number + 1)), values
         assert record == {} or record["number"] == values.pop(), record
@@ -139,11 +141,11 @@ def trainings(folder, data):
     assert 1 <= epoch < EPOCHS, epoch
     assert end(start("broken", *flags)) == 0, (folder / "broken.log").read_text()
 
-    unbroken, broken = (mb.load_model(folder / f"{n}.keras")[0] for n in ("unbroken", "broken"))
+    unbroken, broken = (load_model(folder / f"{n}.keras")[0] for n in ("unbroken", "broken"))
     for a, b in zip(unbroken.get_weights(), broken.get_weights(), strict=True):
         assert np.array_equal(a, b)
-    stopped, _ = mb.load_model(folder / "broken.stopped.keras")
-    assert mb.weights_digest(stopped) != mb.weights_digest(unbroken)
+    stopped, _ = load_model(folder / "broken.stopped.keras")
+    assert weights_digest(stopped) != weights_digest(unbroken)
     assert (folder / "broken.keras").read_bytes() != earlier  # written again, dates and all
     assert not checkpoint.exists()
     print(json.dumps({"statuses": statuses, "stopped_after": epoch}))

@@ -17,6 +17,13 @@ from test_fuzz import damaged, tries
 
 import face_key_points as fkp
 import model_builder as mb
+from data.command_line import run_script
+from data.faces import synthetic_faces
+from data.files import InputError
+from data.key_points import COLUMNS
+from models.progress import write_log
+from models.storage import Checkpoint, load_model, save_model, weights_digest
+from results.pictures import plot_training
 
 PIXELS = " ".join(["7"] * 9216)
 
@@ -86,7 +93,7 @@ BAD_FILES = {
     "nothing in a zip": ("a.zip", zipped(), "one CSV.*alone in a .zip"),
     "nothing labelled": (
         "a.csv",
-        lambda t: t.assign(**dict.fromkeys(mb.COLUMNS, "")).to_csv(index=False).encode(),
+        lambda t: t.assign(**dict.fromkeys(COLUMNS, "")).to_csv(index=False).encode(),
         "no row with any key point labelled",
     ),
     "folder": (".", None, "is a folder"),
@@ -133,7 +140,7 @@ def test_bad_row_far_down_leaves_the_earlier_results(trained, faces, tmp_path, c
     (results / "test_key_points.csv").write_text("earlier")
     model = trained / "models" / "small.keras"
     flags = ["--data", path, "--model", model, "--results", results, "--no-mirror"]
-    status = fkp.main(list(map(str, flags)), fkp.parse_arguments, fkp.run)
+    status = fkp.main(list(map(str, flags)))
     assert "row 361 below the header has 3 grey values" in refused(capsys, status)
     assert [file.name for file in results.iterdir()] == ["test_key_points.csv"]
     assert (results / "test_key_points.csv").read_text() == "earlier"
@@ -147,8 +154,8 @@ def small_model(tmp_path_factory):
     """A model of a few kB with the shapes of ours, and what it predicts."""
     model = smallest_network()
     path = tmp_path_factory.mktemp("small") / "small.keras"
-    mb.save_model(model, path, {})
-    return path, mb.weights_digest(model)
+    save_model(model, path, {})
+    return path, weights_digest(model)
 
 
 @tries(300)
@@ -157,11 +164,11 @@ def test_damaged_models_load_as_they_were_or_not_at_all(small_model, tmp_path, d
     path = tmp_path / "damaged.keras"
     path.write_bytes(data.draw(damaged(small_model[0].read_bytes(), count=2)))
     try:
-        model, _ = mb.load_model(path)
-    except mb.InputError as error:
+        model, _ = load_model(path)
+    except InputError as error:
         assert str(path) in str(error) and "\n" not in str(error)
         return
-    assert mb.weights_digest(model) == small_model[1]
+    assert weights_digest(model) == small_model[1]
 
 
 @tries(60)
@@ -175,8 +182,8 @@ def test_whole_archives_of_damaged_parts(small_model, tmp_path, data):
             content = old.read(name)
             new.writestr(name, data.draw(damaged(content)) if name == member else content)
     try:
-        model, _ = mb.load_model(path)
-    except mb.InputError as error:
+        model, _ = load_model(path)
+    except InputError as error:
         assert str(path) in str(error) and "\n" not in str(error)
         return
     assert model.output["key_points"].shape == (None, 30)
@@ -191,8 +198,8 @@ def test_one_wrong_bit_in_the_weights_is_seen(small_model, tmp_path):
     content[bytes(content).index(kernel) + 10] ^= 1
     path = tmp_path / "bit.keras"
     path.write_bytes(content)
-    with pytest.raises(mb.InputError, match="bit.keras is not a whole .keras file"):
-        mb.load_model(path)
+    with pytest.raises(InputError, match="bit.keras is not a whole .keras file"):
+        load_model(path)
 
 
 def test_a_model_that_runs_code_is_refused(tmp_path, capsys):
@@ -222,14 +229,14 @@ def test_a_model_that_runs_code_is_refused(tmp_path, capsys):
 
 def test_folder_as_model_and_record(small_model, tmp_path, capsys):
     (tmp_path / "folder.keras").mkdir()
-    with pytest.raises(mb.InputError, match="folder.keras does not exist"):
-        mb.load_model(tmp_path / "folder.keras")
+    with pytest.raises(InputError, match="folder.keras does not exist"):
+        load_model(tmp_path / "folder.keras")
     path = tmp_path / "m.keras"
     path.write_bytes(small_model[0].read_bytes())
     for text in ("[1]", "{", "\udcff"):
         path.with_suffix(".json").write_bytes(text.encode("utf-8", "surrogateescape"))
-        with pytest.raises(mb.InputError, match="m.json is not the JSON that model_builder.py"):
-            mb.load_model(path)
+        with pytest.raises(InputError, match="m.json is not the JSON that model_builder.py"):
+            load_model(path)
 
 
 # --- disks ---
@@ -243,14 +250,14 @@ def test_full_disk_is_one_sentence_and_the_earlier_files_stay(small_model, tmp_p
     model.compile(keras.optimizers.AdamW())
     model.optimizer.build(model.trainable_variables)
     history = [{"epoch": i, "loss": 1.0, "validation_rmse_px": 1.0} for i in range(1, 2000)]
-    checkpoint = mb.Checkpoint(tmp_path / "m.resume.npz", {})
-    faces = mb.synthetic_faces(16, 0)
+    checkpoint = Checkpoint(tmp_path / "m.resume.npz", {})
+    faces = synthetic_faces(16, 0)
     writers = {
-        "m.keras": lambda path: mb.save_model(model, path, {}),
-        "m.json": lambda path: mb.save_model(model, path.with_suffix(".keras"), {"a": [1] * 20000}),
+        "m.keras": lambda path: save_model(model, path, {}),
+        "m.json": lambda path: save_model(model, path.with_suffix(".keras"), {"a": [1] * 20000}),
         "m.resume.npz": lambda path: checkpoint.save(model, history),
-        "log.csv": lambda path: mb.write_log(path, history),
-        "log.png": lambda path: mb.plot_training(path, history),
+        "log.csv": lambda path: write_log(path, history),
+        "log.png": lambda path: plot_training(path, history),
         "test.csv": lambda path: fkp.predict_file(model, [faces] * 3, path, False),
     }
     for name, write in writers.items():
@@ -260,7 +267,7 @@ def test_full_disk_is_one_sentence_and_the_earlier_files_stay(small_model, tmp_p
         small = 100_000 if name == "m.json" else 5_000
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (small, limit[1]))
-            with pytest.raises(mb.InputError, match=f"{name} cannot be written .File too large"):
+            with pytest.raises(InputError, match=f"{name} cannot be written .File too large"):
                 write(path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -281,7 +288,7 @@ def test_other_trouble_with_a_disk_is_one_sentence(capsys):
     def fail(arguments):
         raise OSError(28, "No space left on device", "somewhere")
 
-    assert "No space left" in refused(capsys, mb.main([], work=fail))
+    assert "No space left" in refused(capsys, run_script([], mb.parse_arguments, fail))
 
 
 # --- what the scripts may do ---

@@ -1,7 +1,8 @@
-"""The benchmark scripts' own arithmetic, on made-up faces."""
+"""The benchmark scripts' own arithmetic, on synthetic faces."""
 
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,12 @@ from PIL import Image
 
 import model_builder as mb
 from data import kaggle
+from data.command_line import run_script
+from data.faces import join_faces, load_faces, load_training, synthetic_faces
+from data.files import InputError
+from data.key_points import KEY_POINTS, interocular_distance, rmse
+from data.split import split_faces
+from models.network import predict
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
@@ -40,13 +47,13 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
         source=np.array(["lfw", "aflw"] * 3),
     )
     arguments = [str(tmp_path / "faces.npz"), "--out", str(tmp_path)]
-    assert mb.main(arguments, wild_faces_csv.parse_arguments, wild_faces_csv.run) == 0
-    lfw = mb.load_training(tmp_path / "lfw.csv")
+    assert run_script(arguments, wild_faces_csv.parse_arguments, wild_faces_csv.run) == 0
+    lfw = load_training(tmp_path / "lfw.csv")
     np.testing.assert_allclose(lfw.key_points, faces.key_points[0:6:2], atol=1e-3)
     assert lfw.identities.tolist() == ["ann", "ann", "di"]
     expected = np.array(Image.open(io.BytesIO(jpegs[2])))
     np.testing.assert_array_equal(lfw.pictures[1], expected)
-    assert len(mb.load_training(tmp_path / "aflw.csv").rows) == 3
+    assert len(load_training(tmp_path / "aflw.csv").rows) == 3
 
 
 def test_steps_of_the_shipped_model_follow_one_another(tmp_path):
@@ -71,7 +78,7 @@ def test_steps_of_the_shipped_model_follow_one_another(tmp_path):
         assert set(inputs) <= there | {str(outcome)}  # made by the steps before
         there.add(str(outcome))
         there |= {str(tmp_path / f"{name}.csv") for name in besides.get(script.stem, "").split()}
-    assert len(training.data) == 7 and set(training.alike) <= set(mb.KEY_POINTS)
+    assert len(training.data) == 7 and set(training.alike) <= set(KEY_POINTS)
     assert parsed.out == model
 
 
@@ -82,7 +89,7 @@ def test_a_step_that_fails_is_said_and_what_git_shows_is_kept(tmp_path):
         pretrain.do(out, [*git, "HEAD:requirements.txt"])
         assert "tensorflow" in out.read_text()
     for command in ([*git, "nowhere:file"], [sys.executable, "-c", "raise SystemExit(3)"]):
-        with pytest.raises(mb.InputError, match="the step that makes"):
+        with pytest.raises(InputError, match="the step that makes"):
             pretrain.do(tmp_path / "other", command)
     assert not (tmp_path / "other").exists()
 
@@ -102,8 +109,8 @@ def test_fitted_face_knows_its_pose_and_its_hidden_points(shape):
     truth = turned.project(pose, mean, modes)
     seen = truth + rng.normal(0, 0.5, truth.shape)
     right, left = (
-        mb.KEY_POINTS.index("right_eyebrow_outer_end"),
-        mb.KEY_POINTS.index("left_eyebrow_outer_end"),
+        KEY_POINTS.index("right_eyebrow_outer_end"),
+        KEY_POINTS.index("left_eyebrow_outer_end"),
     )
     seen[:20, left], seen[20:, right] = np.nan, np.nan
     found = turned.fit(seen, mean, modes)
@@ -182,15 +189,15 @@ def test_styles_are_other_pictures_of_the_same_face(faces):
 
 def test_consistency_tells_two_meanings_from_one():
     rng = np.random.default_rng(0)
-    points = mb.synthetic_faces(1, seed=3).key_points.repeat(300, 0).astype(float)
+    points = synthetic_faces(1, seed=3).key_points.repeat(300, 0).astype(float)
     points += rng.normal(0, 0.2, points.shape)
     hand = np.repeat([0, 1, 2], 100)
     closed = rng.random(300) < 0.5
     two = points.copy()
-    top, bottom = (mb.KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
+    top, bottom = (KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
     two[hand == 2, top] = two[hand == 2, bottom]
     styled = points.copy()
-    styled[:, bottom, 1] += 0.1 * mb.interocular_distance(points)
+    styled[:, bottom, 1] += 0.1 * interocular_distance(points)
     report = consistency.compare(
         {"one": {"as it is": points, "darker": styled}, "two": {"as it is": two}}, hand, closed
     )
@@ -204,18 +211,18 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
     data = write_csv(tmp_path / "faces.csv", faces.pictures, faces.key_points)
     path = tmp_path / "plain.keras"
     arguments = ["--data", str(data), "--model", str(path), "--epochs", "2"]
-    assert mb.main(arguments, plain_cnn.parse_arguments, plain_cnn.run) == 0
+    assert run_script(arguments, plain_cnn.parse_arguments, plain_cnn.run) == 0
 
     printed = float(capsys.readouterr().out.split("validation RMSE ")[1].split()[0])
     model = plain_cnn.load(path)
-    _, rows = mb.split_faces(mb.join_faces([mb.load_training(data)]))
-    error = mb.rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
+    _, rows = split_faces(join_faces([load_training(data)]))
+    error = rmse(plain_cnn.predict(model, faces.pictures[rows]), faces.key_points[rows])
     assert printed == pytest.approx(error, abs=0.01)
 
 
 def test_ablations_change_what_they_say(faces):
     for _, settings, functions, _ in ablations.VARIANTS.values():
-        mb.replace(mb.Settings(), **settings)  # TypeError if there is no such setting
+        replace(mb.Settings(), **settings)  # TypeError if there is no such setting
         assert all(hasattr(mb, name) for name in functions)
     truth, predicted = np.array([[5, 5, np.nan, 5]]), np.array([[5, 15, 3, 45]], float)
     bend = 10 * np.log(6)  # at 10 px; linear from there
@@ -223,14 +230,14 @@ def test_ablations_change_what_they_say(faces):
         [(bend + bend + 30) / 4]
     )
     model = ablations.dense_head()
-    key_points, spread = mb.predict(model, faces.pictures[:2])
+    key_points, spread = predict(model, faces.pictures[:2])
     assert key_points.shape == (2, 15, 2) and spread.shape == (2, 15)
     assert key_points.min() > 0 and key_points.max() < 95  # starts about the middle
 
 
 def test_streaming_writes_test_files(tmp_path):
     streaming.write_test_file(tmp_path / "test.csv", 60)
-    faces = mb.load_faces(tmp_path / "test.csv")
+    faces = load_faces(tmp_path / "test.csv")
     assert faces.image_ids.tolist() == [str(i) for i in range(1, 61)] and faces.key_points is None
     np.testing.assert_array_equal(faces.pictures[:10], faces.pictures[50:])
 

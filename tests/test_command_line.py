@@ -13,6 +13,12 @@ import pytest
 from conftest import ROOT
 
 import model_builder as mb
+from data import files
+from data.command_line import run_script
+from data.faces import fingerprint, load_faces, load_training, synthetic_faces
+from data.files import find_data
+from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
+from data.split import split_faces
 
 
 def script(folder, name, *arguments, **environment):
@@ -30,9 +36,12 @@ def contents(folder):
 def copy(tmp_path_factory):
     """The project's own files without any data, as after a clone."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("model_builder.py", "face_key_points.py", "data/synthetic_faces.py"):
-        (folder / name).parent.mkdir(exist_ok=True)
+    for name in ("model_builder.py", "face_key_points.py"):
         shutil.copy(ROOT / name, folder / name)
+    for room in ("data", "models", "results"):
+        (folder / room).mkdir()
+        for path in (ROOT / room).glob("*.py"):
+            shutil.copy(path, folder / room)
     return folder
 
 
@@ -62,13 +71,13 @@ def test_no_data_dry_run_then_pictures(copy, tmp_path):
 
 
 def test_data_is_found_packed_as_kaggle_packs_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(mb, "HERE", tmp_path)
+    monkeypatch.setattr(files, "HERE", tmp_path)
     (tmp_path / "data").mkdir()
-    assert mb.find_data("training") is None
+    assert find_data("training") is None
     for name in ("training.zip", "training.csv.gz", "training.csv"):  # each goes before the last
         (tmp_path / "data" / name).touch()
-        assert mb.find_data("training").name == name
-    assert mb.find_data("test") is None
+        assert find_data("training").name == name
+    assert find_data("test") is None
 
 
 @pytest.mark.parametrize("name", ["model_builder.py", "face_key_points.py"])
@@ -119,18 +128,18 @@ def test_interrupt_is_said_in_one_line(monkeypatch, capsys):
     def interrupted(arguments):
         raise KeyboardInterrupt
 
-    assert mb.main([], work=interrupted) == 130
+    assert run_script([], mb.parse_arguments, interrupted) == 130
     assert "stopped" in capsys.readouterr().err
 
 
 def test_synthetic_files_are_in_kaggles_format(copy):
     made = script(copy / "data", "synthetic_faces.py", "--train", "30", "--test", "20")
     assert made.returncode == 0, made.stderr
-    training = mb.load_training(copy / "data" / "training.csv")
+    training = load_training(copy / "data" / "training.csv")
     assert len(training.rows) == 30 and np.isfinite(training.key_points).all()
     header = pd.read_csv(copy / "data" / "training.csv", nrows=0).columns.tolist()
-    assert header == [*mb.COLUMNS, "Image"]
-    test = mb.load_faces(copy / "data" / "test.csv")
+    assert header == [*COLUMNS, "Image"]
+    test = load_faces(copy / "data" / "test.csv")
     assert test.key_points is None and len(test.rows) == 20
     again = script(copy / "data", "synthetic_faces.py", "--train", "30", "--test", "20")
     assert again.returncode == 2 and "--force" in again.stderr and "Traceback" not in again.stderr
@@ -140,27 +149,27 @@ def test_synthetic_files_are_in_kaggles_format(copy):
 
 
 def test_made_up_faces_repeat_and_differ():
-    first, again = mb.synthetic_faces(70, 3), mb.synthetic_faces(70, 3)
-    assert mb.fingerprint(first) == mb.fingerprint(again)
-    fewer, other = mb.synthetic_faces(5, 3), mb.synthetic_faces(5, 4)
+    first, again = synthetic_faces(70, 3), synthetic_faces(70, 3)
+    assert fingerprint(first) == fingerprint(again)
+    fewer, other = synthetic_faces(5, 3), synthetic_faces(5, 4)
     np.testing.assert_array_equal(fewer.pictures, first.pictures[:5])
     assert not np.array_equal(fewer.pictures, other.pictures)
     centre = first.key_points.mean((0, 1))
     assert (np.abs(centre - [48, 50]) < 8).all()
     # The subject's left is at the larger x, and the face is upright.
-    eyes = first.key_points[:, mb.LEFT_EYE] - first.key_points[:, mb.RIGHT_EYE]
+    eyes = first.key_points[:, LEFT_EYE] - first.key_points[:, RIGHT_EYE]
     assert (eyes[:, 0] > 0).all()
-    top, bottom = (mb.KEY_POINTS.index(f"mouth_center_{which}_lip") for which in ("top", "bottom"))
+    top, bottom = (KEY_POINTS.index(f"mouth_center_{which}_lip") for which in ("top", "bottom"))
     assert (first.key_points[:, bottom, 1] > first.key_points[:, top, 1]).mean() > 0.95
 
 
 def test_real_file_loads_whole(real_training_csv):
     started = time.monotonic()
-    faces = mb.load_training(real_training_csv)
+    faces = load_training(real_training_csv)
     assert faces.pictures.shape == (2140, 96, 96) and np.isfinite(faces.key_points).all()
-    training, validation = mb.split_faces(faces)
+    training, validation = split_faces(faces)
     assert 380 <= len(validation) <= 520 and len(training) + len(validation) == 2140
     mean_face = faces.key_points[training].mean(0)
-    error = mb.rmse(mean_face[None], faces.key_points[validation])
+    error = rmse(mean_face[None], faces.key_points[validation])
     assert 2.5 < error < 4
     assert time.monotonic() - started < 300

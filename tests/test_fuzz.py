@@ -10,7 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import model_builder as mb
+from data import faces as faces_room
+from data.faces import load_faces
+from data.files import InputError
+from data.key_points import COLUMNS, KEY_POINTS
 
 SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
 POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner", "p7")
@@ -31,7 +34,7 @@ def tries(count):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(mb, "SIZE", SIDE)
+    monkeypatch.setattr(faces_room, "SIZE", SIDE)
 
 
 def reference(data):
@@ -40,7 +43,7 @@ def reference(data):
     rows = [row for row in lines if "".join(row).strip() or len(row) > 1]
     header, pictures, key_points = rows[0], [], []
     names = [name[:-2] for name in header if name[-2:] in ("_x", "_y") and name[:-2]]
-    names = mb.KEY_POINTS if set(names) <= set(mb.KEY_POINTS) else tuple(dict.fromkeys(names))
+    names = KEY_POINTS if set(names) <= set(KEY_POINTS) else tuple(dict.fromkeys(names))
     for row in rows[1:]:
         assert len(row) <= len(header)
         fields = dict(zip(header, row, strict=False))
@@ -61,8 +64,8 @@ def check(path, data):
     """What loads agrees with the reference; what does not is one sentence. True if it loaded."""
     path.write_bytes(data)
     try:
-        faces = mb.load_faces(path)
-    except mb.InputError as error:
+        faces = load_faces(path)
+    except InputError as error:
         message = str(error)
         assert message.startswith(str(path)) and message.endswith(".") and "\n" not in message
         return False
@@ -114,7 +117,7 @@ odd = st.sampled_from(
         *("7 " * SIDE**2, "7 " * (SIDE**2 - 1), "007 " * SIDE**2, "#", ";", "\\", "1e400", "1j"),
     ]
 )
-names = st.sampled_from([*mb.COLUMNS[:4], "Image", "ImageId", "identity", "image", "", "x", "a.1"])
+names = st.sampled_from([*COLUMNS[:4], "Image", "ImageId", "identity", "image", "", "x", "a.1"])
 
 
 @st.composite
@@ -225,8 +228,8 @@ def test_damaged_archives_load_as_they_were_or_not_at_all(small, tmp_path, endin
     path = tmp_path / f"faces.csv.{ending}"
     path.write_bytes(data.draw(damaged(packed.getvalue())))
     try:
-        faces = mb.load_faces(path)
-    except mb.InputError as error:
+        faces = load_faces(path)
+    except InputError as error:
         assert "\n" not in str(error) and str(path) in str(error)
         return
     pictures, key_points = reference(content)

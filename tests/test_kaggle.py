@@ -9,10 +9,14 @@ from conftest import write_csv
 
 import model_builder as mb
 from data import kaggle
+from data.command_line import run_script
+from data.faces import join_faces, load_training, synthetic_faces
+from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, interocular_distance
+from data.split import split_faces
 
-CORNERS = [mb.KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
+CORNERS = [KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
 TOP, BOTTOM, NOSE = (
-    mb.KEY_POINTS.index(name) for name in (kaggle.TOP_LIP, kaggle.BOTTOM_LIP, "nose_tip")
+    KEY_POINTS.index(name) for name in (kaggle.TOP_LIP, kaggle.BOTTOM_LIP, "nose_tip")
 )
 
 
@@ -20,7 +24,7 @@ def standing_in():
     """Made-up labels in the order of Kaggle's complete rows, float32 (2140, 15, 2)."""
     labels = np.random.default_rng(0).uniform(10, 85, (kaggle.COMPLETE, 15, 2)).astype(np.float32)
     for row, place in kaggle.KNOWN_ROWS.items():
-        labels[row, mb.LEFT_EYE] = place
+        labels[row, LEFT_EYE] = place
     return labels
 
 
@@ -96,7 +100,7 @@ def test_other_rows_are_refused(change, message):
 @pytest.fixture
 def small(monkeypatch, faces, tmp_path):
     """A file of nine rows that stands in for Kaggle's, three by each hand; its path and labels."""
-    labels = mb.synthetic_faces(9, seed=8).key_points.round(2)
+    labels = synthetic_faces(9, seed=8).key_points.round(2)
     monkeypatch.setattr(kaggle, "COMPLETE", 9)
     monkeypatch.setattr(kaggle, "FIRST_ROWS", (0, 3, 6))
     monkeypatch.setattr(kaggle, "KNOWN_ROWS", {0: labels[0, 0], 8: labels[8, 0]})
@@ -105,7 +109,7 @@ def small(monkeypatch, faces, tmp_path):
 
 
 def run(*arguments):
-    return mb.main([*map(str, arguments)], kaggle.parse_arguments, kaggle.run)
+    return run_script([*map(str, arguments)], kaggle.parse_arguments, kaggle.run)
 
 
 def test_written_file_is_the_same_but_for_the_masked_fields(small, tmp_path, capsys):
@@ -116,7 +120,7 @@ def test_written_file_is_the_same_but_for_the_masked_fields(small, tmp_path, cap
     before, after = pd.read_csv(path, dtype=str), pd.read_csv(out, dtype=str)
     emptied = after.isna()
     assert (before.where(~emptied).fillna("") == after.fillna("")).all(axis=None)
-    loaded = mb.load_training(out)
+    loaded = load_training(out)
     another = kaggle.means_another_spot(labels)
     np.testing.assert_array_equal(np.isnan(loaded.key_points[..., 0]), another)
     np.testing.assert_array_equal(loaded.key_points[~another], labels[~another])
@@ -129,7 +133,7 @@ def test_written_file_is_the_same_but_for_the_masked_fields(small, tmp_path, cap
     [
         (lambda table: table[::-1], "another order"),
         (lambda table: table[:-1], "has 8 rows"),
-        (lambda table: table.drop(columns=list(mb.COLUMNS)), "other columns"),
+        (lambda table: table.drop(columns=list(COLUMNS)), "other columns"),
         (lambda table: table.rename(columns=lambda name: name.replace("eye", "ear")), "other col"),
         (lambda table: table.assign(Image="1 2 3"), "has 3 grey values"),
     ],
@@ -187,20 +191,20 @@ def test_missing_file_is_said(tmp_path, capsys):
 
 def test_real_file_keeps_its_split(real_training_csv):
     """The labels kept are those counted in data/README.md; faces held out stay held out."""
-    faces = mb.load_training(real_training_csv)
+    faces = load_training(real_training_csv)
     masked = kaggle.with_one_meaning(faces)
     assert np.isfinite(masked.key_points[..., 0]).sum() == 25_900
-    splits = [mb.split_faces(mb.join_faces([each]))[1] for each in (faces, masked)]
+    splits = [split_faces(join_faces([each]))[1] for each in (faces, masked)]
     np.testing.assert_array_equal(*splits)
     assert kaggle.first_rows(faces.key_points) == kaggle.first_rows(masked.key_points)
 
 
 def test_hands_of_the_real_file_mark_other_spots(real_training_csv):
     """What the masks rest on: medians in the eyes' frame, part by part."""
-    labels = mb.load_training(real_training_csv).key_points.astype(float)
-    eyes = mb.interocular_distance(labels)
+    labels = load_training(real_training_csv).key_points.astype(float)
+    eyes = interocular_distance(labels)
     inner, outer = (
-        labels[:, mb.KEY_POINTS.index(f"left_eye_{end}_corner")] for end in ("inner", "outer")
+        labels[:, KEY_POINTS.index(f"left_eye_{end}_corner")] for end in ("inner", "outer")
     )
     width = np.linalg.norm(inner - outer, axis=1) / eyes
     lips = np.linalg.norm(labels[:, TOP] - labels[:, BOTTOM], axis=1) / eyes

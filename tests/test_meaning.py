@@ -1,17 +1,12 @@
 """The synthetic faces mark what data/README.md says: every point against what is painted."""
 
-import sys
-
 import numpy as np
 import pytest
-from conftest import ROOT
 
-import model_builder as mb
+from data import synthetic_faces as sf
+from data.key_points import KEY_POINTS
 
-sys.path.insert(0, str(ROOT / "data"))
-import synthetic_faces as sf  # noqa: E402
-
-INDEX = {name: k for k, name in enumerate(mb.KEY_POINTS)}
+INDEX = {name: k for k, name in enumerate(KEY_POINTS)}
 
 
 @pytest.fixture(scope="module")

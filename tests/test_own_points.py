@@ -12,6 +12,29 @@ from PIL import Image
 
 import face_key_points as fkp
 import model_builder as mb
+from data.augmentation import augment
+from data.faces import (
+    few_apart,
+    fingerprint,
+    join_faces,
+    load_faces,
+    load_training,
+    synthetic_faces,
+)
+from data.files import InputError
+from data.key_points import (
+    KEY_POINTS,
+    columns_of,
+    mean_face,
+    mirror_key_points,
+    mirror_partners,
+    output_columns,
+)
+from data.photos import crop_face, move_points, point_crops, similarities
+from models.network import POINT_AXIS, build_model, predict, warm_start
+from models.storage import SHIPPED, load_model, names_of, save_model, weights_digest
+from results.measures import measure
+from results.pictures import OTHER, style_of
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 from own_points import dense_points, five_points  # noqa: E402
@@ -19,17 +42,17 @@ from own_points import dense_points, five_points  # noqa: E402
 
 @pytest.fixture(scope="module")
 def made():
-    return mb.synthetic_faces(72, seed=8)
+    return synthetic_faces(72, seed=8)
 
 
 @pytest.fixture(scope="module")
 def write(made, tmp_path_factory):
-    """A function that writes the made-up faces with the points that another one makes of theirs."""
+    """A function that writes the synthetic faces with what another one makes of their points."""
 
     def write(points, **others):
         names, key_points = points(made.key_points)
         path = tmp_path_factory.mktemp("own") / "faces.csv"
-        return write_csv(path, made.pictures, key_points, mb.columns_of(names), **others)
+        return write_csv(path, made.pictures, key_points, columns_of(names), **others)
 
     return write
 
@@ -58,7 +81,7 @@ def build(csv_path, folder, *flags):
 
 
 def use(*arguments):
-    return fkp.main([str(a) for a in arguments], fkp.parse_arguments, fkp.run)
+    return fkp.main([str(a) for a in arguments])
 
 
 def refused(capsys, status):
@@ -72,25 +95,25 @@ def refused(capsys, status):
 
 
 def test_partners_follow_the_words_in_the_names(made):
-    assert mb.mirror_partners(five_points(made.key_points)[0]).tolist() == [1, 0, 2, 4, 3]
+    assert mirror_partners(five_points(made.key_points)[0]).tolist() == [1, 0, 2, 4, 3]
     names, key_points = dense_points(made.key_points)
-    partners = mb.mirror_partners(names)
+    partners = mirror_partners(names)
     assert len(set(names)) == 68 and (partners[partners] == np.arange(68)).all()
     assert [names[k] for k in np.flatnonzero(partners == np.arange(68))] == [
         *("chin", *(f"nose_bridge_{i}" for i in range(4)), "nose_base"),
         *("mouth_top_lip", "mouth_inner_top_lip", "mouth_bottom_lip", "mouth_inner_bottom_lip"),
     ]
     # The points made of the mirrored 15 are the mirrored points.
-    _, mirrored = dense_points(mb.mirror_key_points(made.key_points))
-    np.testing.assert_allclose(mirrored, mb.mirror_key_points(key_points, partners), atol=1e-4)
+    _, mirrored = dense_points(mirror_key_points(made.key_points))
+    np.testing.assert_allclose(mirrored, mirror_key_points(key_points, partners), atol=1e-4)
 
 
 def test_names_without_sides_have_no_partners(made):
     names, key_points = numbered_points(made.key_points)
-    assert mb.mirror_partners(names) is None and mb.mirror_partners(("upright", "cleft")) is None
+    assert mirror_partners(names) is None and mirror_partners(("upright", "cleft")) is None
     # Nothing is mirrored then: with nothing else to change, the points stay.
     settings = mb.Settings(rotation=0, scale=0, stretch=0, perspective=0, shift=0, flip=1.0)
-    _, same = mb.augment(made.pictures, key_points, np.random.default_rng(0), settings, names)
+    _, same = augment(made.pictures, key_points, np.random.default_rng(0), settings, names)
     np.testing.assert_allclose(same, key_points, atol=1e-4)
 
 
@@ -104,7 +127,7 @@ def test_a_missing_partner_is_one_sentence(write, tmp_path, capsys):
 
 
 def test_header_sets_the_points(five_csv, made):
-    faces = mb.load_training(five_csv)
+    faces = load_training(five_csv)
     names, key_points = five_points(made.key_points)
     assert faces.names == names and faces.key_points.shape == (72, 5, 2)
     assert np.isnan(faces.key_points[::3, 2]).all()
@@ -113,24 +136,24 @@ def test_header_sets_the_points(five_csv, made):
     table = pd.read_csv(five_csv)
     turned = five_csv.with_name("turned.csv")
     table[table.columns[::-1]].to_csv(turned, index=False)
-    other = mb.load_training(turned)
-    assert other.names == names[::-1] and mb.fingerprint(other) != mb.fingerprint(faces)
+    other = load_training(turned)
+    assert other.names == names[::-1] and fingerprint(other) != fingerprint(faces)
     np.testing.assert_array_equal(other.key_points, faces.key_points[:, ::-1])
 
 
 def test_some_of_kaggles_points_are_kaggles_15(write):
-    path = write(lambda key_points: (mb.KEY_POINTS[:3], key_points[:, :3]))
-    faces = mb.load_faces(path)
-    assert faces.names == mb.KEY_POINTS
+    path = write(lambda key_points: (KEY_POINTS[:3], key_points[:, :3]))
+    faces = load_faces(path)
+    assert faces.names == KEY_POINTS
     assert np.isfinite(faces.key_points[:, :3]).all() and np.isnan(faces.key_points[:, 3:]).all()
-    more = write(lambda key_points: (("chin", *mb.KEY_POINTS[:3]), key_points[:, 10:14]))
-    assert mb.load_faces(more).names == ("chin", *mb.KEY_POINTS[:3])
+    more = write(lambda key_points: (("chin", *KEY_POINTS[:3]), key_points[:, 10:14]))
+    assert load_faces(more).names == ("chin", *KEY_POINTS[:3])
 
 
 def test_equal_points_by_other_names_are_other_data(made):
     faces = made._replace(names=tuple(f"p{k}" for k in range(15)))
-    assert mb.fingerprint(faces) != mb.fingerprint(made)
-    assert mb.few_apart(faces) is faces  # Kaggle's two sources are Kaggle's only
+    assert fingerprint(faces) != fingerprint(made)
+    assert few_apart(faces) is faces  # Kaggle's two sources are Kaggle's only
 
 
 BAD_TABLES = {
@@ -149,17 +172,17 @@ def test_bad_columns_are_one_sentence(case, five_csv, tmp_path):
 
 
 def test_a_further_file_gives_the_points_that_the_first_has(five_csv, training_csv, capsys):
-    names = mb.load_faces(five_csv).names
-    faces = mb.load_training(training_csv, names=names)
+    names = load_faces(five_csv).names
+    faces = load_training(training_csv, names=names)
     assert faces.names == names
-    kaggles = mb.load_training(training_csv)
+    kaggles = load_training(training_csv)
     np.testing.assert_array_equal(faces.key_points[:, :2], kaggles.key_points[:, :2])
     assert np.isnan(faces.key_points[:, 2:]).all()
-    assert mb.join_faces([mb.load_training(five_csv), faces]).names == names
+    assert join_faces([load_training(five_csv), faces]).names == names
     (line,) = capsys.readouterr().out.splitlines()
     assert str(training_csv) in line and "nose_tip, " in line and "left_eye_center" not in line
-    with pytest.raises(mb.InputError, match="none of the model's key points .p0, p1.*rename"):
-        mb.load_training(training_csv, names=("p0", "p1"))
+    with pytest.raises(InputError, match="none of the model's key points .p0, p1.*rename"):
+        load_training(training_csv, names=("p0", "p1"))
 
 
 # --- model ---
@@ -168,22 +191,20 @@ def test_a_further_file_gives_the_points_that_the_first_has(five_csv, training_c
 def test_warm_start_keeps_the_body_and_the_points_it_knows():
     import keras
 
-    initial = mb.build_model()
+    initial = build_model()
     initial.set_weights([np.random.default_rng(0).random(w.shape) for w in initial.get_weights()])
     names = ("chin", "right_eye_center", "left_eye_center")
     keras.utils.set_random_seed(1)
-    fresh = mb.build_model(count=3)
+    fresh = build_model(count=3)
     keras.utils.set_random_seed(1)
-    started = mb.warm_start(initial, mb.KEY_POINTS, names)
+    started = warm_start(initial, KEY_POINTS, names)
     outputs = {name: tensor.shape for name, tensor in started.output.items()}
     assert outputs == {"key_points": (None, 6), "spread": (None, 3)}
 
     def weights(model, layer):
-        return [
-            np.moveaxis(w, mb.POINT_AXIS[layer], 0) for w in model.get_layer(layer).get_weights()
-        ]
+        return [np.moveaxis(w, POINT_AXIS[layer], 0) for w in model.get_layer(layer).get_weights()]
 
-    for layer in mb.POINT_AXIS:
+    for layer in POINT_AXIS:
         per_point = 2 if layer == "offsets" else 1
         for new, known, own in zip(
             *(weights(model, layer) for model in (started, initial, fresh)), strict=True
@@ -192,15 +213,15 @@ def test_warm_start_keeps_the_body_and_the_points_it_knows():
             np.testing.assert_array_equal(parts[0][1:], parts[1][[1, 0]])
             np.testing.assert_array_equal(parts[0][0], parts[2][0])
     body = [(a, b) for a, b in zip(started.weights, initial.weights, strict=True)]
-    same = [np.array_equal(a, b) for a, b in body if a.path.split("/")[-2] not in mb.POINT_AXIS]
+    same = [np.array_equal(a, b) for a, b in body if a.path.split("/")[-2] not in POINT_AXIS]
     assert len(same) > 50 and all(same)
     # With the same points it is the same network.
-    again = mb.warm_start(initial, mb.KEY_POINTS, mb.KEY_POINTS)
-    assert mb.weights_digest(again) == mb.weights_digest(initial)
+    again = warm_start(initial, KEY_POINTS, KEY_POINTS)
+    assert weights_digest(again) == weights_digest(initial)
 
 
 def test_a_model_of_another_body_is_refused(five_csv, tmp_path, capsys):
-    mb.save_model(smallest_network(), tmp_path / "other.keras", {})
+    save_model(smallest_network(), tmp_path / "other.keras", {})
     status = build(five_csv, tmp_path, "--init", tmp_path / "other.keras")
     assert "other.keras has other layers" in refused(capsys, status)
     assert not (tmp_path / "m.keras").exists()
@@ -210,15 +231,15 @@ def test_names_of_a_model(tmp_path):
     from killing import tiny_model
 
     kaggles, two = tiny_model(), tiny_model(count=2)
-    assert mb.names_of(kaggles, {}) == mb.KEY_POINTS
-    assert mb.names_of(two, {}) == ("point_1", "point_2")
+    assert names_of(kaggles, {}) == KEY_POINTS
+    assert names_of(two, {}) == ("point_1", "point_2")
     path = tmp_path / "m.keras"
-    mb.save_model(two, path, {"key_points": ["left_eye", "right_eye"]})
-    assert mb.names_of(*mb.load_model(path)) == ("left_eye", "right_eye")
+    save_model(two, path, {"key_points": ["left_eye", "right_eye"]})
+    assert names_of(*load_model(path)) == ("left_eye", "right_eye")
     for wrong in (["a"], ["a", "a"], ["left_eye", "nose"], 5, [1, 2]):
-        mb.save_model(two, path, {"key_points": wrong})
-        with pytest.raises(mb.InputError, match="m.json is not the JSON"):
-            mb.load_model(path)
+        save_model(two, path, {"key_points": wrong})
+        with pytest.raises(InputError, match="m.json is not the JSON"):
+            load_model(path)
 
 
 # --- the scripts ---
@@ -228,18 +249,18 @@ def test_names_of_a_model(tmp_path):
 def five_model(five_csv, tmp_path_factory):
     """A training on five points that goes on from the shipped model: its folder."""
     folder = tmp_path_factory.mktemp("five")
-    assert build(five_csv, folder, "--epochs", "1", "--init", fkp.SHIPPED) == 0
+    assert build(five_csv, folder, "--epochs", "1", "--init", SHIPPED) == 0
     return folder
 
 
 def test_five_points_from_the_shipped_model(five_model, five_csv, test_csv, made, capsys):
-    model, record = mb.load_model(five_model / "m.keras")
+    model, record = load_model(five_model / "m.keras")
     names = five_points(made.key_points)[0]
-    assert mb.names_of(model, record) == names and record["settings"]["flip"] == 0.5
+    assert names_of(model, record) == names and record["settings"]["flip"] == 0.5
     outputs = {name: tensor.shape for name, tensor in model.output.items()}
     assert outputs == {"key_points": (None, 10), "spread": (None, 5)}
     held_out = record["data"][0]["validation_rows"]
-    training = np.delete(mb.load_training(five_csv).key_points, held_out, axis=0)
+    training = np.delete(load_training(five_csv).key_points, held_out, axis=0)
     # A dry run takes 64 of the 72 rows.
     np.testing.assert_allclose(record["mean_face"], np.nanmean(training, 0), atol=3)
 
@@ -248,13 +269,13 @@ def test_five_points_from_the_shipped_model(five_model, five_csv, test_csv, made
     assert use(*flags) == 0
     assert "of the inter-ocular distance" in capsys.readouterr().out
     table = pd.read_csv(results / "test_key_points.csv")
-    assert table.columns.tolist() == ["ImageId", *fkp.output_columns(names)]
-    pictures = mb.load_faces(test_csv).pictures
-    found, spread = mb.predict(model, pictures, mirror=True, names=names)
+    assert table.columns.tolist() == ["ImageId", *output_columns(names)]
+    pictures = load_faces(test_csv).pictures
+    found, spread = predict(model, pictures, mirror=True, names=names)
     values = np.concatenate([found.reshape(len(found), -1), spread], 1)
-    np.testing.assert_allclose(table[fkp.output_columns(names)], values, atol=2e-3)
-    turned, _ = mb.predict(model, pictures[:, :, ::-1], mirror=True, names=names)
-    expected = mb.mirror_key_points(turned, mb.mirror_partners(names))
+    np.testing.assert_allclose(table[output_columns(names)], values, atol=2e-3)
+    turned, _ = predict(model, pictures[:, :, ::-1], mirror=True, names=names)
+    expected = mirror_key_points(turned, mirror_partners(names))
     np.testing.assert_allclose(found, expected, atol=1e-3)
     report = json.loads((results / "validation.json").read_text())
     assert list(report["per_key_point"]) == list(names)
@@ -271,7 +292,7 @@ def test_photos_by_another_model(five_model, made, tmp_path, capsys):
     flags = ["--image", tmp_path / "face.png", "--results", tmp_path, "--box", 0, 0, 384, 384]
     assert use("--model", five_model / "m.keras", *flags) == 0
     table = pd.read_csv(tmp_path / "key_points.csv")
-    assert table.columns.tolist()[6:] == fkp.output_columns(names)
+    assert table.columns.tolist()[6:] == output_columns(names)
     assert Image.open(tmp_path / "face_key_points.png").size == (384, 384)
     # Without its record nobody knows how its faces were cropped.
     shutil.copy(five_model / "m.keras", tmp_path / "alone.keras")
@@ -283,27 +304,27 @@ def test_photos_by_another_model(five_model, made, tmp_path, capsys):
 
 def test_crops_lie_round_the_points_as_in_training(made):
     names, key_points = dense_points(made.key_points)
-    record = {"mean_face": mb.mean_face(key_points)}
-    face = fkp.crop_face(record, names, ROOT / "m.keras")
-    assert fkp.crop_face({}, mb.KEY_POINTS, ROOT / "m.keras") is None
+    record = {"mean_face": mean_face(key_points)}
+    face = crop_face(record, names, ROOT / "m.keras")
+    assert crop_face({}, KEY_POINTS, ROOT / "m.keras") is None
     # Moved, turned and scaled as a whole, the mean face lies where it was in the crop.
-    crops = fkp._similarities(
+    crops = similarities(
         np.array([0.5, 3]), np.array([0.4, -2]), (48, 48), np.array([[7, 9], [300, 200]])
     )
-    points = fkp.move_points(np.stack([face, face]), crops)
-    np.testing.assert_allclose(fkp.point_crops(points, face), crops, atol=1e-9)
+    points = move_points(np.stack([face, face]), crops)
+    np.testing.assert_allclose(point_crops(points, face), crops, atol=1e-9)
     # On average the training's own faces are cropped as they are.
-    mean = fkp.point_crops(key_points, face).mean(0)
+    mean = point_crops(key_points, face).mean(0)
     np.testing.assert_allclose(mean, [[1, 0, 0], [0, 1, 0]], atol=2e-3)
     # Points that were never labelled are left out.
     key_points[:, 5:9] = np.nan
-    some = fkp.crop_face({"mean_face": mb.mean_face(key_points)}, names, ROOT / "m.keras")
+    some = crop_face({"mean_face": mean_face(key_points)}, names, ROOT / "m.keras")
     assert np.isnan(some[5:9]).all()
     points[:, 5:9] = 1e3
-    np.testing.assert_allclose(fkp.point_crops(points, some), crops, atol=1e-9)
+    np.testing.assert_allclose(point_crops(points, some), crops, atol=1e-9)
     for broken in ({}, {"mean_face": [[1, 2]]}, {"mean_face": [[1, 2]] * 68}):
-        with pytest.raises(mb.InputError, match="m.json has no mean face"):
-            fkp.crop_face(broken, names, ROOT / "m.keras")
+        with pytest.raises(InputError, match="m.json has no mean face"):
+            crop_face(broken, names, ROOT / "m.keras")
 
 
 def test_68_points(tiny, write, test_csv, made, tmp_path, capsys):
@@ -342,18 +363,18 @@ def test_points_without_sides_are_not_mirrored(
         tables.append((tmp_path / "test_key_points.csv").read_bytes())
     assert tables[0] == tables[1] and tables[0].startswith(b"ImageId,p0_x,p0_y,p1_x")
     # A Kaggle file where the own one was is said not to fit.
-    other = write(lambda key_points: (mb.KEY_POINTS, key_points))
+    other = write(lambda key_points: (KEY_POINTS, key_points))
     message = refused(capsys, use(*flags, "--training", other))
     assert f"{other} has none of the model's key points (p0, p1, " in message
 
 
 def test_share_of_the_bounding_box_where_there_are_no_eyes():
     truth = np.array([[[0, 0], [30, 40]], [[5, 5], [5, 5]], [[0, np.nan], [1, 1]]], np.float32)
-    report = fkp.measure(truth + [3, 4], truth, ("a", "b"))
+    report = measure(truth + [3, 4], truth, ("a", "b"))
     assert report["nme"] == pytest.approx(0.1)  # 5 of 50 px; the others have no size
     assert report["normalised_by"] == "bounding box diagonal"
 
 
 def test_other_parts_have_a_colour_of_their_own():
-    assert fkp.style_of("left_jaw_3") == (fkp.OTHER, ">", "other, left")
-    assert fkp.style_of("p7") == (fkp.OTHER, "o", "other")
+    assert style_of("left_jaw_3") == (OTHER, ">", "other, left")
+    assert style_of("p7") == (OTHER, "o", "other")

@@ -11,26 +11,43 @@ from conftest import ROOT
 from PIL import Image
 
 import face_key_points as fkp
-import model_builder as mb
+from data import key_points
+from data.faces import synthetic_faces
+from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
+from data.photos import (
+    CENTRE,
+    RADIUS,
+    crop_boxes,
+    cut_crop,
+    move_points,
+    point_crops,
+    read_photo,
+    square_crops,
+)
+from models.face_finder import refine
+from models.storage import SHIPPED, load_model
+from results import photos as photos_room
+from results.photos import annotate, output_paths
+from results.pictures import style_of
 
 pytest.importorskip("cv2", reason="photos need opencv-python-headless 4, which is an extra")
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import photo_faces  # noqa: E402
 
-COLUMNS = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *mb.COLUMNS]
-COLUMNS += [f"{name}_spread" for name in mb.KEY_POINTS]
+COLUMNS = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *key_points.COLUMNS]
+COLUMNS += [f"{name}_spread" for name in KEY_POINTS]
 
 
 def run(*arguments):
-    return mb.main([str(a) for a in arguments], fkp.parse_arguments, fkp.run)
+    return fkp.main([str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_model():
     """The shipped model, loaded once for all tests."""
     patch = pytest.MonkeyPatch()
-    loaded = mb.load_model(fkp.SHIPPED)
-    patch.setattr(fkp, "load_model", lambda path: loaded)
+    loaded = load_model(SHIPPED)
+    patch.setattr(photos_room, "load_model", lambda path: loaded)
     yield loaded[0]
     patch.undo()
 
@@ -60,7 +77,7 @@ def look(tmp_path_factory):
 def points_of(csv_path):
     table = pd.read_csv(csv_path)
     assert table.columns.tolist() == COLUMNS
-    return table[list(mb.COLUMNS)].to_numpy().reshape(-1, 15, 2)
+    return table[list(key_points.COLUMNS)].to_numpy().reshape(-1, 15, 2)
 
 
 def difference(points, expected):
@@ -71,7 +88,7 @@ def difference(points, expected):
 
 def largest_distance(points, seen):
     """How far the worst of a face's points (15, 2) is from where `seen` by name, in pixels."""
-    found = points[[mb.KEY_POINTS.index(name) for name in seen]]
+    found = points[[KEY_POINTS.index(name) for name in seen]]
     return np.linalg.norm(found - list(seen.values()), axis=1).max()
 
 
@@ -140,7 +157,7 @@ def test_kinds_of_pictures_are_read_alike(hopper, tmp_path):
         ("cmyk.jpg", hopper.convert("CMYK"), hopper, 4, {"quality": 95}),
     ):
         photo.save(tmp_path / name, **options)
-        pixels = np.array(fkp.read_photo(tmp_path / name), float)
+        pixels = np.array(read_photo(tmp_path / name), float)
         assert pixels.shape == (360, 320, 3), name
         assert np.abs(pixels - np.array(expected.convert("RGB"))).mean() <= tolerance, name
 
@@ -154,7 +171,7 @@ def test_transparent_is_white_whatever_lies_below(hopper, upright, look, tmp_pat
     pixels = np.array(hopper.convert("RGBA"))
     pixels[:, :40] = (10, 200, 30, 0)
     Image.fromarray(pixels).save(tmp_path / "hole.png")
-    photo = np.array(fkp.read_photo(tmp_path / "hole.png"))
+    photo = np.array(read_photo(tmp_path / "hole.png"))
     assert (photo[:, :40] == 255).all()
     np.testing.assert_array_equal(photo[:, 40:], np.array(hopper)[:, 40:])
     points = look(Image.fromarray(pixels))
@@ -197,26 +214,26 @@ def test_no_face_is_said_and_the_run_goes_on(hopper, tmp_path, capsys):
 
 def test_the_box_hardly_matters(one_model, hopper, upright):
     grey = np.array(hopper.convert("L"))
-    x, y, w, h = fkp.crop_boxes(fkp.point_crops(upright[None]))[0]
+    x, y, w, h = crop_boxes(point_crops(upright[None]))[0]
     moved = [
         (x + dx * w - (s - 1) * w / 2, y + dy * h - (s - 1) * h / 2, s * w, s * h)
         for dx, dy, s in [(0.1, 0, 1), (-0.1, 0, 1), (0, 0.1, 1), (0, -0.1, 1), (0, 0, 0.9)]
         + [(0, 0, 1.1), (0.1, -0.1, 1.1)]
     ]
-    results = [fkp.refine(one_model, grey, fkp.square_crops([box]))[0][0] for box in moved]
+    results = [refine(one_model, grey, square_crops([box]))[0][0] for box in moved]
     assert np.median([difference(points, upright) for points in results]) < 0.015
     assert max(difference(points, upright) for points in results) < 0.04
 
 
 def test_box_on_the_command_line(hopper, upright, look):
-    x, y, w, h = fkp.crop_boxes(fkp.point_crops(upright[None]))[0]
+    x, y, w, h = crop_boxes(point_crops(upright[None]))[0]
     points = look(hopper, "photo.png", "--box", x - 0.1 * w, y, 1.1 * w, h)
     assert len(points) == 1 and difference(points[0], upright) < 0.02
 
 
 def test_a_face_is_found_in_a_made_up_scene(look):
     """A crop as trained, enlarged and put on a wall: its exact points come back."""
-    made = mb.synthetic_faces(5, seed=21)
+    made = synthetic_faces(5, seed=21)
     errors = []
     for picture, truth in zip(made.pictures, made.key_points, strict=True):
         wall = Image.new("L", (560, 340), 110)
@@ -229,38 +246,38 @@ def test_a_face_is_found_in_a_made_up_scene(look):
 
 def test_crops_and_boxes_are_one_another_the_other_way_round():
     boxes = np.array([[0, 0, 96, 96], [10.5, -20, 300, 300]])
-    crops = fkp.square_crops(boxes)
-    np.testing.assert_allclose(fkp.crop_boxes(crops), boxes)
+    crops = square_crops(boxes)
+    np.testing.assert_allclose(crop_boxes(crops), boxes)
     np.testing.assert_allclose(crops[0], [[1, 0, 0], [0, 1, 0]], atol=1e-12)
     # A face as trained gets its own picture as the crop, and a turned one is turned upright.
     points = np.zeros((1, 15, 2))
-    points[0, mb.LEFT_EYE], points[0, mb.RIGHT_EYE] = (1, 0), (-1, 0)
-    points *= fkp.RADIUS * np.sqrt(7.5)
-    upright = points + fkp.CENTRE
-    np.testing.assert_allclose(fkp.point_crops(upright)[0], crops[0], atol=1e-9)
+    points[0, LEFT_EYE], points[0, RIGHT_EYE] = (1, 0), (-1, 0)
+    points *= RADIUS * np.sqrt(7.5)
+    upright = points + CENTRE
+    np.testing.assert_allclose(point_crops(upright)[0], crops[0], atol=1e-9)
     lying = points[..., ::-1] * (1, 1) + (300, 200)
-    np.testing.assert_allclose(fkp.move_points(upright, fkp.point_crops(lying)), lying, atol=1e-9)
+    np.testing.assert_allclose(move_points(upright, point_crops(lying)), lying, atol=1e-9)
 
 
 def test_crop_is_the_mean_of_the_photos_pixels_and_continues_the_border():
     rng = np.random.default_rng(1)
     photo = rng.integers(0, 256, (960, 960), np.uint8)
-    crop = fkp.cut_crop(photo, fkp.square_crops([[0, 0, 960, 960]])[0])
+    crop = cut_crop(photo, square_crops([[0, 0, 960, 960]])[0])
     means = photo.reshape(96, 10, 96, 10).mean((1, 3))
     np.testing.assert_allclose(crop, means, atol=1.0)
-    same = fkp.cut_crop(photo, fkp.square_crops([[100, 200, 96, 96]])[0])
+    same = cut_crop(photo, square_crops([[100, 200, 96, 96]])[0])
     np.testing.assert_array_equal(same, photo[200:296, 100:196])
-    outside = fkp.cut_crop(photo, fkp.square_crops([[-48, 400, 96, 96]])[0])
+    outside = cut_crop(photo, square_crops([[-48, 400, 96, 96]])[0])
     np.testing.assert_array_equal(outside[:, 48:], photo[400:496, :48])
     np.testing.assert_array_equal(outside[:, :48], np.repeat(photo[400:496, :1], 48, 1))
 
 
 def test_drawing_is_at_the_photos_own_size_and_near_the_points(hopper, upright):
-    boxes = fkp.crop_boxes(fkp.point_crops(upright[None]))
-    drawn = np.array(fkp.annotate(hopper, boxes, upright[None], np.full((1, 15), 0.1)))
+    boxes = crop_boxes(point_crops(upright[None]))
+    drawn = np.array(annotate(hopper, boxes, upright[None], np.full((1, 15), 0.1)))
     assert drawn.shape == (360, 320, 3) and drawn.dtype == np.uint8
-    for name, (x, y) in zip(mb.KEY_POINTS, upright, strict=True):
-        colour = tuple(int(fkp.style_of(name)[0][i : i + 2], 16) for i in (1, 3, 5))
+    for name, (x, y) in zip(KEY_POINTS, upright, strict=True):
+        colour = tuple(int(style_of(name)[0][i : i + 2], 16) for i in (1, 3, 5))
         around = drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].astype(int)
         assert np.abs(around - colour).max(-1).min() < 40, name  # lips may lie on one another
     changed = np.flatnonzero((drawn != np.array(hopper)).any(2).any(0))
@@ -272,7 +289,7 @@ def test_names_never_collide(tmp_path):
     (tmp_path / "other").mkdir()
     names = ["a.jpg", "a.png", "other/a.jpg", "A.JPG", "a_key_points.png", "b.c.jpg"]
     photos = [tmp_path / name for name in names]
-    written = fkp.output_paths(photos, tmp_path)
+    written = output_paths(photos, tmp_path)
     assert len({str(path).lower() for path in written}) == len(names)
     assert not {str(path).lower() for path in written} & {str(path).lower() for path in photos}
     assert [path.name for path in written[:3]] == [
@@ -353,7 +370,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(kind, said, hopper, tmp_p
         arguments = ["--model", tmp_path / "missing.keras"]
     if kind == "no model":
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fkp, "load_model", mb.load_model)
+            patch.setattr(photos_room, "load_model", load_model)
             status = run("--image", photo, "--results", results, *arguments)
     else:
         status = run("--image", photo, "--results", results, *arguments)

@@ -1,17 +1,21 @@
-"""Nothing is lost: killed savings and trainings, going on from them, repeating them."""
+"""Stopped and killed trainings: nothing is lost, and they end as the unbroken one does."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, smallest_network, write_csv
+from conftest import ROOT, write_csv
 
 import model_builder as mb
+from data.files import InputError
+from data.key_points import rmse
+from models import progress
+from models.network import predict
+from models.progress import write_log
+from models.storage import Checkpoint, load_model, unfinished, weights_digest
 
 
 def kill(*arguments):
@@ -42,7 +46,7 @@ def checkpoint(tmp_path_factory):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     model.compile(keras.optimizers.AdamW(use_ema=True))
     model.optimizer.build(model.trainable_variables)
-    made = mb.Checkpoint(tmp_path_factory.mktemp("c") / "m.resume.npz", {"epochs": 5, "data": [1]})
+    made = Checkpoint(tmp_path_factory.mktemp("c") / "m.resume.npz", {"epochs": 5, "data": [1]})
     made.save(model, [{"epoch": 1}])
     return model, made
 
@@ -62,22 +66,22 @@ def test_other_settings_data_or_network_are_named(checkpoint):
     import keras
 
     model, made = checkpoint
-    with pytest.raises(mb.InputError, match="of a training with epochs 5, not 9; resume with"):
-        mb.Checkpoint(made.path, made.run | {"epochs": 9}).restore(model)
-    with pytest.raises(mb.InputError, match="with other data; resume with the same"):
-        mb.Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
+    with pytest.raises(InputError, match="of a training with epochs 5, not 9; resume with"):
+        Checkpoint(made.path, made.run | {"epochs": 9}).restore(model)
+    with pytest.raises(InputError, match="with other data; resume with the same"):
+        Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
     other.compile(keras.optimizers.AdamW(use_ema=True))
     other.optimizer.build(other.trainable_variables)
-    with pytest.raises(mb.InputError, match="of another network"):
+    with pytest.raises(InputError, match="of another network"):
         made.restore(other)
 
 
 def test_broken_checkpoints_are_one_sentence(checkpoint, tmp_path):
     model, made = checkpoint
     whole = made.path.read_bytes()
-    broken = mb.Checkpoint(tmp_path / "broken.npz", made.run)
-    with pytest.raises(mb.InputError, match="does not exist: there is no training to resume"):
+    broken = Checkpoint(tmp_path / "broken.npz", made.run)
+    with pytest.raises(InputError, match="does not exist: there is no training to resume"):
         broken.restore(model)
     before = model.get_weights()
     rng = np.random.default_rng(0)
@@ -89,7 +93,7 @@ def test_broken_checkpoints_are_one_sentence(checkpoint, tmp_path):
         broken.path.write_bytes(content)
         try:
             broken.restore(model)
-        except mb.InputError as error:
+        except InputError as error:
             assert str(broken.path) in str(error) and "\n" not in str(error)
             refused += 1
         for a, b in zip(before, model.get_weights(), strict=True):  # never a wrong number
@@ -105,7 +109,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, 
         paths = ["--model", str(tmp_path / f"{name}.keras"), "--results", str(tmp_path / "r")]
         return mb.main([*paths, *flags, *more])
 
-    def interrupted(path, history, write=mb.write_log):
+    def interrupted(path, history, write=write_log):
         write(path, history)
         if len(history) == 2:
             raise KeyboardInterrupt
@@ -113,7 +117,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, 
     model, record = tmp_path / "m.keras", tmp_path / "m.json"
     (tmp_path / "m.resume.npz").write_text("left by an earlier training")
     with monkeypatch.context() as patched:
-        patched.setattr(mb, "write_log", interrupted)
+        patched.setattr(progress, "write_log", interrupted)
         assert run("m") == 130
         printed, error = capsys.readouterr()
         assert "starting anew" in printed
@@ -132,8 +136,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, 
     assert "epoch   3/3" in printed and "epoch   2/3" not in printed
     assert run("whole") == 0
     assert (
-        len({mb.weights_digest(mb.load_model(tmp_path / f"{n}.keras")[0]) for n in ("m", "whole")})
-        == 1
+        len({weights_digest(load_model(tmp_path / f"{n}.keras")[0]) for n in ("m", "whole")}) == 1
     )
     log = np.genfromtxt(tmp_path / "r" / "training_log.csv", delimiter=",", names=True)
     assert log["epoch"].tolist() == [1, 2, 3] and (np.diff(log["seconds"]) >= 0).all()
@@ -144,13 +147,13 @@ def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
     """Everything is trained and nothing saved: resuming gives the same without an epoch more."""
     settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1, spread_steps=2)
     some = faces.take(slice(0, 24)), faces.take(slice(24, 32))
-    checkpoint = mb.Checkpoint(tmp_path / "c.npz", {})
+    checkpoint = Checkpoint(tmp_path / "c.npz", {})
     first, history, _ = mb.train(*some, settings, checkpoint=checkpoint)
     # The error watched is that of the averaged weights, which are what is returned.
-    error = mb.rmse(mb.predict(first, some[1].pictures)[0], some[1].key_points)
+    error = rmse(predict(first, some[1].pictures)[0], some[1].key_points)
     assert history[-1]["validation_rmse_px"] == pytest.approx(error, rel=1e-5)
     again, same, _ = mb.train(*some, settings, checkpoint=checkpoint, resume=True)
-    assert same == history and mb.weights_digest(first) == mb.weights_digest(again)
+    assert same == history and weights_digest(first) == weights_digest(again)
     _, unsaved, _ = mb.train(*some, settings)  # the checkpoint changes nothing
     assert [line["loss"] for line in unsaved] == [line["loss"] for line in history]
 
@@ -187,7 +190,7 @@ def test_terminated_then_resumed_is_the_run_that_was_not(tmp_path):
     _, error = stopped.communicate()
     assert stopped.returncode == 130, error
     path = tmp_path / "stopped" / "m.keras"
-    done = mb.load_model(path)[1]["results"]["epochs"]
+    done = load_model(path)[1]["results"]["epochs"]
     assert done < 12 and error.splitlines()[-1] == (
         f"stopped; epoch {done} of 12 is saved as {path}. To go on, give the same command with"
         " --resume."
@@ -197,8 +200,8 @@ def test_terminated_then_resumed_is_the_run_that_was_not(tmp_path):
         output, error = process.communicate()
         assert process.returncode == 0, error
     assert "epoch   1/12" not in output and "epoch  12/12" in output
-    models = [mb.load_model(tmp_path / name / "m.keras") for name in ("whole", "stopped")]
-    assert len({mb.weights_digest(model) for model, _ in models}) == 1
+    models = [load_model(tmp_path / name / "m.keras") for name in ("whole", "stopped")]
+    assert len({weights_digest(model) for model, _ in models}) == 1
     assert models[1][1]["results"]["epochs"] == 12
     names = {file.name for file in (tmp_path / "stopped").iterdir()}
     assert names == {"m.keras", "m.json", "results"}
@@ -206,9 +209,9 @@ def test_terminated_then_resumed_is_the_run_that_was_not(tmp_path):
 
 def test_a_finished_model_is_not_replaced_by_a_stopped_one(tmp_path):
     path = tmp_path / "m.keras"
-    assert mb.unfinished(path)
+    assert unfinished(path)
     path.touch()
-    assert not mb.unfinished(path)  # whatever it is
+    assert not unfinished(path)  # whatever it is
     record = path.with_suffix(".json")
     for text, expected in (
         ('{"settings": {"epochs": 5}, "results": {"epochs": 5}}', False),
@@ -217,28 +220,7 @@ def test_a_finished_model_is_not_replaced_by_a_stopped_one(tmp_path):
         ("{", False),
     ):
         record.write_text(text)
-        assert mb.unfinished(path) == expected
-
-
-def test_leftovers_of_a_kill_are_removed_in_time(tmp_path):
-    old, new = tmp_path / ".m.12.keras", tmp_path / ".m.13.keras"
-    for file in (old, new):
-        file.touch()
-    os.utime(old, (time.time() - 7200,) * 2)
-    mb.replace_file(tmp_path / "m.keras", lambda file: file.write_text("whole"))
-    assert {file.name for file in tmp_path.iterdir()} == {"m.keras", ".m.13.keras"}
-
-
-def test_a_record_of_another_model_is_not_used(tmp_path):
-    """As when a kill falls between the writing of the model and of its record."""
-    path = tmp_path / "m.keras"
-    for bias in ("zeros", "ones"):
-        mb.save_model(smallest_network(bias), path, {"made": bias})
-        assert mb.load_model(path)[1]["made"] == bias
-        if bias == "zeros":
-            earlier = path.with_suffix(".json").read_text()
-    path.with_suffix(".json").write_text(earlier)
-    assert mb.load_model(path)[1] == {}
+        assert unfinished(path) == expected
 
 
 def test_an_interrupt_that_tensorflow_wrapped_is_one():

@@ -19,6 +19,7 @@ from killing import end, fork, tiny_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import model_builder as mb  # noqa: E402
+from models import progress  # noqa: E402
 
 FLAGS = ("--epochs", "3", "--batch-size", "64", "--precision", "float32")
 
@@ -50,7 +51,7 @@ def start(folder, data, name, *flags, worker=None, ports=(), stop_after=None):
             devices = [tf.config.LogicalDeviceConfiguration()] * 2
             tf.config.set_logical_device_configuration(cpu, devices)
             mb.share_among_gpus = lambda _: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        learn_spread, write = mb.fit_spread, mb.write_log
+        learn_spread, write = mb.fit_spread, progress.write_log
 
         def keep_checkpoint(*arguments):
             shutil.copy(folder / name / "m.resume.npz", folder / f"{name}.npz")
@@ -62,7 +63,7 @@ def start(folder, data, name, *flags, worker=None, ports=(), stop_after=None):
                 raise KeyboardInterrupt
 
         mb.build_model = partial(tiny_model, steepness=30)  # so that gradients are clipped
-        mb.fit_spread, mb.write_log = keep_checkpoint, stop
+        mb.fit_spread, progress.write_log = keep_checkpoint, stop
         # A worker who wrote would leave a second folder.
         own = folder / (f"{name}_worker{worker}" if worker else name)
         (folder / name).mkdir(exist_ok=True)

@@ -8,7 +8,6 @@ LFW's and AFLW's, from several first weights, and scored as hard_faces.py does o
 all of them hold out. What is done is kept in --out and not done again.
 """
 
-import argparse
 import json
 import sys
 from contextlib import nullcontext
@@ -16,14 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import common
+import hard_faces
 import numpy as np
+import wild_faces_csv
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-import wild_faces_csv  # noqa: E402
-
-import model_builder as mb  # noqa: E402
+import model_builder as mb
+from data.command_line import positive, run_script
+from data.files import HERE, make_folder, replace_file
+from data.key_points import PARTNERS, SIZE, rmse
+from models.network import build_model, has_bfloat16, predict, with_source_offsets
+from models.storage import load_model
 
 SETS = {
     "Kaggle test, labelled by hand": "labelled by hand",
@@ -33,11 +35,11 @@ SETS = {
     "all, dark glasses": "dark glasses",
     "all, hair, hat or hand over the face": "covered",
 }
-COVERS = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
+OCCLUSION = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
 GEOMETRY = dict.fromkeys(("rotation", "scale", "stretch", "perspective", "shift"), 0.0)
 LIGHT = dict.fromkeys(("relight", "noise", "low_resolution"), 0.0)
 
-BUILD_MODEL, WITH_SOURCE_OFFSETS = mb.build_model, mb.with_source_offsets
+BUILD_MODEL, WITH_SOURCE_OFFSETS = build_model, with_source_offsets
 
 
 def dense_head(dtype="float32", count=15):
@@ -49,7 +51,7 @@ def dense_head(dtype="float32", count=15):
     (up,) = (layer for layer in whole.layers if isinstance(layer, layers.UpSampling2D))
     flat = layers.Flatten(dtype="float32")(up.input)  # 6x6 places of 96 channels
     points = layers.Dense(2 * count, dtype="float32")(flat)
-    points = layers.Rescaling(mb.SIZE / 8, mb.SIZE / 2, dtype="float32", name="key_points")(points)
+    points = layers.Rescaling(SIZE / 8, SIZE / 2, dtype="float32", name="key_points")(points)
     outputs = {"key_points": points, "spread": whole.output["spread"]}
     return keras.Model(whole.input, outputs)
 
@@ -67,7 +69,7 @@ def wing_loss(_):
     return loss
 
 
-def no_offsets(model, sources, partners=mb.PARTNERS):
+def no_offsets(model, sources, partners=PARTNERS):
     """`with_source_offsets` whose offsets stay zero: every file is taken for Kaggle's."""
     moved = WITH_SOURCE_OFFSETS(model, sources, partners)
     moved.get_layer("source_offsets").trainable = False
@@ -78,10 +80,10 @@ def no_offsets(model, sources, partners=mb.PARTNERS):
 # is worth far more than the first weights are, one run shows it.
 VARIANTS = {
     "as it is": (False, {}, {}, 3),
-    "no covers": (False, COVERS, {}, 3),
+    "no occlusion": (False, OCCLUSION, {}, 3),
     "no change of light, noise or sharpness": (False, LIGHT, {}, 3),
     "no turning, scaling, shifting": (False, GEOMETRY, {}, 1),
-    "no augmentation but the flip": (False, COVERS | LIGHT | GEOMETRY, {}, 1),
+    "no augmentation but the flip": (False, OCCLUSION | LIGHT | GEOMETRY, {}, 1),
     "squared error": (False, {"huber_px": 1e9}, {}, 3),
     "Wing loss": (False, {}, {"masked_loss": wing_loss}, 1),
     "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 3),
@@ -116,7 +118,7 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
             settings, epochs=1, full_augmentation=settings.full_augmentation / epochs
         )
     settings = replace(settings, **changes)
-    precision = "bfloat16" if mb.has_bfloat16() else "float32"
+    precision = "bfloat16" if has_bfloat16() else "float32"
     keras.backend.clear_session()
     with patch.multiple(mb, **functions) if functions else nullcontext():
         model, _, _ = mb.train(
@@ -127,12 +129,12 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
 
 def score(model, faces):
     """Held-out RMSE on Kaggle's file in pixels, and the mean error of every set, in percent."""
-    predicted, _ = mb.predict(model, faces.pictures, mirror=True)
+    predicted, _ = predict(model, faces.pictures, mirror=True)
     kaggle = faces.source == hard_faces.KAGGLE
     errors = hard_faces.face_errors(hard_faces.without_offsets(predicted, faces), faces.truth)
     masks = hard_faces.face_sets(faces)
     return {
-        "rmse_px": mb.rmse(predicted[kaggle], faces.truth[kaggle]),
+        "rmse_px": rmse(predicted[kaggle], faces.truth[kaggle]),
         **{name: float(errors[masks[name]].mean()) for name in SETS},
     }
 
@@ -155,25 +157,26 @@ def table(done):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Short trainings that differ in one thing each.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("Short trainings that differ in one thing each.")
     add = parser.add_argument
-    shared = mb.HERE.parent / "shared" / "data"
-    add("--shared", type=Path, default=shared, help="folder of Kaggle's files, as in hard_faces.py")
-    add("--wild", type=Path, default=mb.HERE / "data", help="folder of lfw.csv and aflw.csv")
-    add("--epochs", type=mb.positive(int), default=10, help="over Kaggle's training faces")
+    add(
+        "--shared",
+        type=Path,
+        default=common.SHARED,
+        help="folder of Kaggle's files, as in hard_faces.py",
+    )
+    add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
+    add("--epochs", type=positive(int), default=10, help="over Kaggle's training faces")
     add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", help="these only, not all")
     add("--init", type=Path, metavar="PATH", help="a model to go on from (give another --out)")
-    add("--seeds", type=mb.positive(int), default=3, help="at most so many runs of each variant")
-    add("--out", type=Path, default=mb.HERE / "results" / "ablations.json", help="what is done")
+    add("--seeds", type=positive(int), default=3, help="at most so many runs of each variant")
+    add("--out", type=Path, default=HERE / "results" / "ablations.json", help="what is done")
     return parser.parse_args(argv)
 
 
 def run(arguments):
     """Train and score what is not done yet, seed by seed, and print the table."""
-    mb.make_folder(arguments.out.parent)
+    make_folder(arguments.out.parent)
     done = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     _, _, everything, training, validation = wild_faces_csv.split_real_faces(
         arguments.shared / "training.csv.gz", arguments.wild
@@ -187,14 +190,14 @@ def run(arguments):
             if seed >= seeds or key in done:
                 continue
             print(f"\n{key}", flush=True)
-            initial = mb.load_model(arguments.init)[0] if arguments.init else None
+            initial = load_model(arguments.init)[0] if arguments.init else None
             model = train(name, seed, everything, training, kaggle, arguments.epochs, initial)
             done[key] = score(model, faces)
             text = json.dumps(done, indent=2, ensure_ascii=False) + "\n"
-            mb.replace_file(arguments.out, lambda file, text=text: file.write_text(text))
+            replace_file(arguments.out, lambda file, text=text: file.write_text(text))
             print(json.dumps(done[key]), flush=True)
     print("\n" + table(done))
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

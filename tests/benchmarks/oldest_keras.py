@@ -15,10 +15,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import common  # noqa: F401
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
+from data.command_line import run_script
+from data.faces import synthetic_faces
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import SIZE
+from models.network import predict
+from models.storage import load_model
 
 OLDEST = "keras==3.12.4"
 
@@ -26,16 +31,15 @@ WORKER = """
 import sys
 import keras
 import numpy as np
-sys.path.insert(0, sys.argv[1])
-import model_builder as mb
+from models.network import build_model, predict
 
-given = np.load(sys.argv[2])
-network = mb.build_model(count=int(given["count"]))
+given = np.load(sys.argv[1])
+network = build_model(count=int(given["count"]))
 network.set_weights([given[f"arr_{i}"] for i in range(len(network.weights))])
-network.save(sys.argv[3])
-again = keras.saving.load_model(sys.argv[3], compile=False, safe_mode=True)
-found, spread = mb.predict(again, given["pictures"])
-np.savez(sys.argv[4], found=found, spread=spread, version=keras.__version__)
+network.save(sys.argv[2])
+again = keras.saving.load_model(sys.argv[2], compile=False, safe_mode=True)
+found, spread = predict(again, given["pictures"])
+np.savez(sys.argv[3], found=found, spread=spread, version=keras.__version__)
 """
 
 
@@ -49,15 +53,15 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Install, build, save, compare."""
-    model, record = mb.load_model(arguments.model)
-    mb.make_folder(arguments.out.parent)
+    model, record = load_model(arguments.model)
+    make_folder(arguments.out.parent)
     pictures = np.concatenate(
         [
-            mb.synthetic_faces(32, seed=1).pictures,
-            np.random.default_rng(0).integers(0, 256, (32, mb.SIZE, mb.SIZE), np.uint8),
+            synthetic_faces(32, seed=1).pictures,
+            np.random.default_rng(0).integers(0, 256, (32, SIZE, SIZE), np.uint8),
         ]
     )
-    expected = mb.predict(model, pictures)
+    expected = predict(model, pictures)
     with tempfile.TemporaryDirectory() as folder:
         beside, given, found = (Path(folder) / name for name in ("old", "given.npz", "found.npz"))
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
@@ -67,13 +71,13 @@ def run(arguments):
 
         def write(path):
             subprocess.run(
-                [sys.executable, "-c", WORKER, mb.HERE, given, path, found],
+                [sys.executable, "-c", WORKER, given, path, found],
                 check=True,
-                env=os.environ | {"PYTHONPATH": str(beside)},
+                env=os.environ | {"PYTHONPATH": f"{beside}{os.pathsep}{HERE}"},
             )
-            again = mb.predict(mb.load_model(path)[0], pictures)
+            again = predict(load_model(path)[0], pictures)
             if not all(map(np.array_equal, expected, again)):
-                raise mb.InputError(f"{arguments.model} predicts otherwise, saved by {OLDEST}.")
+                raise InputError(f"{arguments.model} predicts otherwise, saved by {OLDEST}.")
             with np.load(found) as answer:
                 there = max(
                     np.abs(values - answer[name]).max()
@@ -84,10 +88,10 @@ def run(arguments):
                 f"written by Keras {version}; predictions identical, with it within {there:.1g} px"
             )
 
-        mb.replace_file(arguments.out, write)
+        replace_file(arguments.out, write)
     text = json.dumps(record, indent=2) + "\n"
-    mb.replace_file(arguments.out.with_suffix(".json"), lambda file: file.write_text(text))
+    replace_file(arguments.out.with_suffix(".json"), lambda file: file.write_text(text))
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

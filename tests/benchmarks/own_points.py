@@ -2,24 +2,25 @@
 
     python tests/benchmarks/own_points.py [--count 600] [--epochs 6] [--keep FOLDER]
 
-Makes a CSV of made-up faces for each set of key points, trains on it as a user would, once from
+Makes a CSV of synthetic faces for each set of key points, trains on it as a user would, once from
 random weights and once from models/pretrained.keras (which knows 15 points of such faces), and
 prints the held-out RMSE beside that of the mean face.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import common
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-import model_builder as mb  # noqa: E402
+from data.command_line import positive, run_script
+from data.faces import load_training, synthetic_faces
+from data.files import HERE
+from data.key_points import KEY_POINTS, columns_of, rmse
+from models.storage import SHIPPED
 
 # What face detectors such as MTCNN give, in the names of no standard.
 FIVE = {
@@ -33,7 +34,7 @@ FIVE = {
 
 def five_points(key_points):
     """Five of Kaggle's 15 points (N, 15, 2) by other names: the names, (N, 5, 2)."""
-    return tuple(FIVE), key_points[:, [mb.KEY_POINTS.index(name) for name in FIVE.values()]]
+    return tuple(FIVE), key_points[:, [KEY_POINTS.index(name) for name in FIVE.values()]]
 
 
 def dense_points(key_points):
@@ -41,7 +42,7 @@ def dense_points(key_points):
 
     Returns the names (68,), with left and right in all but those of the middle, and (N, 68, 2).
     """
-    at = dict(zip(mb.KEY_POINTS, np.moveaxis(key_points, 1, 0), strict=True))
+    at = dict(zip(KEY_POINTS, np.moveaxis(key_points, 1, 0), strict=True))
     made = {}
 
     def curve(name, start, middle, end, places):
@@ -87,7 +88,7 @@ def write_csv(path, pictures, names, key_points):
     """Write faces with key points (N, K, 2) of these names, NaN as an empty field."""
     import pandas as pd
 
-    table = dict(zip(mb.columns_of(names), key_points.reshape(len(pictures), -1).T, strict=True))
+    table = dict(zip(columns_of(names), key_points.reshape(len(pictures), -1).T, strict=True))
     table["Image"] = [" ".join(map(str, picture.ravel())) for picture in pictures]
     pd.DataFrame(table).to_csv(path, index=False)
     return path
@@ -96,29 +97,34 @@ def write_csv(path, pictures, names, key_points):
 def train(folder, csv_path, epochs, *flags):
     """Train by the script; the held-out RMSE of the model and of the mean face, in pixels."""
     model = folder / "m.keras"
-    command = [sys.executable, ROOT / "model_builder.py", "--data", csv_path, "--model", model]
+    command = [sys.executable, HERE / "model_builder.py", "--data", csv_path, "--model", model]
     command += ["--results", folder, "--epochs", epochs, "--batch-size", 16, *flags]
     subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     record = json.loads(model.with_suffix(".json").read_text())
-    truth = mb.load_training(csv_path).key_points[record["data"][0]["validation_rows"]]
+    truth = load_training(csv_path).key_points[record["data"][0]["validation_rows"]]
     mean_face = np.array(record["mean_face"], np.float32)
-    return record["results"]["validation"][0]["rmse_px"], mb.rmse(mean_face, truth)
+    return record["results"]["validation"][0]["rmse_px"], rmse(mean_face, truth)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--count", type=int, default=600, help="faces (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=6, help="(default: %(default)s)")
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = common.parser("Train on other key points than Kaggle's.")
+    parser.add_argument("--count", type=positive(int), default=600, help="faces")
+    parser.add_argument("--epochs", type=positive(int), default=6, help="of each training")
     parser.add_argument("--keep", type=Path, help="folder to leave the CSVs and models in")
-    arguments = parser.parse_args()
-    faces = mb.synthetic_faces(arguments.count, seed=11)
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Train on both sets of points, twice each, and print."""
+    faces = synthetic_faces(arguments.count, seed=11)
     with tempfile.TemporaryDirectory() as temporary:
         for name, points in (("5 points", five_points), ("68 points", dense_points)):
             folder = (arguments.keep or Path(temporary)) / name.split()[0]
             for start in ("random", "init"):
                 (folder / start).mkdir(parents=True, exist_ok=True)
             path = write_csv(folder / "faces.csv", faces.pictures, *points(faces.key_points))
-            init = ("--init", ROOT / "models" / "pretrained.keras")
+            init = ("--init", SHIPPED)
             scratch, mean = train(folder / "random", path, arguments.epochs)
             warm, _ = train(folder / "init", path, arguments.epochs, *init)
             print(
@@ -129,4 +135,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(None, parse_arguments, run))

@@ -14,22 +14,24 @@ four sides, and made 10 % smaller and larger, the key points are predicted again
 much the result moves, in % of the inter-ocular distance.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+import common
 import numpy as np
+import wild_faces_csv as wild
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-import wild_faces_csv as wild  # noqa: E402
-
-import face_key_points as fkp  # noqa: E402
-import model_builder as mb  # noqa: E402
+from data.command_line import natural, positive, run_script
+from data.files import InputError
+from data.key_points import KEY_POINTS, SIZE, interocular_distance
+from data.photos import crop_boxes, import_cv2, point_crops, square_crops
+from models.face_finder import find_faces, predict_crops, refine
+from models.storage import SHIPPED, load_model
 
 WIDTH, HEIGHT, PER_SCENE = 900, 620, 4
 SMALLEST, LARGEST = 40, 400  # side of the crop as trained, in pixels of the scene
-FOUND = 0.25 * 40 / mb.SIZE  # mean error, in sides of the crop
+FOUND = 0.25 * 40 / SIZE  # mean error, in sides of the crop
 # What the detector was set up on: it is scored on others.
 TUNED_ON = 240
 
@@ -43,9 +45,7 @@ def held_out_rows(archive, record):
             if Path(data["path"]).name == f"{source}.csv":
                 rows.append(of_source[data["validation_rows"]])
     if not rows:
-        raise mb.InputError(
-            "The model's record names no lfw.csv or aflw.csv: it may know the faces."
-        )
+        raise InputError("The model's record names no lfw.csv or aflw.csv: it may know the faces.")
     return np.random.default_rng(0).permutation(np.concatenate(rows))[TUNED_ON:]
 
 
@@ -84,7 +84,7 @@ def make_scene(photographs, faces, rng):
     from PIL import Image
 
     scene = make_background(photographs, rng)
-    edge = np.minimum(np.arange(mb.SIZE), np.arange(mb.SIZE)[::-1])
+    edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1])
     mask = np.clip(np.minimum(edge, edge[:, None]) / 10, 0, 1) * 255
     mask = Image.fromarray(mask.astype(np.uint8))
     sides = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST), len(faces))).astype(int)
@@ -106,12 +106,12 @@ def make_scene(photographs, faces, rng):
 
 def plain_cascade(model, grey):
     """Key points (N, 15, 2) in the boxes of OpenCV's frontal cascade as it usually is called."""
-    cv2 = fkp.import_cv2()
+    cv2 = import_cv2()
     detector = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
     boxes = np.reshape(detector.detectMultiScale(grey, 1.1, 5, minSize=(30, 30)), (-1, 4))
     if not len(boxes):
-        return np.empty((0, len(mb.KEY_POINTS), 2))
-    return fkp.predict_crops(model, grey, fkp.square_crops(boxes))[0]
+        return np.empty((0, len(KEY_POINTS), 2))
+    return predict_crops(model, grey, square_crops(boxes))[0]
 
 
 def match(found, truth, squares):
@@ -134,7 +134,7 @@ def measure_recall(model, archive, path, rows, rng):
     photographs = backgrounds()
     ways = {
         "plain frontal cascade": lambda grey: plain_cascade(model, grey),
-        "`--image`": lambda grey: fkp.find_faces(model, grey)[0],
+        "`--image`": lambda grey: find_faces(model, grey)[0],
     }
     hits, alarms, seconds = ({way: [] for way in ways} for _ in range(3))
     errors, sides, placed = [], [], []
@@ -144,7 +144,7 @@ def measure_recall(model, archive, path, rows, rng):
         grey, squares = make_scene(photographs, pictures, rng)
         inside = np.isfinite(squares[:, 0])
         chosen, squares = chosen[inside], squares[inside]
-        truth = (archive["key_points"][chosen] + 0.5) * (squares[:, 2] / mb.SIZE)[:, None, None]
+        truth = (archive["key_points"][chosen] + 0.5) * (squares[:, 2] / SIZE)[:, None, None]
         truth = truth - 0.5 + squares[:, None, :2]
         for way, look in ways.items():
             started = time.process_time()
@@ -186,17 +186,17 @@ def measure_box(model, archive, path, rows):
     changes = {"with the second crop": [], "without": []}
     for row in rows:
         grey = picture(archive, path, row)
-        points, _ = fkp.refine(model, grey, fkp.square_crops([[0, 0, mb.SIZE, mb.SIZE]]))
-        x, y, w, _ = fkp.crop_boxes(fkp.point_crops(points))[0]
+        points, _ = refine(model, grey, square_crops([[0, 0, SIZE, SIZE]]))
+        x, y, w, _ = crop_boxes(point_crops(points))[0]
         steps = [(0, 0), (-0.1, 0), (0.1, 0), (0, -0.1), (0, 0.1)]
         boxes = [(x + dx * w, y + dy * w, w, w) for dx, dy in steps]
         boxes += [(x + (1 - s) * w / 2, y + (1 - s) * w / 2, s * w, s * w) for s in (0.9, 1.1)]
-        crops = fkp.square_crops(boxes)
-        twice, _ = fkp.refine(model, grey, crops)
-        once, _ = fkp.predict_crops(model, grey, crops)
+        crops = square_crops(boxes)
+        twice, _ = refine(model, grey, crops)
+        once, _ = predict_crops(model, grey, crops)
         for name, points in zip(changes, (twice, once), strict=True):
             distance = np.linalg.norm(points[1:] - points[0], axis=-1).mean(1)
-            changes[name].append(distance / mb.interocular_distance(points[:1]))
+            changes[name].append(distance / interocular_distance(points[:1]))
     print(
         f"\nchange of the result as the box of {len(rows)} faces is moved by 10 % of its side, and"
     )
@@ -215,28 +215,28 @@ def picture(archive, path, row):
     """Picture `row` of the archive, uint8 (96, 96)."""
     offset = archive["offset"]
     grey = wild.decode(archive["jpeg"][offset[row] : offset[row + 1]].tobytes(), path, row)
-    return np.frombuffer(grey, np.uint8).reshape(mb.SIZE, mb.SIZE)
+    return np.frombuffer(grey, np.uint8).reshape(SIZE, SIZE)
 
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Recall and false alarms of the search for faces; how much the box matters.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = common.parser(
+        "Recall and false alarms of the search for faces; how much the box matters."
     )
-    default = mb.HERE.parent / "shared" / "data" / "wild_faces.npz"
-    parser.add_argument("archive", nargs="?", type=Path, default=default, help="the .npz of faces")
-    parser.add_argument("--model", type=Path, default=fkp.SHIPPED, help="the trained model")
-    parser.add_argument("--faces", type=mb.positive(int), default=500, help="faces to paste")
-    parser.add_argument("--box-faces", type=mb.positive(int), default=200, help="faces to move")
-    parser.add_argument("--seed", type=mb.natural, default=1, help="of the scenes")
+    parser.add_argument(
+        "archive", nargs="?", type=Path, default=common.ARCHIVE, help="of wild faces"
+    )
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="the trained model")
+    parser.add_argument("--faces", type=positive(int), default=500, help="faces to paste")
+    parser.add_argument("--box-faces", type=positive(int), default=200, help="faces to move")
+    parser.add_argument("--seed", type=natural, default=1, help="of the scenes")
     return parser.parse_args(argv)
 
 
 def run(arguments):
     """Measure and print."""
     archive = wild.load_archive(arguments.archive)
-    model, record = mb.load_model(arguments.model)
+    model, record = load_model(arguments.model)
     rows = held_out_rows(archive, record)
     rng = np.random.default_rng(arguments.seed)
     measure_recall(model, archive, arguments.archive, rows[: arguments.faces], rng)
@@ -244,4 +244,4 @@ def run(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -8,15 +8,19 @@ coordinates divided by 48 about the centre: in plain pixels it stays at the mean
 Prints the held-out RMSE as model_builder.py does and saves a model from grey values to pixels.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+import common
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
+import model_builder as mb
+from data.command_line import run_script
+from data.faces import join_faces, load_training
+from data.files import HERE, replace_file
+from data.key_points import COLUMNS, SIZE, mirror_key_points, rmse
+from data.split import split_faces
 
 
 def build_plain_cnn():
@@ -24,15 +28,15 @@ def build_plain_cnn():
     import keras
     from keras import layers
 
-    model = keras.Sequential([keras.Input((mb.SIZE, mb.SIZE, 1)), layers.Rescaling(1 / 255)])
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), layers.Rescaling(1 / 255)])
     for channels in (32, 64, 32):
         model.add(layers.Conv2D(channels, 3, activation="relu"))
         model.add(layers.MaxPooling2D())
     model.add(layers.Flatten())
     for units in (64, 128, 64):
         model.add(layers.Dense(units, activation="relu"))
-    model.add(layers.Dense(len(mb.COLUMNS)))
-    model.add(layers.Rescaling(mb.SIZE / 2, offset=(mb.SIZE - 1) / 2, name="key_points"))
+    model.add(layers.Dense(len(COLUMNS)))
+    model.add(layers.Rescaling(SIZE / 2, offset=(SIZE - 1) / 2, name="key_points"))
     return model
 
 
@@ -44,21 +48,21 @@ def load(path):
 
 
 def predict(model, pictures, mirror=False):
-    """Key points (N, 15, 2) in pixels for pictures (N, 96, 96); `mirror` as in model_builder."""
+    """Key points (N, 15, 2) in pixels for pictures (N, 96, 96); `mirror` as in models.network."""
     output = model.predict(pictures[..., None].astype(np.float32), batch_size=256, verbose=0)
     key_points = output.reshape(len(pictures), -1, 2)
     if mirror:
         flipped = predict(model, pictures[:, :, ::-1])
-        key_points = (key_points + mb.mirror_key_points(flipped)) / 2
+        key_points = (key_points + mirror_key_points(flipped)) / 2
     return key_points
 
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(description="Train the plain CNN to compare with.")
+    parser = common.parser("Train the plain CNN to compare with.")
     add = parser.add_argument
-    add("--data", type=Path, default=mb.HERE / "data" / "training.csv", help="training CSV")
-    add("--model", type=Path, default=mb.HERE / "models" / "plain_cnn.keras", help="save here")
+    add("--data", type=Path, default=HERE / "data" / "training.csv", help="training CSV")
+    add("--model", type=Path, default=HERE / "models" / "plain_cnn.keras", help="save here")
     add("--epochs", type=int, default=200, help="as the mirrored project's")
     add("--seed", type=int, default=0, help="of the split and of the first weights")
     return parser.parse_args(argv)
@@ -69,8 +73,8 @@ def run(arguments):
     import keras
 
     settings = mb.Settings(seed=arguments.seed)
-    faces = mb.join_faces([mb.load_training(arguments.data)])
-    training, validation = mb.split_faces(
+    faces = join_faces([load_training(arguments.data)])
+    training, validation = split_faces(
         faces, settings.validation_split, settings.further_split, settings.seed
     )
     held_out = faces.take(validation)
@@ -83,18 +87,18 @@ def run(arguments):
 
     def report(epoch, logs):
         if (epoch + 1) % 10 == 0:
-            error = mb.rmse(predict(model, held_out.pictures), held_out.key_points)
+            error = rmse(predict(model, held_out.pictures), held_out.key_points)
             seconds = time.monotonic() - started
             print(f"epoch {epoch + 1}: held-out RMSE {error:.3f} px, {seconds:.0f} s", flush=True)
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=report)
     model.fit(x, y, batch_size=32, epochs=arguments.epochs, verbose=0, callbacks=[callback])
-    mb.replace_file(arguments.model, model.save)
-    error = mb.rmse(predict(model, held_out.pictures), held_out.key_points)
+    replace_file(arguments.model, model.save)
+    error = rmse(predict(model, held_out.pictures), held_out.key_points)
     seconds, minutes = time.monotonic() - started, time.process_time() / 60
     print(f"{seconds:.0f} s of training; {minutes:.1f} minutes of processor time in all")
     print(f"validation RMSE {error:.3f} px on {len(validation)} faces")
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -17,8 +17,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
+import common  # noqa: F401
+
+from data.command_line import run_script
+from data.files import HERE, InputError, make_folder, replace_file
 
 BEFORE = "b1cc4a0"  # the commit of the weights that the training starts from
 EPOCHS, LEARNING_RATE = 3, 0.0008  # what time allowed; the peak is that of the runs before
@@ -27,7 +29,7 @@ LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark the
 
 def steps(kaggle, archive, folder, model):
     """The commands in order, each with the file that it leaves behind."""
-    here = mb.HERE / "tests" / "benchmarks"
+    here = HERE / "tests" / "benchmarks"
     python = sys.executable
     one_meaning, before = folder / "one_meaning.csv", folder / "before" / "pretrained.keras"
     wild, made = [folder / "lfw.csv", folder / "aflw.csv"], folder / "made" / "training.csv"
@@ -35,7 +37,7 @@ def steps(kaggle, archive, folder, model):
     trained = folder / "trained.keras"
     return [
         (wild[-1], [python, here / "wild_faces_csv.py", archive, "--out", folder]),
-        (one_meaning, [python, mb.HERE / "data" / "kaggle.py", kaggle, "--out", one_meaning]),
+        (one_meaning, [python, HERE / "data" / "kaggle.py", kaggle, "--out", one_meaning]),
         (
             turned[-1],
             [python, here / "turned_faces_csv.py", "--kaggle", one_meaning, "--wild", folder]
@@ -43,13 +45,13 @@ def steps(kaggle, archive, folder, model):
         ),
         (
             made,
-            [python, mb.HERE / "data" / "synthetic_faces.py", "--train", 6000, "--test", 0]
+            [python, HERE / "data" / "synthetic_faces.py", "--train", 6000, "--test", 0]
             + ["--seed", 200, "--out", made.parent],
         ),
-        (before, ["git", "-C", mb.HERE, "show", f"{BEFORE}:models/pretrained.keras"]),
+        (before, ["git", "-C", HERE, "show", f"{BEFORE}:models/pretrained.keras"]),
         (
             trained,
-            [python, mb.HERE / "model_builder.py", "--data", one_meaning, *wild, *turned, made]
+            [python, HERE / "model_builder.py", "--data", one_meaning, *wild, *turned, made]
             + ["--init", before, "--alike", *LIPS, "--epochs", EPOCHS]
             + ["--learning-rate", LEARNING_RATE, "--model", trained]
             + ["--results", folder / "trained"],
@@ -65,11 +67,11 @@ def parse_arguments(argv):
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    shared = mb.HERE.parent / "shared" / "data"
+    shared = HERE.parent / "shared" / "data"
     add("--kaggle", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
     add("--archive", type=Path, default=shared / "wild_faces.npz", help="see wild_faces_csv.py")
-    add("--folder", type=Path, default=mb.HERE / "data", help="for all that is made on the way")
-    add("--model", type=Path, default=mb.HERE / "models" / "my_model.keras", help="where to save")
+    add("--folder", type=Path, default=HERE / "data", help="for all that is made on the way")
+    add("--model", type=Path, default=HERE / "models" / "my_model.keras", help="where to save")
     add("--list", action="store_true", help="only print the commands")
     return parser.parse_args(argv)
 
@@ -84,22 +86,22 @@ def do(outcome, command):
         shown = subprocess.run(command, capture_output=True)
         failed = shown.returncode or not shown.stdout
         if not failed:
-            mb.make_folder(outcome.parent)
-            mb.replace_file(outcome, lambda file: file.write_bytes(shown.stdout))
+            make_folder(outcome.parent)
+            replace_file(outcome, lambda file: file.write_bytes(shown.stdout))
     else:
         unfinished = "--model" in command and outcome.with_suffix(".resume.npz").exists()
         failed = subprocess.run([*command, *["--resume"] * unfinished]).returncode
     if failed:
-        raise mb.InputError(f"the step that makes {outcome} failed; its message is above.")
+        raise InputError(f"the step that makes {outcome} failed; its message is above.")
 
 
 def run(arguments):
     """Do the steps that are not done yet."""
     for path in (arguments.kaggle, arguments.archive):
         if not path.is_file() and not arguments.list:
-            raise mb.InputError(f"{path} does not exist; give its path, see --help.")
+            raise InputError(f"{path} does not exist; give its path, see --help.")
     if not arguments.list:
-        mb.make_folder(arguments.folder)
+        make_folder(arguments.folder)
     for outcome, command in steps(
         arguments.kaggle, arguments.archive, arguments.folder, arguments.model
     ):
@@ -113,4 +115,4 @@ def run(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -9,14 +9,13 @@ training    the epochs after which a short training is as good as the plain CNN 
 step        what the training step costs and what the processor's arithmetic would allow
 prediction  faces per second, and one face at a time, against MediaPipe Face Landmarker
 start       --help, and the first picture of 16 test faces, against `import tensorflow`
-memory      a training on a made-up file of Kaggle's 7,049 rows, against only loading it by the
+memory      a training on a synthetic file of Kaggle's 7,049 rows, against only loading it by the
             usual recipe
 
 Everything runs on the cores that this script may run on, in processes of its own. Processor time
 counts all threads and is what to go by where the machine has other work. For Linux.
 """
 
-import argparse
 import multiprocessing
 import os
 import re
@@ -31,16 +30,23 @@ from queue import SimpleQueue
 from statistics import median
 from typing import NamedTuple
 
+import common
+import hard_faces
+import loading
 import numpy as np
+import streaming
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-import loading  # noqa: E402
-import streaming  # noqa: E402
-
-import face_key_points  # noqa: E402
-import model_builder as mb  # noqa: E402
+import model_builder as mb
+from data.augmentation import augment
+from data.command_line import run_script
+from data.faces import read_faces, synthetic_faces
+from data.files import HERE, InputError
+from data.key_points import COLUMNS, SIZE
+from models import network as network_room
+from models.export import import_extras
+from models.network import build_model, with_source_offsets
+from models.spread import learn_only_spread
+from models.storage import SHIPPED, load_model
 
 # What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
 # up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)
@@ -143,7 +149,7 @@ def training(arguments):
         ]
         for seed in arguments.seeds:
             ours = run_timed(
-                mb.HERE / "model_builder.py", "--data", arguments.data, *SHORT, "--seed", seed,
+                HERE / "model_builder.py", "--data", arguments.data, *SHORT, "--seed", seed,
                 "--model", folder / "short.keras", "--results", folder,
             )  # fmt: skip
             reached = first_as_good(ours.lines, arguments.pixels)
@@ -240,18 +246,18 @@ def step_parts(batch_size):
     import tensorflow as tf
 
     settings = mb.Settings(batch_size=batch_size)
-    faces = mb.synthetic_faces(batch_size, 0)
+    faces = synthetic_faces(batch_size, 0)
     rng = np.random.default_rng(0)
-    augmentation = seconds_of(lambda: mb.augment(faces.pictures, faces.key_points, rng, settings))
-    x, y = mb.augment(faces.pictures, faces.key_points, rng, settings)
+    augmentation = seconds_of(lambda: augment(faces.pictures, faces.key_points, rng, settings))
+    x, y = augment(faces.pictures, faces.key_points, rng, settings)
     inputs = tf.constant(x[..., None]), tf.zeros((batch_size, 1), tf.int32)
     truth = tf.constant(y.reshape(batch_size, -1))
     loss = mb.masked_loss(settings.huber_px)
 
     def parts(dtype):
-        network = mb.build_model(dtype if dtype == "float32" else f"mixed_{dtype}")
-        mb.learn_only_spread(network, False)
-        model = mb.with_source_offsets(network, 1)
+        network = build_model(dtype if dtype == "float32" else f"mixed_{dtype}")
+        learn_only_spread(network, False)
+        model = with_source_offsets(network, 1)
         variables, optimizer = model.trainable_variables, like_ours(settings)
         optimizer.build(variables)
 
@@ -278,7 +284,7 @@ def step_parts(batch_size):
 
     # Each kernel works three times: forward, for its own gradient and for its input's.
     return {
-        "operations": 3 * 2 * multiply_adds(mb.build_model()),
+        "operations": 3 * 2 * multiply_adds(build_model()),
         "limits": {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")},
         "float32": parts("float32"),
         "bfloat16": parts("bfloat16"),
@@ -315,10 +321,10 @@ def step(arguments):
 
 def keras_model(path, bfloat16=False):
     """The saved model, its body in bfloat16 on demand."""
-    model, _ = mb.load_model(path)
+    model, _ = load_model(path)
     if not bfloat16:
         return model
-    other = mb.build_model("mixed_bfloat16")
+    other = build_model("mixed_bfloat16")
     other.set_weights(model.get_weights())
     return other
 
@@ -326,7 +332,7 @@ def keras_model(path, bfloat16=False):
 def open_predict(path, threads, bfloat16=False):
     """`model_builder.predict`, as face_key_points.py calls it."""
     model = keras_model(path, bfloat16)
-    return lambda pictures: mb.predict(model, pictures[..., 0])[0]
+    return lambda pictures: network_room.predict(model, pictures[..., 0])[0]
 
 
 def open_function(path, threads, bfloat16=False):
@@ -336,7 +342,7 @@ def open_function(path, threads, bfloat16=False):
     model = keras_model(path, bfloat16)
     function = tf.function(
         lambda pictures: model(pictures, training=False),
-        input_signature=[tf.TensorSpec((None, mb.SIZE, mb.SIZE, 1))],
+        input_signature=[tf.TensorSpec((None, SIZE, SIZE, 1))],
     )
     return lambda pictures: function(pictures)["key_points"].numpy()
 
@@ -390,7 +396,7 @@ def predict_speed(open_it, path, threads, pictures, batch):
     pictures = pictures[..., None].astype(np.float32)
     points = np.concatenate(
         [
-            predict(pictures[i : i + batch]).reshape(-1, len(mb.COLUMNS))
+            predict(pictures[i : i + batch]).reshape(-1, len(COLUMNS))
             for i in range(0, len(pictures), batch)
         ]
     )
@@ -419,7 +425,7 @@ def mediapipe_speed(python, threads, pictures):
 def faces_at_limit(threads):
     """Faces per second if all were one large matrix product, by dtype; run in a fresh process."""
     use_cores(threads)
-    operations = 2 * multiply_adds(mb.build_model())
+    operations = 2 * multiply_adds(build_model())
     return {d: threads * matmul_rate(d) / operations for d in ("float32", "bfloat16")}
 
 
@@ -431,11 +437,11 @@ def export(model, folder):
         ("onnx", {"ONNX Runtime": ".onnx"}),
     ):
         try:
-            face_key_points.import_extras(kind)
-        except mb.InputError as error:
+            import_extras(kind)
+        except InputError as error:
             print(f"not measured: {error}\n")
             continue
-        script = mb.HERE / "face_key_points.py"
+        script = HERE / "face_key_points.py"
         run_timed(script, "--model", model, "--export", kind, "--results", folder)
         files |= {name: str(folder / f"{model.stem}{end}") for name, end in names.items()}
     return files
@@ -443,7 +449,7 @@ def export(model, folder):
 
 def prediction(arguments):
     """Faces per second against MediaPipe's, in batches and one at a time."""
-    pictures = next(mb.read_faces(arguments.test)).pictures
+    pictures = next(read_faces(arguments.test)).pictures
     python = hard_faces.make_environment(arguments.mediapipe_env, sys.executable)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -479,7 +485,7 @@ def prediction(arguments):
 
 def start(arguments):
     """Until --help has answered, and until the first picture is there."""
-    builder, pictures = (mb.HERE / name for name in ("model_builder.py", "face_key_points.py"))
+    builder, pictures = (HERE / name for name in ("model_builder.py", "face_key_points.py"))
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         streaming.write_test_file(folder / "test.csv", 16)
@@ -520,7 +526,7 @@ def memory(arguments):
         runs = {
             "usual recipe, loading alone": ["-W", "ignore", "-c", recipe],
             "`model_builder.py --epochs 1`": [
-                mb.HERE / "model_builder.py", "--data", path, "--epochs", 1,
+                HERE / "model_builder.py", "--data", path, "--epochs", 1,
                 "--model", folder / "model.keras", "--results", folder,
             ],
         }  # fmt: skip
@@ -546,12 +552,8 @@ PARTS = {
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Measure training, predicting and starting, each beside a rival.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("Measure training, predicting and starting, each beside a rival.")
     add = parser.add_argument
-    shared = mb.HERE.parent / "shared" / "data"
     add(
         "parts",
         nargs="*",
@@ -560,12 +562,12 @@ def parse_arguments(argv):
         metavar="PART",
         help=f"what to measure, of {', '.join(PARTS)}; unset: all",
     )
-    add("--data", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
-    add("--test", type=Path, default=shared / "test.csv.gz", help="Kaggle's test file")
+    add("--data", type=Path, default=common.KAGGLE, help="Kaggle's training file")
+    add("--test", type=Path, default=common.SHARED / "test.csv.gz", help="Kaggle's test file")
     add(
         "--model",
         type=Path,
-        default=mb.HERE / "models" / "pretrained.keras",
+        default=SHIPPED,
         help="the model that predicts",
     )
     add(
@@ -585,7 +587,7 @@ def parse_arguments(argv):
     add("--batch-size", type=int, default=64, help="faces in a batch where predicting is timed")
     add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
     add("--repeat", type=int, default=3, help="starts of each script; their median counts")
-    add("--rows", type=int, default=7049, help="of the made-up file that memory is measured on")
+    add("--rows", type=int, default=7049, help="of the synthetic file that memory is measured on")
     add(
         "--mediapipe-env",
         type=Path,
@@ -603,4 +605,4 @@ def run(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

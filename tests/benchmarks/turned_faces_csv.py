@@ -5,27 +5,25 @@
 
 Faces turned by 30 to 60 degrees are rare, and whoever marked them left out the points that the
 head itself hides. So a 3-D face is fitted to the marked points of every training face, its
-picture is laid over the made-up faces' mean head, and the head is turned: the key points go along,
-the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et al.
-2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic_faces.py.
+picture is laid over the synthetic faces' mean head, and the head is turned: the key points go
+along, the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et
+al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic_faces.py.
 
 Only faces are used that a training on the three files with default settings does not hold out.
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
 
+import common
 import numpy as np
+import wild_faces_csv
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import synthetic_faces  # noqa: E402
-import wild_faces_csv  # noqa: E402
-
-import model_builder as mb  # noqa: E402
+from data.command_line import natural, run_script
+from data.files import HERE, replace_file
+from data.key_points import COLUMNS, PARTNERS, SIZE
+from data.synthetic_faces import ROWS, _draw_person, _shape_face, _solid_points, _Surface
 
 SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
@@ -33,7 +31,7 @@ SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
 
 def shape_model(people=1000, modes=12, seed=0):
-    """What the made-up heads look like in 3-D; lengths in eye distances, z towards the viewer.
+    """What the synthetic heads look like in 3-D; lengths in eye distances, z towards the viewer.
 
     Returns:
         mean (15, 3) and modes (12, 15, 3) of the key points, a mode's coefficients having the
@@ -42,15 +40,15 @@ def shape_model(people=1000, modes=12, seed=0):
     rng = np.random.default_rng(seed)
     points, surface = [], 0
     for _ in range(people):
-        person = synthetic_faces._draw_person(rng)
-        head = synthetic_faces._Surface(person)
-        synthetic_faces._shape_face(head, person)
-        points.append(synthetic_faces._solid_points(head, person))
-        rows = np.broadcast_to(synthetic_faces.ROWS[:, None], head.x.shape)
+        person = _draw_person(rng)
+        head = _Surface(person)
+        _shape_face(head, person)
+        points.append(_solid_points(head, person))
+        rows = np.broadcast_to(ROWS[:, None], head.x.shape)
         surface = surface + np.stack([head.x, rows, head.z], -1) / people
     points = np.array(points, np.float64)
     mean = points.mean(0)
-    mean = (mean + mean[mb.PARTNERS] * [-1, 1, 1]) / 2
+    mean = (mean + mean[PARTNERS] * [-1, 1, 1]) / 2
     _, size, directions = np.linalg.svd((points - mean).reshape(people, -1), full_matrices=False)
     directions = directions[:modes] * size[:modes, None] / np.sqrt(people)
     return mean, directions.reshape(modes, -1, 3), surface.reshape(-1, 3)
@@ -132,7 +130,7 @@ def adapt_mean(key_points, mean, modes, rounds=4, some=1500, seed=0):
         errors = chosen - project(pose, mean, modes)
         camera = rotations(pose)[:, :2] * np.exp(pose[:, 3])[:, None, None]
         new = mean.copy()
-        for point, partner in enumerate(mb.PARTNERS):
+        for point, partner in enumerate(PARTNERS):
             left, right = [], []
             for which, side in ((point, 1), (partner, -1)):
                 marked = np.isfinite(errors[:, which, 0])
@@ -170,10 +168,10 @@ def turn(picture, shape, matrix, scale, shift, new_matrix, surface):
     before = scale * surface @ matrix[:2].T + shift
     after = scale * surface @ new_matrix.T
     place = np.rint(after[:, :2] + offset).astype(int)
-    inside = np.flatnonzero(((place >= 0) & (place < mb.SIZE)).all(1))
+    inside = np.flatnonzero(((place >= 0) & (place < SIZE)).all(1))
     order = inside[np.argsort(after[inside, 2])]  # the nearest are painted last
     x, y = place[order].T
-    move = np.full((2, mb.SIZE, mb.SIZE), np.nan)
+    move = np.full((2, SIZE, SIZE), np.nan)
     move[:, y, x] = (before[order] - after[order, :2] - offset).T
     # Gaps, and the background, move as the nearest part of the head does.
     nearest = ndimage.distance_transform_edt(
@@ -181,7 +179,7 @@ def turn(picture, shape, matrix, scale, shift, new_matrix, surface):
     )
     move = move[:, nearest[0], nearest[1]]
     move = ndimage.uniform_filter(move, (0, 3, 3), mode="nearest")
-    rows, columns = np.mgrid[: mb.SIZE, : mb.SIZE]
+    rows, columns = np.mgrid[:SIZE, :SIZE]
     turned = ndimage.map_coordinates(
         picture.astype(np.float32), (rows + move[1], columns + move[0]), order=1, mode="nearest"
     )
@@ -240,18 +238,14 @@ def turned_faces(faces, count, shape, rng):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Turn the heads of training faces in 3-D and write them as a CSV.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    shared = mb.HERE.parent / "shared" / "data" / "training.csv.gz"
-    parser.add_argument("--kaggle", type=Path, default=shared, help="Kaggle's training file")
+    parser = common.parser("Turn the heads of training faces in 3-D and write them as a CSV.")
+    parser.add_argument("--kaggle", type=Path, default=common.KAGGLE, help="Kaggle's training file")
     parser.add_argument(
-        "--wild", type=Path, default=mb.HERE / "data", help="folder of the others, and to write to"
+        "--wild", type=Path, default=HERE / "data", help="folder of the others, and to write to"
     )
     for name, count in zip(SOURCES, (1600, 4500, 7500), strict=True):
-        parser.add_argument(f"--{name}-faces", type=mb.natural, default=count, help="how many")
-    parser.add_argument("--seed", type=mb.natural, default=0, help="of the poses")
+        parser.add_argument(f"--{name}-faces", type=natural, default=count, help="how many")
+    parser.add_argument("--seed", type=natural, default=0, help="of the poses")
     return parser.parse_args(argv)
 
 
@@ -270,16 +264,16 @@ def run(arguments):
         def write(path, faces=faces, count=count):
             with open(path, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow([*mb.COLUMNS, "identity", "Image"])
+                writer.writerow([*COLUMNS, "identity", "Image"])
                 for picture, points, i in turned_faces(faces, count, shape, rng):
                     texts = wild_faces_csv.coordinate_texts(points)
                     grey = " ".join([wild_faces_csv.GREY[value] for value in picture.reshape(-1)])
                     writer.writerow([*texts, faces.identities[i], grey])
 
         path = arguments.wild / f"turned_{name}.csv"
-        mb.replace_file(path, write)
+        replace_file(path, write)
         print(f"{path}: {path.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

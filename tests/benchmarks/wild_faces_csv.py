@@ -14,10 +14,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+import common  # noqa: F401
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
+import model_builder as mb
+from data.command_line import run_script
+from data.faces import join_faces, load_training
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import COLUMNS, SIZE
+from data.split import split_faces
 
 SOURCES = ("lfw", "aflw")
 GREY = [str(value) for value in range(256)]  # looked up: 188 million grey values are written
@@ -30,13 +35,13 @@ def load_archive(path):
     `key_points` (N, 15, 2) in pixels, NaN where not marked; `identity` and `source` (N,) text.
     """
     if not path.is_file():
-        raise mb.InputError(f"{path} does not exist; give the path of the archive of faces.")
+        raise InputError(f"{path} does not exist; give the path of the archive of faces.")
     names = ("jpeg", "offset", "key_points", "identity", "source")
     try:
         with np.load(path) as archive:
             return {name: archive[name] for name in names}
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
-        raise mb.InputError(
+        raise InputError(
             f"{path} is not an archive of faces: a .npz that holds {', '.join(names)}."
         ) from None
 
@@ -47,18 +52,16 @@ def decode(jpeg, path, row):
 
     try:
         with Image.open(io.BytesIO(jpeg)) as picture:
-            if picture.size != (mb.SIZE, mb.SIZE):
+            if picture.size != (SIZE, SIZE):
                 raise ValueError(f"it is {picture.width}x{picture.height}")
             return picture.convert("L").tobytes()
     except (OSError, ValueError) as error:
-        raise mb.InputError(
-            f"{path}: picture {row} is not a {mb.SIZE}x{mb.SIZE} JPEG ({error})."
-        ) from None
+        raise InputError(f"{path}: picture {row} is not a {SIZE}x{SIZE} JPEG ({error}).") from None
 
 
 def coordinate_texts(key_points):
     """The 30 fields of a face (15, 2); a point that `load_faces` would refuse stays empty."""
-    usable = ((key_points > -mb.SIZE) & (key_points < 2 * mb.SIZE)).all(1)  # False for NaN too
+    usable = ((key_points > -SIZE) & (key_points < 2 * SIZE)).all(1)  # False for NaN too
     return [
         f"{value:.3f}" if use else ""
         for point, use in zip(key_points.tolist(), usable, strict=True)
@@ -71,7 +74,7 @@ def write_faces(path, archive, rows, archive_path):
     offset, identity = archive["offset"], archive["identity"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*mb.COLUMNS, "identity", "Image"])
+        writer.writerow([*COLUMNS, "identity", "Image"])
         for row in rows:
             jpeg = archive["jpeg"][offset[row] : offset[row + 1]].tobytes()
             picture = " ".join([GREY[value] for value in decode(jpeg, archive_path, row)])
@@ -88,10 +91,10 @@ def split_real_faces(kaggle, folder):
         faces: to train on, and held out.
     """
     paths = (kaggle, *(folder / f"{source}.csv" for source in SOURCES))
-    files = [mb.load_training(path) for path in paths]
-    everything = mb.join_faces(files)
+    files = [load_training(path) for path in paths]
+    everything = join_faces(files)
     default = mb.Settings()
-    training, held_out = mb.split_faces(
+    training, held_out = split_faces(
         everything, default.validation_split, default.further_split, default.seed
     )
     return paths, files, everything, training, held_out
@@ -103,28 +106,28 @@ def parse_arguments(argv):
         description="Turn the archive of wild faces into lfw.csv and aflw.csv in Kaggle's format.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    default = mb.HERE.parent / "shared" / "data" / "wild_faces.npz"
+    default = HERE.parent / "shared" / "data" / "wild_faces.npz"
     parser.add_argument("archive", nargs="?", type=Path, default=default, help="the .npz")
-    parser.add_argument("--out", type=Path, default=mb.HERE / "data", help="folder to write to")
+    parser.add_argument("--out", type=Path, default=HERE / "data", help="folder to write to")
     return parser.parse_args(argv)
 
 
 def run(arguments):
     """Write the two files."""
     archive = load_archive(arguments.archive)
-    mb.make_folder(arguments.out)
+    make_folder(arguments.out)
     for source in SOURCES:
         rows = np.flatnonzero(archive["source"] == source)
         if not rows.size:
-            raise mb.InputError(f"{arguments.archive} has no faces of the source {source!r}.")
+            raise InputError(f"{arguments.archive} has no faces of the source {source!r}.")
         path = arguments.out / f"{source}.csv"
 
         def write(file, rows=rows):
             write_faces(file, archive, rows, arguments.archive)
 
-        mb.replace_file(path, write)
+        replace_file(path, write)
         print(f"{path}: {len(rows):,} faces, {path.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(mb.main(parse=parse_arguments, work=run))
+    sys.exit(run_script(None, parse_arguments, run))

@@ -1,4 +1,4 @@
-"""Two workers train what one process trains; and what can go wrong before they do."""
+"""models/workers.py: two workers or devices train what one does."""
 
 import json
 import subprocess
@@ -9,6 +9,9 @@ import pytest
 from conftest import ROOT, write_csv
 
 import model_builder as mb
+from data.files import InputError
+from models.storage import load_model
+from models.workers import check_share, find_worker
 
 CLUSTER = {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}
 
@@ -42,7 +45,7 @@ def test_two_workers_or_devices_train_what_one_does(trainings, name):
     for a, b in zip(*histories, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=1e-4)
         assert b["validation_rmse_px"] == pytest.approx(a["validation_rmse_px"], rel=1e-4)
-    alone, shared = (mb.load_model(trainings / each / "m.keras") for each in ("one", name))
+    alone, shared = (load_model(trainings / each / "m.keras") for each in ("one", name))
     for a, b in zip(alone[0].get_weights(), shared[0].get_weights(), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-2, atol=1e-2 * np.abs(a).max())
     assert "'synchronized': True" not in str(shared[0].get_config())  # a plain network is saved
@@ -57,21 +60,10 @@ def test_only_the_first_worker_writes_and_talks(trainings):
     assert "epoch" not in (trainings / "two1.log").read_text()
 
 
-def test_workers_parts_are_the_batch_of_one(faces):
-    settings = mb.Settings(batch_size=64)
-    (whole, source), truth, weights = next(mb.batches(faces, settings, first_epoch=3))
-    parts = [next(mb.batches(faces, settings, 3, worker, 2)) for worker in (0, 1)]
-    np.testing.assert_array_equal(np.concatenate([part[0][0] for part in parts]), whole)
-    np.testing.assert_array_equal(np.concatenate([part[0][1] for part in parts]), source)
-    np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), truth)
-    np.testing.assert_array_equal(np.concatenate([part[2] for part in parts]), weights)
-    assert weights[0] == pytest.approx(truth.size / np.isfinite(truth).sum())
-
-
 def test_tf_config_is_read_as_tensorflow_reads_it(monkeypatch):
     def found(config):
         monkeypatch.setenv("TF_CONFIG", json.dumps(config) if config else "")
-        return mb.find_worker()
+        return find_worker()
 
     assert found(None) == (0, 1)
     assert found({"cluster": CLUSTER, "task": {"type": "worker", "index": 1}}) == (1, 2)
@@ -108,10 +100,9 @@ def test_a_batch_that_cannot_be_shared_is_one_sentence():
     class Strategy:
         num_replicas_in_sync = 4
 
-    settings = mb.Settings(batch_size=96)
-    mb.check_share(settings, 10, 1, None)
-    with pytest.raises(mb.InputError, match="--batch-size 96 cannot.* multiple of 64"):
-        mb.check_share(settings, 1000, 2, Strategy)
-    with pytest.raises(mb.InputError, match="95 faces to train on are too few"):
-        mb.check_share(settings, 95, 3, type("", (), {"num_replicas_in_sync": 3}))
-    mb.check_share(settings, 96, 3, type("", (), {"num_replicas_in_sync": 3}))
+    check_share(96, 10, 1, None)
+    with pytest.raises(InputError, match="--batch-size 96 cannot.* multiple of 64"):
+        check_share(96, 1000, 2, Strategy)
+    with pytest.raises(InputError, match="95 faces to train on are too few"):
+        check_share(96, 95, 3, type("", (), {"num_replicas_in_sync": 3}))
+    check_share(96, 96, 3, type("", (), {"num_replicas_in_sync": 3}))

@@ -1,0 +1,1 @@
+"""Faces: their files, and the code that makes and reads them."""

@@ -1,0 +1,298 @@
+"""Faces as arrays: the one place where a CSV's bytes become pictures and key points."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from data.files import InputError, read_table
+from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, mirror_partners, some_of
+from data.synthetic_faces import make_faces
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Faces(NamedTuple):
+    """One loaded file. Rows keep the file's order; row 0 is the first below the header."""
+
+    pictures: np.ndarray  # uint8 (N, 96, 96)
+    key_points: Any  # float32 (N, K, 2) in pixels, NaN = not labelled; None in a test file
+    image_ids: np.ndarray  # the ImageId column as text, or 1 .. N
+    identities: np.ndarray | None  # the optional `identity` column: who is pictured
+    rows: np.ndarray  # int (N,): each face's row in its file
+    source: np.ndarray  # int (N,): whose habits the labels follow: the file, or -1 (`few_apart`)
+    path: Path  # of the first file
+    names: tuple[str, ...] = KEY_POINTS  # of the K key points
+
+    @property
+    def file(self) -> np.ndarray:
+        """Which file each face is from, where several were joined: int (N,)."""
+        return np.maximum(self.source, 0)
+
+    def take(self, index: Any) -> Faces:
+        """The faces at `index` (any NumPy index) as a new Faces."""
+        chosen: dict[str, Any] = {
+            name: value[index]
+            for name, value in self._asdict().items()
+            if isinstance(value, np.ndarray)
+        }
+        return self._replace(**chosen)
+
+
+def parse_picture(text: str) -> np.ndarray:
+    """One `Image` field, 9,216 grey values 0 .. 255 separated by blanks, as uint8 (9216,).
+
+    Raises ValueError saying what is wrong with it. Values are read as 64-bit integers, because
+    300 read as uint8 would silently become 44.
+    """
+    if text.encode().translate(None, b"-0123456789 "):  # NumPy takes tabs, line ends and + as well
+        raise ValueError("holds something other than whole numbers and blanks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy only warns about text that it could not read
+        try:
+            values = np.fromstring(text, dtype=np.int64, sep=" ")
+        except (DeprecationWarning, ValueError):
+            raise ValueError("holds something other than whole numbers and blanks") from None
+    if values.size != SIZE * SIZE:
+        raise ValueError(f"has {values.size:,} grey values instead of {SIZE * SIZE:,}")
+    if values.min() < 0 or values.max() > 255:
+        outside = values[(values < 0) | (values > 255)][0]
+        raise ValueError(f"has the grey value {outside}, outside 0 to 255")
+    return values.astype(np.uint8)
+
+
+def load_faces(path: Path | str) -> Faces:
+    """Load a CSV in Kaggle's format, plain or as .gz or .zip.
+
+    Args:
+        path: the file. Columns are found by name, in any order: `Image` and, in a training file,
+            the `<key point>_x` and `<key point>_y` columns; `ImageId` and `identity` are optional,
+            others are ignored. Where all key points are among Kaggle's, they are Kaggle's 15 (a
+            missing pair counts as not labelled), else those of the header in its order.
+
+    Returns:
+        Faces: `pictures` uint8 (N, 96, 96), `key_points` float32 (N, K, 2) in pixels with NaN
+        where a point is not labelled (`None` for a test file), and the other columns.
+
+    Raises:
+        InputError: the file is missing or is not what it should be; says which row.
+    """
+    parts = list(read_faces(path))
+    whole: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name, value in parts[0]._asdict().items()
+        if isinstance(value, np.ndarray)
+    }
+    return parts[0]._replace(**whole)
+
+
+def read_faces(path: Path | str) -> Iterator[Faces]:
+    """Yield what `load_faces` returns a few hundred rows at a time: any length fits in memory."""
+    for chunk in read_table(path):
+        yield _parse_chunk(chunk, Path(path))
+
+
+def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
+    """Some rows of `path`, a pandas data frame of text, as Faces."""
+    import pandas as pd
+
+    if "Image" not in chunk.columns:
+        raise InputError(f"{path} has no column named Image; its first line must name the columns.")
+    if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the first fields as row names
+        raise InputError(f"{path} has more fields in its rows than names in its header; mend it.")
+    coordinates = [name for name in chunk.columns if name[-2:] in ("_x", "_y") and name[:-2]]
+    for name in ("Image", *coordinates):
+        if f"{name}.1" in chunk.columns:  # so pandas renames it
+            raise InputError(f"{path} has two columns named {name}; rename or delete one.")
+    pictures = _parse_pictures(chunk, path)
+    names: Names = tuple(dict.fromkeys(name[:-2] for name in coordinates))
+    if set(names) <= set(KEY_POINTS):
+        names = KEY_POINTS
+    rows = chunk.index.to_numpy()
+    identities = None
+    if "identity" in chunk.columns:  # whoever has none is somebody else
+        unknown = chunk["identity"].isna()
+        identities = np.where(
+            unknown, [f"row {row}" for row in rows], chunk["identity"].astype(object)
+        )
+    return Faces(
+        pictures=pictures,
+        key_points=_parse_key_points(chunk, path, coordinates, names) if coordinates else None,
+        image_ids=chunk["ImageId"].to_numpy(object) if "ImageId" in chunk.columns else rows + 1,
+        identities=identities,
+        rows=rows,
+        source=np.zeros_like(rows),
+        path=path,
+        names=names,
+    )
+
+
+def _parse_pictures(chunk: pd.DataFrame, path: Path) -> np.ndarray:
+    """The pictures of some rows, uint8 (N, 96, 96). Raises InputError that names the row."""
+    import pandas as pd
+
+    pictures = np.empty((len(chunk), SIZE * SIZE), np.uint8)
+    for i, text in enumerate(chunk["Image"]):
+        try:
+            pictures[i] = parse_picture("" if pd.isna(text) else text)
+        except ValueError as problem:
+            raise InputError(
+                f"{path}: the picture in row {chunk.index[i] + 1} below the header {problem};"
+                " mend or delete that row."
+            ) from None
+    return pictures.reshape(-1, SIZE, SIZE)
+
+
+def _parse_key_points(
+    chunk: pd.DataFrame, path: Path, coordinates: list[str], names: Names
+) -> np.ndarray:
+    """The key points of some rows, float32 (N, K, 2), from their `coordinates` columns.
+
+    Raises InputError that names the row and the column.
+    """
+    import pandas as pd
+
+    columns = columns_of(names)
+    for name in names:
+        if (f"{name}_x" in coordinates) != (f"{name}_y" in coordinates):
+            raise InputError(f"{path} has only one of {name}_x and {name}_y; add the other.")
+    values = np.full((len(chunk), len(columns)), np.nan, np.float32)
+    for name in coordinates:
+        numbers = pd.to_numeric(chunk[name], errors="coerce").to_numpy(np.float64)
+        # A picture's width beyond the border is more than any crop of a face needs.
+        wrong = chunk[name].notna() & ~((numbers > -SIZE) & (numbers < 2 * SIZE))
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise InputError(
+                f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
+                f" {chunk[name].iloc[i]!r:.40}, not a position in the picture;"
+                " mend it, or leave it empty if the point is not labelled."
+            )
+        values[:, columns.index(name)] = numbers
+    key_points = values.reshape(-1, len(names), 2)
+    # A point counts only with both its coordinates.
+    key_points[np.isnan(key_points).any(-1)] = np.nan
+    return key_points
+
+
+def load_training(
+    path: Path | str, complete_only: bool = False, names: Names | None = None
+) -> Faces:
+    """`load_faces` for training: rows without any labelled key point are left out.
+
+    With `complete_only` so are rows that lack a key point. With `names` the faces get these key
+    points and no others. Raises InputError if nothing is left, or a mirror partner is missing.
+    """
+    faces = load_faces(path)
+    if faces.key_points is None:
+        raise InputError(f"{path} has no key point columns; training needs {COLUMNS[0]} and so on.")
+    if names:
+        faces = with_key_points(faces, names)
+    try:
+        mirror_partners(faces.names)
+    except ValueError as problem:
+        raise InputError(
+            f"{path} {problem}; add that one's columns, empty where it is not labelled, or rename"
+            " the point."
+        ) from None
+    labelled = np.isfinite(faces.key_points[..., 0])
+    keep = labelled.all(1) if complete_only else labelled.any(1)
+    if not keep.any():
+        raise InputError(
+            f"{path} has no row with {'every' if complete_only else 'any'} key point labelled;"
+            " training needs such rows."
+        )
+    return faces.take(keep)
+
+
+def with_key_points(faces: Faces, names: Names) -> Faces:
+    """Faces with the key points `names`: what they lack is not labelled, others are left out.
+
+    A printed line says which. Raises InputError if the faces have none of them.
+    """
+    if faces.names == names:
+        return faces
+    shared = [name for name in names if name in faces.names]
+    if not shared:
+        raise InputError(
+            f"{faces.path} has none of the model's key points ({some_of(names)}); give another"
+            " file, or rename its columns."
+        )
+    labelled = np.isfinite(faces.key_points).any((0, 2))
+    others = [n for n, known in zip(faces.names, labelled, strict=True) if known and n not in names]
+    if others:
+        print(f"{faces.path}: the key points {', '.join(others)} are not used.")
+    key_points = np.full((len(faces.rows), len(names), 2), np.nan, np.float32)
+    there = [faces.names.index(name) for name in shared]
+    key_points[:, [names.index(name) for name in shared]] = faces.key_points[:, there]
+    return faces._replace(key_points=key_points, names=names)
+
+
+def synthetic_faces(count: int, seed: int) -> Faces:
+    """Faces made by data/synthetic_faces.py: no file, no licence, 15 exact key points each."""
+    pictures, key_points = make_faces(count, seed=seed)
+    rows = np.arange(count)
+    path = Path(f"synthetic faces, seed {seed}")
+    return Faces(pictures, key_points, rows + 1, None, rows, np.zeros_like(rows), path)
+
+
+# Kaggle's full training file comes from two sources: besides the rows with all 15 points it has
+# more than twice as many that mark 4 at most, the tip of the nose lower and the lip at mid-mouth.
+FEW_POINTS = 4
+
+
+def few_apart(faces: Faces) -> Faces:
+    """The first file's rows of few points get the source -1, if it has others to go by as well."""
+    if faces.names != KEY_POINTS:
+        return faces
+    few = np.isfinite(faces.key_points[..., 0]).sum(1) <= FEW_POINTS
+    few &= faces.source == 0
+    if few.sum() == (faces.source == 0).sum():
+        return faces
+    return faces._replace(source=np.where(few, -1, faces.source))
+
+
+def join_faces(files: list[Faces]) -> Faces:
+    """Several training Faces as one; a row that repeats an earlier one to the letter is left out.
+
+    `source` tells the file, and the first file's rows of few points (`few_apart`). Where only some
+    files name identities, the others' rows stay alone.
+    """
+    joined = files[0]
+    if len(files) > 1:
+        parts = {name: [getattr(faces, name) for faces in files] for name in Faces._fields}
+        parts["source"] = [np.full(len(faces.rows), i) for i, faces in enumerate(files)]
+        if any(part is not None for part in parts["identities"]):
+            parts["identities"] = [
+                np.array([f"{i}:{row}" for row in faces.rows])
+                if faces.identities is None
+                else faces.identities
+                for i, faces in enumerate(files)
+            ]
+        whole: dict[str, Any] = {
+            name: np.concatenate(value)
+            for name, value in parts.items()
+            if isinstance(value[0], np.ndarray)
+        }
+        joined = joined._replace(**whole)
+    seen: dict[bytes, int] = {}
+    for i, face in enumerate(zip(joined.pictures, joined.key_points, strict=True)):
+        digest = hashlib.sha256(b"".join(part.tobytes() for part in face)).digest()
+        seen.setdefault(digest, i)
+    return few_apart(joined.take(np.array(list(seen.values()))))
+
+
+def fingerprint(faces: Faces) -> str:
+    """SHA-256 over pictures and key points: the same for a CSV and its .gz or .zip."""
+    digest = hashlib.sha256(np.ascontiguousarray(faces.pictures).data)
+    if faces.names != KEY_POINTS:
+        digest.update("\n".join(faces.names).encode())
+    if faces.key_points is not None:
+        digest.update(np.ascontiguousarray(faces.key_points).data)
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""The key points: their names, CSV columns and mirror images, and how far off a prediction is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Names = tuple[str, ...]
+SIZE = 96  # pictures are SIZE x SIZE; pixel centres run 0 .. 95, so a mirrored x is 95 - x
+
+KEY_POINTS = (
+    "left_eye_center",  # left is the subject's left: the larger x
+    "right_eye_center",
+    "left_eye_inner_corner",
+    "left_eye_outer_corner",
+    "right_eye_inner_corner",
+    "right_eye_outer_corner",
+    "left_eyebrow_inner_end",
+    "left_eyebrow_outer_end",
+    "right_eyebrow_inner_end",
+    "right_eyebrow_outer_end",
+    "nose_tip",
+    "mouth_left_corner",
+    "mouth_right_corner",
+    "mouth_center_top_lip",
+    "mouth_center_bottom_lip",
+)
+
+
+def columns_of(names: Names) -> Names:
+    """The CSV columns of the key points' coordinates, a tuple."""
+    return tuple(f"{name}_{axis}" for name in names for axis in "xy")
+
+
+COLUMNS = columns_of(KEY_POINTS)
+
+LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("right_eye_center")
+
+
+def output_columns(names: Names) -> list[str]:
+    """The CSV columns of the key points `names` (K,): the 2K coordinates, then the K spreads."""
+    return [*columns_of(names), *(f"{name}_spread" for name in names)]
+
+
+def mirror_partners(names: Names = KEY_POINTS) -> np.ndarray | None:
+    """For each key point the index of the one that it becomes in a mirrored picture, (K,) int.
+
+    The words left and right in the names tell; a point with neither is its own partner. None if no
+    name has them, as p0 .. p67: then nothing tells what a point becomes.
+
+    Raises ValueError, naming the point, if a partner is missing.
+    """
+    swap = {"left": "right", "right": "left"}
+    partners = ["_".join(swap.get(word, word) for word in name.split("_")) for name in names]
+    if partners == list(names):
+        return None
+    for name, partner in zip(names, partners, strict=True):
+        if partner not in names:
+            raise ValueError(f"has the key point {name} but no {partner} to be its mirror image")
+    return np.array([names.index(partner) for partner in partners])
+
+
+PARTNERS = mirror_partners()
+
+
+def mirror_key_points(key_points: np.ndarray, partners: np.ndarray | None = PARTNERS) -> np.ndarray:
+    """Key points (N, K, 2) in pixels of the mirrored pictures: x becomes 95 - x, sides swap."""
+    mirrored = np.array(key_points)[:, partners]
+    mirrored[..., 0] = SIZE - 1 - mirrored[..., 0]
+    return mirrored
+
+
+def eye_centres(names: Names = KEY_POINTS) -> tuple[int, int] | None:
+    """The indices of the left and the right eye's centre, or None where one has no such name."""
+    eyes = KEY_POINTS[LEFT_EYE], KEY_POINTS[RIGHT_EYE]
+    return (names.index(eyes[0]), names.index(eyes[1])) if set(eyes) <= set(names) else None
+
+
+def interocular_distance(
+    key_points: np.ndarray, eyes: tuple[int, int] = (LEFT_EYE, RIGHT_EYE)
+) -> np.ndarray:
+    """Distance between the two eye centres in pixels, (N,), from key points (N, K, 2)."""
+    left, right = eyes
+    return np.linalg.norm(key_points[:, left] - key_points[:, right], axis=-1)
+
+
+def mean_face(key_points: np.ndarray) -> list[list[float | None]]:
+    """Each point's mean place over faces (N, K, 2), as K pairs; [None, None] if never labelled."""
+    labelled = np.isfinite(key_points)
+    mean = np.where(labelled, key_points, 0).sum(0) / np.maximum(labelled.sum(0), 1)
+    return np.where(labelled.any(0), mean.round(3).astype(object), None).tolist()  # type: ignore
+
+
+def rmse(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square error in pixels over all labelled coordinates; NaN in `truth` is masked."""
+    return float(np.sqrt(np.nanmean((predicted - truth) ** 2, dtype=np.float64)))
+
+
+def some_of(names: Sequence[Any]) -> str:
+    """The first few names as part of a sentence."""
+    return ", ".join(map(str, names[:5])) + (", …" if len(names) > 5 else "")

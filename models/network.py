@@ -1,0 +1,253 @@
+"""The network: building it, starting it from another, predicting with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.key_points import KEY_POINTS, PARTNERS, SIZE, Names, mirror_key_points, mirror_partners
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_model(dtype: str = "float32", count: int = 15) -> keras.Model:
+    """The network: raw grey values (N, 96, 96, 1) in; out come, in pixels, `key_points` (N, 2K)
+    and `spread` (N, K), how far off each point may be (standard deviation per axis).
+
+    A residual encoder goes down to 6x6 to see the whole face and comes back up to a 12x12 grid,
+    on which `read_key_points` reads where each point is, and `read_spread` how sure that is.
+
+    Args:
+        dtype: Keras dtype policy of the body, such as "float32" or "mixed_bfloat16"; the head
+            always computes in float32, because bfloat16 has steps of half a pixel at 95.
+        count: K, how many key points.
+
+    Returns:
+        keras.Model of built-in layers only, so that plain `keras.saving.load_model` loads it.
+    """
+    import keras
+
+    picture = keras.Input((SIZE, SIZE, 1), name="picture")
+    grid, deep = encode(picture, dtype)
+    key_points, maps, signs = read_key_points(grid, count)
+    outputs = {"key_points": key_points, "spread": read_spread(grid, deep, maps, signs, count)}
+    return keras.Model(picture, outputs, name="face_key_points")
+
+
+def encode(picture: Any, dtype: str) -> tuple[Any, Any]:
+    """The body: features of the picture on a 12x12 grid (N, 12, 12, 96), and those deepest down,
+    which see the whole face, (N, 6, 6, 160); Keras tensors."""
+    from keras import layers
+
+    Conv = partial(layers.Conv2D, padding="same", use_bias=False, dtype=dtype)
+    Norm = partial(layers.BatchNormalization, dtype=dtype)
+    Relu = partial(layers.Activation, "relu", dtype=dtype)
+    Add = partial(layers.Add, dtype=dtype)
+
+    def conv(x: Any, channels: int, size: int, stride: int = 1) -> Any:
+        return Relu()(Norm()(Conv(channels, size, strides=stride)(x)))
+
+    def residual(x: Any, channels: int) -> Any:
+        y = Norm()(Conv(channels, 3)(conv(x, channels, 3)))
+        return Relu()(Add()([x, y]))
+
+    x = layers.Rescaling(1 / 64, offset=-2, dtype=dtype)(picture)
+    x = conv(x, 24, 5, stride=2)  # 48x48: kept thin, high resolution is where the time goes
+    x = residual(conv(x, 48, 3, stride=2), 48)  # 24x24
+    x = residual(residual(residual(conv(x, 96, 3, stride=2), 96), 96), 96)  # 12x12
+    skip = x
+    deep = residual(residual(conv(x, 160, 3, stride=2), 160), 160)  # 6x6: sees the whole face
+    x = layers.UpSampling2D(2, dtype=dtype)(conv(deep, 96, 1))
+    return residual(Add()([skip, x]), 96), deep  # 12x12 again
+
+
+def read_key_points(grid: Any, count: int) -> tuple[Any, Any, Any]:
+    """Where each of `count` points is, from the features of a 12x12 grid; Keras tensors.
+
+    Each point has a map of where it is (a softmax) and, at each cell, an offset from the cell's
+    centre; the prediction is the expected position. That is soft-argmax ("integral") regression,
+    Sun et al. 2018, https://arxiv.org/abs/1711.08229, with the dense offsets of Papandreou et
+    al. 2017, https://arxiv.org/abs/1701.01779: the grid can stay coarse, which is what makes it
+    fast, and a point can lie outside the picture.
+
+    Returns:
+        `key_points` (N, 2K); the maps (N, 144, K); and two signs of how sure they are (N, K, 2):
+        how far the cells disagree and how peaked the map is.
+    """
+    from keras import layers, ops
+
+    side = SIZE // 8
+    cells = side * side
+    centre = (np.arange(side, dtype=np.float32) + 0.5) * 8 - 0.5
+    centres = np.stack(np.meshgrid(centre, centre), -1).reshape(1, 1, cells, 2)
+
+    head = partial(layers.Conv2D, kernel_size=1, dtype="float32")
+    reshape = partial(layers.Reshape, dtype="float32")
+    maps = reshape((cells, count))(head(count, name="maps")(grid))
+    maps = layers.Softmax(axis=1, name="where", dtype="float32")(maps)
+    offsets = head(2 * count, kernel_initializer="zeros", name="offsets")(grid)
+    offsets = reshape((cells, count, 2))(offsets)
+    weights = ops.expand_dims(maps, -1)
+    places = ops.transpose(centres, (0, 2, 1, 3)) + 8 * offsets
+    means = ops.sum(weights * places, axis=1)
+    key_points = reshape((2 * count,), name="key_points")(means)
+
+    apart = ops.sum(weights * (places - ops.expand_dims(means, 1)) ** 2, axis=(1, 3))
+    signs = ops.stack([ops.log(apart + 1e-2), ops.log(ops.sum(maps**2, axis=1))], axis=-1)
+    return key_points, maps, signs
+
+
+def read_spread(grid: Any, deep: Any, maps: Any, signs: Any, count: int) -> Any:
+    """How far off each point may be, `spread` (N, K), from what it was read from.
+
+    That is `maps` and `signs` as from `read_key_points`, the features of the grid where the point
+    looks, and those of the whole picture. All of its layers' names begin with "spread".
+    """
+    import keras
+    from keras import layers, ops
+
+    cells = grid.shape[1] * grid.shape[2]
+    features = layers.Reshape((cells, grid.shape[-1]), dtype="float32")(grid)
+    looked_at = ops.matmul(ops.transpose(maps, (0, 2, 1)), features)  # (N, K, channels)
+    whole = [layers.GlobalAveragePooling2D(dtype="float32")(level) for level in (grid, deep)]
+    whole = layers.RepeatVector(count, dtype="float32")(ops.concatenate(whole, axis=-1))
+    signs = ops.concatenate([signs, looked_at, whole], axis=-1)
+    signs = layers.LayerNormalization(name="spread_scaled", dtype="float32")(signs)
+    signs = layers.Dense(64, "relu", name="spread_signs", dtype="float32")(signs)
+    # Weights and a bias of its own for each point, and a factor that `calibrate` sets.
+    spread = layers.EinsumDense(
+        "nkc,kc->nk",
+        count,
+        bias_axes="k",
+        activation="softplus",
+        bias_initializer=keras.initializers.Constant(2.0),
+        name="spread_raw",
+        dtype="float32",
+    )(signs)
+    return layers.EinsumDense(
+        "nk,k->nk", count, kernel_initializer="ones", name="spread", dtype="float32"
+    )(spread)
+
+
+# The layers in which each key point has weights of its own, and along which axis.
+POINT_AXIS = {"maps": -1, "offsets": -1, "spread_raw": 0, "spread": 0}
+
+
+def warm_start(initial: keras.Model, known: Names, names: Names) -> keras.Model:
+    """A new network for the key points `names` that starts with the weights of another.
+
+    Args:
+        initial: a model as from `build_model`.
+        known: the names of its key points; a point that is not among them starts anew.
+        names: those of the new network.
+
+    Returns:
+        keras.Model. Raises ValueError if `initial` has another body.
+    """
+    network = build_model(count=len(names))
+    here = [k for k, name in enumerate(names) if name in known]
+    there = [known.index(names[k]) for k in here]
+    for variable, weights in zip(network.weights, initial.get_weights(), strict=True):
+        axis = POINT_AXIS.get(variable.path.split("/")[-2])
+        if axis is not None:
+            own = np.moveaxis(variable.numpy(), axis, 0)
+            parts = own.reshape(len(names), -1)
+            parts[here] = np.moveaxis(weights, axis, 0).reshape(len(known), -1)[there]
+            weights = np.moveaxis(parts.reshape(own.shape), 0, axis)
+        variable.assign(weights)
+    return network
+
+
+def predict(
+    model: keras.Model,
+    pictures: np.ndarray,
+    mirror: bool = False,
+    batch_size: int = 256,
+    names: Names = KEY_POINTS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the key points, and how far off each may be.
+
+    Args:
+        model: as from `load_model`.
+        pictures: (N, 96, 96) grey values 0 .. 255.
+        mirror: test-time flip averaging: the mean with the prediction for the mirrored picture.
+        names: of the model's key points; without left and right among them nothing is mirrored.
+
+    Returns:
+        float32 key points (N, K, 2) in pixels, and float32 spread (N, K): the standard
+        deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
+    """
+    inputs = np.asarray(pictures, np.float32)[..., None]
+    # Not Keras's `predict`, which takes longer to get going than to find a face.
+    parts = [
+        model.predict_on_batch(inputs[start : start + batch_size])
+        for start in range(0, len(inputs), batch_size)
+    ]
+    key_points, spread = (
+        np.concatenate([part[name] for part in parts]) for name in ("key_points", "spread")
+    )
+    key_points = key_points.reshape(len(inputs), -1, 2)
+    partners = mirror_partners(names)
+    if mirror and partners is not None:
+        flipped, other = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
+        half = (mirror_key_points(flipped, partners) - key_points) / 2
+        # The spread of a mixture of two: where they disagree, neither is to be trusted.
+        spread = np.sqrt((spread**2 + other[:, partners] ** 2) / 2 + (half**2).mean(-1))
+        key_points = key_points + half
+    return key_points, spread
+
+
+def with_source_offsets(
+    model: keras.Model,
+    sources: int,
+    partners: np.ndarray | None = PARTNERS,
+    alike: Sequence[int] = (),
+) -> keras.Model:
+    """The model that is trained: the network plus, per further source and point, a learned offset.
+
+    Files by other hands mark the nose tip or a brow's end elsewhere. The offset takes that up, so
+    that the network itself keeps the first file's convention (offset zero). A mirrored picture
+    mirrors it: it is tied to be the same on the left and on the right.
+
+    Args:
+        model: as from `build_model`.
+        sources: their number; source -1 is the last one.
+        partners: as from `mirror_partners`; None ties nothing.
+        alike: indices of the key points that all sources mark at the same spot: no offset.
+
+    Returns:
+        keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
+    """
+    import keras
+    from keras import layers, ops
+
+    source = keras.Input((1,), dtype="int32", name="source")
+    size = model.output["key_points"].shape[1]
+    # Not an Embedding: its sparse gradient would be clipped by the sum of its faces' norms.
+    table = layers.Dense(
+        size, use_bias=False, kernel_initializer="zeros", name="source_offsets", dtype="float32"
+    )
+    offset = ops.reshape(table(ops.one_hot(source % sources, sources)), (-1, size // 2, 2))
+    sides = np.array([-1, 1], np.float32)
+    if partners is not None:
+        offset = offset + ops.take(offset, partners, axis=1) * sides
+    if len(alike):
+        offset = offset * np.isin(np.arange(size // 2), alike, invert=True)[:, None]
+    further = ops.cast(source != 0, "float32")
+    # Times 5: steps of AdamW's size would take long to walk several pixels.
+    moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, size))
+    return keras.Model([model.input, source], model.output | {"key_points": moved})
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX-512 BF16, Linux)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -1,0 +1,84 @@
+"""What is watched while a model trains: the held-out error, the log and the checkpoint."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.faces import Faces
+from data.files import replace_file
+from data.key_points import rmse
+from models.storage import Checkpoint
+
+if TYPE_CHECKING:
+    import keras
+
+
+def progress(
+    model: keras.Model,
+    validation: Faces,
+    epochs: int,
+    per_epoch: int,
+    history: list[dict[str, Any]],
+    checkpoint: Checkpoint | None,
+    log_path: Path | None,
+) -> keras.callbacks.Callback:
+    """A callback that after each epoch appends to the history, saves, and prints a line."""
+    import keras
+
+    started = time.monotonic() - (history[-1]["seconds"] if history else 0)
+
+    class Progress(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            output = averaged_key_points(model, validation)
+            seconds = time.monotonic() - started
+            rate = model.optimizer._learning_rate((epoch + 1) * per_epoch)
+            line = {
+                "epoch": epoch + 1,
+                "loss": float((logs or {})["loss"]),
+                "validation_rmse_px": rmse(output, validation.key_points),
+                "learning_rate": float(rate),
+                "seconds": round(seconds, 1),
+            }
+            if checkpoint:
+                checkpoint.save(model, [*history, line])
+            history.append(line)
+            left = seconds / (epoch + 1) * (epochs - epoch - 1)
+            print(
+                f"epoch {epoch + 1:3}/{epochs}  loss {line['loss']:8.3f}"
+                f"  held-out RMSE {line['validation_rmse_px']:6.3f} px"
+                f"  {left // 60:3.0f} min {left % 60:02.0f} s left",
+                flush=True,
+            )
+            if log_path:
+                write_log(log_path, history)
+
+    return Progress()
+
+
+def averaged_key_points(model: keras.Model, validation: Faces) -> np.ndarray:
+    """Predict (N, K, 2) with the weights that will be saved, and leave the model as it is.
+
+    (Keras's SwapEMAWeights does not swap back after `predict`, as of Keras 3.15.)
+    """
+    own = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    output = model.predict(model_inputs(validation), batch_size=256, verbose=0)
+    for variable, value in zip(model.trainable_variables, own, strict=True):
+        variable.assign(value)
+    return output["key_points"].reshape(validation.key_points.shape)
+
+
+def model_inputs(faces: Faces) -> tuple[np.ndarray, np.ndarray]:
+    """What the model that is trained takes: pictures (N, 96, 96, 1) and sources (N, 1)."""
+    return faces.pictures[..., None].astype(np.float32), faces.source[:, None]
+
+
+def write_log(path: Path, history: list[dict[str, Any]]) -> None:
+    """Write the epochs' lines as CSV."""
+    import pandas as pd
+
+    replace_file(path, lambda file: pd.DataFrame(history).to_csv(file, index=False))

@@ -1,0 +1,176 @@
+"""Models and unfinished trainings on disk: the one place where a model is saved and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.files import HERE, InputError, one_line, replace_file
+from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
+
+if TYPE_CHECKING:
+    import keras
+
+SHIPPED = HERE / "models" / "pretrained.keras"
+
+
+def find_model() -> Path:
+    """The model to use where none is named: the user's own, else the shipped one."""
+    own = HERE / "models" / "my_model.keras"
+    return own if own.exists() or not SHIPPED.exists() else SHIPPED
+
+
+class Checkpoint:
+    """A file from which a training can go on: all weights, the optimizer's state, the history.
+
+    The rest follows from the settings and the number of epochs done: `batches` draws from those,
+    the learning rate from the optimizer's step. Arrays and JSON only, nothing pickled.
+    """
+
+    def __init__(self, path: Path | str, run: dict[str, Any]) -> None:
+        """`run`: what must be the same to go on, a dict that JSON can hold."""
+        self.path, self.run = Path(path), json.loads(json.dumps(run))
+
+    def save(self, model: keras.Model, history: list[dict[str, Any]]) -> None:
+        """Write the state of a compiled model with a built optimizer after these epochs."""
+        note = json.dumps({"run": self.run, "history": history})
+        state = [np.asarray(variable) for variable in self._variables(model)]
+        replace_file(self.path, lambda file: np.savez(file, *state, note=note))
+
+    def restore(self, model: keras.Model) -> list[dict[str, Any]]:
+        """Put the saved state into a compiled model with a built optimizer; return the history.
+
+        Raises InputError if the file is missing, broken, or of another run.
+        """
+        if not self.path.exists():
+            raise InputError(f"{self.path} does not exist: there is no training to resume.")
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                note = json.loads(str(file["note"]))
+                state = [file[f"arr_{i}"] for i in range(len(file.files) - 1)]
+            run, history = note["run"], note["history"]
+        except Exception as error:  # NumPy raises a dozen kinds
+            raise InputError(
+                f"{self.path} is broken ({one_line(error)}); start anew, without --resume."
+            ) from None
+        different = [
+            f"other {name}" if name in ("data", "init") else f"{name} {run.get(name)}, not {value}"
+            for name, value in self.run.items()
+            if run.get(name) != value
+        ]
+        if different:
+            raise InputError(
+                f"{self.path} is of a training with {' and '.join(different)}; resume with the same"
+                " flags and data, or start anew, without --resume."
+            )
+        variables = self._variables(model)
+        if [value.shape for value in state] != [tuple(v.shape) for v in variables]:
+            raise InputError(f"{self.path} is of another network; start anew, without --resume.")
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+        return history
+
+    def _variables(self, model: keras.Model) -> list[Any]:
+        return [*model.variables, *model.optimizer.variables]
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 over the weights: tells which model a record belongs to."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).data)
+    return digest.hexdigest()
+
+
+def unfinished(path: Path) -> bool:
+    """Whether a model that Ctrl-C cut short, or none, is at `path`."""
+    if not path.exists():
+        return True
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        return record["results"]["epochs"] < record["settings"]["epochs"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def save_model(model: keras.Model, path: Path | str, record: dict[str, Any]) -> None:
+    """Save the model, and beside it `record` as JSON of the same name."""
+    path = Path(path)
+    record = record | {"weights_sha256": weights_digest(model)}
+    replace_file(path, model.save)
+    text = json.dumps(record, indent=2) + "\n"
+    replace_file(path.with_suffix(".json"), lambda file: file.write_text(text))
+
+
+def load_model(path: Path | str) -> tuple[keras.Model, dict[str, Any]]:
+    """A saved model and its JSON record (an empty dict where there is none of this model).
+
+    Raises InputError if the file is missing, broken or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; train it with: python model_builder.py")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = archive.testzip() is None  # before TensorFlow takes its seconds to start
+    except Exception:  # zipfile raises a dozen kinds
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its layers raise
+        reason = one_line(error).split(". ")[0]  # the rest is advice to programmers
+        raise InputError(
+            f"{path} cannot be loaded as a Keras model ({reason}); train it again or copy it again."
+        ) from None
+    output = getattr(model, "output", None)  # some models raise AttributeError
+    named = output if isinstance(output, dict) else {"output": output}
+    named = {name: getattr(tensor, "shape", None) for name, tensor in named.items()}
+    shapes = (getattr(model, "input_shape", None), named)
+    count = (named.get("spread") or [None])[-1] or 0
+    expected = {"key_points": (None, 2 * count), "spread": (None, count)}
+    if not count or shapes != ((None, SIZE, SIZE, 1), expected):
+        raise InputError(
+            f"{path} maps {shapes[0]} to {shapes[1]}; a model of this project maps"
+            f" (None, {SIZE}, {SIZE}, 1) to key_points (None, 2 K) and spread (None, K), as"
+            f" {len(COLUMNS)} and {len(KEY_POINTS)}."
+        )
+    file = path.with_suffix(".json")
+    try:
+        record = json.loads(file.read_text()) if file.exists() else {}
+        of_this = record.get("weights_sha256") in (None, weights_digest(model))
+        names = names_of(model, record if of_this else {})
+        mirror_partners(names)  # ValueError if one is missing
+        if not count == len(names) == len(set(names)):
+            raise ValueError
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise InputError(
+            f"{file} is not the JSON that model_builder.py wrote; delete it or copy it again."
+        ) from None
+    # A kill between the two files leaves an earlier model's record beside the new model.
+    return model, record if of_this else {}
+
+
+def names_of(model: keras.Model, record: dict[str, Any]) -> Names:
+    """The names of a loaded model's key points, (K,): its record's, else Kaggle's or numbers."""
+    if record.get("key_points"):
+        return tuple(record["key_points"])
+    count = model.output["spread"].shape[-1]
+    return KEY_POINTS if count == len(KEY_POINTS) else tuple(f"point_{k + 1}" for k in range(count))
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result depends on."""
+    from importlib.metadata import version
+
+    packages = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib")
+    return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}

@@ -1,0 +1,155 @@
+"""The answers of `--image`: annotated photos, and a table of their faces' key points."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.files import InputError, make_folder, replace_file
+from data.key_points import KEY_POINTS, SIZE, Names, output_columns
+from data.photos import (
+    crop_boxes,
+    crop_face,
+    crop_scales,
+    import_cv2,
+    list_photos,
+    point_crops,
+    read_photo,
+    square_crops,
+)
+from models.face_finder import find_faces, refine
+from models.spread import REGION_90
+from models.storage import find_model, load_model, names_of
+from results.measures import UNSURE
+from results.pictures import style_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
+    """Where each photo's annotated picture goes: no two the same, none in a photo's own place."""
+    taken = {str(photo.resolve()).lower() for photo in photos}
+    paths = []
+    for photo in photos:
+        names = chain([photo.stem, photo.name], (f"{photo.name}_{i}" for i in count(2)))
+        candidates = (results / f"{name}_key_points.png" for name in names)
+        free = (path for path in candidates if str(path.resolve()).lower() not in taken)
+        paths.append(next(free))
+        taken.add(str(paths[-1].resolve()).lower())
+    return paths
+
+
+def box_in_photo(box: list[float], photo: Image.Image, path: Path) -> np.ndarray:
+    """`box`, x y w h, if it makes sense in the PIL `photo` of that path; else InputError."""
+    x, y, w, h = box
+    width, height = photo.size
+    if x + w <= 0 or y + h <= 0 or x >= width or y >= height or max(w, h) > 3 * max(photo.size):
+        raise InputError(
+            f"--box {x:g} {y:g} {w:g} {h:g} lies outside the photo {path}, which has"
+            f" {width}x{height} pixels, or is far larger."
+        )
+    return np.array(box)
+
+
+def run_photos(arguments: argparse.Namespace) -> None:
+    """Find the faces and key points in photos; write annotated pictures and key_points.csv.
+
+    A photo that cannot be read is told, and the run goes on; at the end InputError is raised.
+    """
+    import pandas as pd
+
+    import_cv2()
+    photos = list_photos(arguments.image)
+    if arguments.box and len(photos) > 1:
+        raise InputError("--box says where the face is in one photo; give one photo only.")
+    make_folder(arguments.results)
+    model_path = arguments.model or find_model()
+    model, record = load_model(model_path)
+    names = names_of(model, record)
+    face = crop_face(record, names, model_path)
+    rows, problems = [], []
+    for path, target in zip(photos, output_paths(photos, arguments.results), strict=True):
+        try:
+            photo = read_photo(path)
+            grey = np.array(photo.convert("L"))
+            if arguments.box:
+                crops = square_crops(box_in_photo(arguments.box, photo, path))
+                key_points, spread = refine(model, grey, crops, arguments.mirror, names, face)
+            else:
+                key_points, spread = find_faces(model, grey, arguments.mirror, names, face)
+        except InputError as problem:
+            problems.append(problem)
+            if len(photos) > 1:
+                print(f"error: {problem}", file=sys.stderr)
+            continue
+        crops = point_crops(key_points, face)
+        boxes = crop_boxes(crops)
+        if not len(boxes):
+            print(f"{path}: no face found; --box X Y W H says where one is.")
+            continue
+        replace_file(target, annotate(photo, boxes, key_points, spread, names).save)
+        print(f"{path}: {len(boxes)} face(s), pictured in {target}", flush=True)
+        photo_spread = spread * crop_scales(crops)[:, None]
+        values = np.column_stack([boxes, key_points.reshape(len(boxes), -1), photo_spread])
+        rows += [[path, i, *row] for i, row in enumerate(values.tolist(), 1)]
+    if problems and len(photos) == 1:
+        raise problems[0]
+    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+    table = pd.DataFrame(rows, columns=columns)
+    csv_path = arguments.results / "key_points.csv"
+    if len(problems) < len(photos):
+        replace_file(csv_path, lambda file: table.to_csv(file, index=False, float_format="%.3f"))
+        print(f"{len(rows)} face(s) in all; key points are in {csv_path}")
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
+            " mend them or leave them out."
+        )
+
+
+def annotate(
+    photo: Image.Image,
+    boxes: np.ndarray,
+    key_points: np.ndarray,
+    spread: np.ndarray,
+    names: Names = KEY_POINTS,
+) -> Image.Image:
+    """Draw faces on a PIL photo: their boxes (N, 4), key points (N, K, 2) and 90 % regions.
+
+    `spread` (N, K) is in pixels of the crop, as `predict_crops` gives it. Lines and dots grow with
+    the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
+    the same size.
+    """
+    from PIL import Image, ImageColor
+
+    cv2 = import_cv2()
+    canvas = np.array(photo)
+    fine = {"lineType": cv2.LINE_AA, "shift": 4}  # OpenCV draws at sixteenths of a pixel
+
+    def fixed(values: Any) -> list[int]:
+        return [round(16 * value) for value in np.ravel(values).tolist()]
+
+    for number, (box, points, radii) in enumerate(zip(boxes, key_points, spread, strict=True), 1):
+        x, y, w, h = box.tolist()
+        width, white = max(1, round(w / 150)), (255, 255, 255)
+        cv2.rectangle(canvas, fixed((x, y)), fixed((x + w - 1, y + h - 1)), white, width, **fine)
+        text = canvas, str(number), (round(x), round(y - 2 * width)), cv2.FONT_HERSHEY_SIMPLEX
+        for colour, thickness in (((0, 0, 0), 3 * width), (white, width)):
+            cv2.putText(*text, max(0.3, w / 250), colour, thickness, cv2.LINE_AA)
+        for name, point, unsure in zip(names, points, radii.tolist(), strict=True):
+            radius, colour = max(w / 80, 0.7), ImageColor.getrgb(style_of(name)[0])[:3]
+            region = REGION_90 * unsure * w / SIZE
+            cv2.circle(canvas, fixed(point), *fixed(region), colour, max(1, width // 2), **fine)
+            if unsure > UNSURE:
+                cv2.circle(canvas, fixed(point), *fixed(radius), colour, width, **fine)
+            else:
+                cv2.circle(canvas, fixed(point), *fixed(1.5 * radius), (0, 0, 0), -1, **fine)
+                cv2.circle(canvas, fixed(point), *fixed(radius), colour, -1, **fine)
+    return Image.fromarray(canvas)

@@ -1,0 +1,276 @@
+"""Every figure, and the style of the points in them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.faces import Faces
+from data.files import replace_file
+from data.key_points import KEY_POINTS, SIZE, Names
+from models.spread import REGION_90, face_spread
+from results.measures import (
+    FAILURE,
+    REGIONS,
+    UNSURE,
+    coverage,
+    face_errors,
+    normalised_by,
+    normalised_errors,
+    point_errors,
+    sparsification,
+)
+
+PER_PICTURE = 16  # faces in each picture, 4 by 4
+
+# Okabe and Ito's colours, told apart by colour-blind eyes too; the triangles point outwards.
+COLOURS = {"eyebrow": "#F0E442", "eye": "#56B4E9", "nose": "#009E73", "mouth": "#E69F00"}
+
+OTHER = "#CC79A7"  # of points whose names say none of these parts
+
+MARKERS = {"left": ">", "right": "<", "middle": "o"}
+
+
+def start_plotting() -> Any:
+    """Matplotlib's pyplot, drawing into files: no screen is needed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save_figure(plt: Any, figure: Any, path: Path | str) -> None:
+    """Write the figure as a whole file, and forget it."""
+    replace_file(path, lambda file: figure.savefig(file, dpi=110))
+    plt.close(figure)
+
+
+def face_grid(plt: Any, pictures: Iterable[np.ndarray], titles: Sequence[str]) -> tuple[Any, Any]:
+    """A figure of up to 16 faces and the axes that they are on."""
+    figure, axes = plt.subplots(4, 4, figsize=(10, 10.8), layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        # Without ticks, which are hidden here but cost as much as the rest.
+        axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5), xticks=[], yticks=[])
+        axis.set_title(title, fontsize=9)
+    return figure, axes.flat
+
+
+def style_of(name: str) -> tuple[str, str, str]:
+    """Colour, marker and legend entry of a key point: colour tells the part, marker the side."""
+    part = next((part for part in COLOURS if part in name), "other")
+    side = next((word for word in name.split("_") if word in MARKERS), "middle")
+    label = f"{part}, {side}" if side != "middle" else part
+    return COLOURS.get(part, OTHER), MARKERS[side], label
+
+
+def draw_regions(axis: Any, points: np.ndarray, spread: np.ndarray, colours: Any) -> None:
+    """Rings round points (K, 2) that hold the true ones nine times out of ten."""
+    from matplotlib.collections import EllipseCollection
+
+    across = 2 * REGION_90 * spread
+    rings = EllipseCollection(
+        across,
+        across,
+        np.zeros_like(across),
+        units="xy",
+        offsets=points,
+        offset_transform=axis.transData,
+        facecolors="none",
+        edgecolors=colours,
+        linewidths=0.8,
+        alpha=0.9,
+    )
+    axis.add_collection(rings, autolim=False)
+
+
+def plot_faces(
+    path: Path | str,
+    pictures: Iterable[np.ndarray],
+    key_points: Iterable[np.ndarray],
+    spread: Iterable[np.ndarray],
+    titles: Sequence[str],
+    names: Names = KEY_POINTS,
+) -> None:
+    """Picture up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
+    plt = start_plotting()
+    figure, axes = face_grid(plt, pictures, titles)
+    styles = [style_of(name) for name in names]
+    sure = {"ms": 5, "mec": "black", "mew": 0.5}
+    for axis, points, radii in zip(axes, key_points, spread, strict=False):
+        draw_regions(axis, points, radii, [colour for colour, _, _ in styles])
+        for (colour, marker, _), (x, y), radius in zip(styles, points, radii, strict=True):
+            unsure = {"ms": 5, "mec": colour, "mew": 1, "mfc": "none"}
+            axis.plot(x, y, marker, color=colour, **(unsure if radius > UNSURE else sure))
+    handles = [
+        line
+        for colour, marker, label in dict.fromkeys(styles)
+        for line in figure.axes[0].plot([], [], marker, color=colour, label=label, **sure)
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 8),
+        fontsize=8,
+        columnspacing=1,
+        title="left and right are the subject's; ring: 90 % region; hollow: not sure",
+        title_fontsize=8,
+    )
+    save_figure(plt, figure, path)
+
+
+def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np.ndarray) -> None:
+    """Picture the 16 faces with the largest RMSE: truth, prediction and lines between them.
+
+    A line is red where the true point lies outside of the 90 % region: wrong, and too sure.
+    """
+    plt = start_plotting()
+    errors = face_errors(predicted, faces.key_points)
+    worst = np.argsort(-errors)[:PER_PICTURE]
+    expected = face_spread(spread)
+    titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
+    figure, axes = face_grid(plt, faces.pictures[worst], titles)
+    sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
+    unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
+    for axis, i in zip(axes, worst, strict=False):
+        truth = faces.key_points[i]
+        draw_regions(axis, predicted[i], spread[i], "#D55E00")
+        for (x0, y0), (x1, y1), radius in zip(truth, predicted[i], spread[i], strict=True):
+            outside = np.hypot(x1 - x0, y1 - y0) > REGION_90 * radius
+            axis.plot([x0, x1], [y0, y1], "-", color="red" if outside else "white", lw=1)
+            axis.plot(x1, y1, "X", ms=5, **(unsure if radius > UNSURE else sure))
+        axis.plot(*truth.T, "o", color="#009E73", ms=4, mec="black", mew=0.5)
+    axis = figure.axes[0]
+    handles = [
+        *axis.plot([], [], "o", color="#009E73", ms=4, mec="black", mew=0.5, label="truth"),
+        *axis.plot([], [], "X", ms=5, **sure, label="model"),
+        *axis.plot([], [], "X", ms=5, **unsure, label=f"model, unsure (spread above {UNSURE} px)"),
+        *axis.plot([], [], "-", color="red", lw=1, label="outside of the 90 % region: too sure"),
+    ]
+    figure.suptitle(f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)")
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
+    save_figure(plt, figure, path)
+
+
+def plot_errors(
+    path: Path | str, predicted: np.ndarray, truth: np.ndarray, names: Names = KEY_POINTS
+) -> None:
+    """Picture the error per key point, and the share of faces below an error."""
+    plt = start_plotting()
+    errors = point_errors(predicted, truth)
+    height = max(5.5, 0.2 * len(names))
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(15, height), layout="constrained", width_ratios=(1.6, 1, 1)
+    )
+    columns = [column[np.isfinite(column)] for column in errors.T]
+    boxes = left.boxplot(
+        columns,
+        orientation="horizontal",
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        medianprops={"color": "black"},
+    )
+    for name, box in zip(names, boxes["boxes"], strict=True):
+        box.set_facecolor(style_of(name)[0])
+    left.set_yticks(range(1, len(names) + 1), [name.replace("_", " ") for name in names])
+    left.invert_yaxis()
+    left.set(title="Error per key point: quartiles, 5 to 95 %", xlabel="distance, px")
+    left.grid(axis="x", alpha=0.3)
+
+    nme = normalised_errors(predicted, truth, names)
+    for axis, values, unit in (
+        (middle, np.nanmean(errors, 1), "px"),
+        (right, 100 * nme[np.isfinite(nme)], f"% of the {normalised_by(names)}"),
+    ):
+        values = np.sort(values)
+        shares = 100 * np.arange(1, len(values) + 1) / max(len(values), 1)
+        axis.step(values, shares, where="post", color="#0072B2")
+        axis.set(title="Cumulative error", xlabel=f"mean distance, {unit}", ylabel="faces below, %")
+        axis.set_ylim(0, 101)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.3)
+    right.axvline(100 * FAILURE, color="#D55E00", ls="--", label="counts as failed beyond")
+    right.legend(loc="lower right")
+    save_figure(plt, figure, path)
+
+
+def plot_calibration(
+    path: Path | str, predicted: np.ndarray, spread: np.ndarray, truth: np.ndarray
+) -> None:
+    """Picture whether the spread is right: against the real error, as coverage, and as a ranking.
+
+    Args:
+        predicted, spread, truth: (N, K, 2), (N, K), (N, K, 2) pixels; NaN truth is masked.
+    """
+    plt = start_plotting()
+    errors = point_errors(predicted, truth)
+    labelled = np.isfinite(errors)
+    errors, doubt = errors[labelled], spread[labelled]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
+
+    bins = [part for part in np.array_split(np.argsort(doubt), 10) if part.size]
+    told = [np.sqrt((doubt[part] ** 2).mean()) for part in bins]
+    real = [np.sqrt((errors[part] ** 2).mean() / 2) for part in bins]
+    limits = [0.8 * min(told + real), 1.25 * max(told + real)]
+    left.plot(limits, limits, "--", color="grey", label="as it should be")
+    left.plot(told, real, "o-", color="#0072B2", label="a tenth of the points each")
+    left.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
+    for side in (left.xaxis, left.yaxis):
+        side.set_major_formatter("{x:g}")
+        side.set_minor_formatter("{x:g}")
+    left.tick_params(which="minor", labelsize=7)
+    left.set(title="Expected and real error", xlabel="spread, px", ylabel="RMSE, px")
+    left.legend(loc="upper left")
+
+    shares = np.array(REGIONS)
+    covered = [coverage(predicted, spread, truth, share) for share in shares]
+    places = np.arange(len(shares))
+    bars = middle.bar(places, 100 * np.array(covered), color="#56B4E9", label="true points inside")
+    middle.bar_label(bars, fmt="%.1f")
+    middle.hlines(100 * shares, places - 0.2, places + 0.2, color="black", label="as it should be")
+    middle.set_xticks(places, [f"{share:.0%} region" for share in shares])
+    middle.set(title="Coverage", ylabel="%", ylim=(0, 105))
+    middle.legend(loc="lower right")
+
+    left_out = np.arange(0, 0.96, 0.05)
+    for name, order, style in (
+        ("by the spread", doubt, "-"),
+        ("by the real error: the best there is", errors, ":"),
+    ):
+        right.plot(100 * left_out, sparsification(errors, order, left_out), style, label=name)
+    right.axhline(np.sqrt((errors**2).mean() / 2), color="grey", ls="--", label="at random")
+    right.set(title="RMSE of what is left", xlabel="least certain points left out, %")
+    right.set(ylabel="RMSE, px", ylim=(0, None))
+    right.legend()
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    save_figure(plt, figure, path)
+
+
+def plot_training(path: Path | str, history: list[dict[str, Any]]) -> None:
+    """Picture the loss and the held-out RMSE in pixels over the epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    epochs = [line["epoch"] for line in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
+    left.set(title="Training loss (augmented faces)", xlabel="epoch", ylabel="Huber loss, px²")
+    right.plot(epochs, [line["validation_rmse_px"] for line in history], color="tab:red")
+    final = history[-1]["validation_rmse_px"]
+    right.set(title=f"Held-out RMSE: {final:.3f} px at the end", xlabel="epoch", ylabel="RMSE, px")
+    for axes in (left, right):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.grid(alpha=0.3, which="both")
+    replace_file(path, lambda file: figure.savefig(file, dpi=110))
+    plt.close(figure)

@@ -1,0 +1,109 @@
+"""The answers of `--submission`: what Kaggle's table asks about the test faces."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.faces import FEW_POINTS, read_faces
+from data.files import InputError, find_data, make_folder, read_table, replace_file
+from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from models.network import predict
+from models.storage import find_model, load_model, names_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_lookup_table(path: Path | str) -> pd.DataFrame:
+    """Kaggle's IdLookupTable.csv: which coordinates of which test faces are asked for.
+
+    Returns a pandas data frame of text, `RowId`, `ImageId` and `FeatureName`, a row per answer.
+    Raises InputError if it is not such a table; says which row.
+    """
+    import pandas as pd
+
+    table = pd.concat(read_table(path))
+    names = ["RowId", "ImageId", "FeatureName"]
+    for name in names:
+        if name not in table.columns:
+            raise InputError(f"{path} has no column named {name}; give Kaggle's IdLookupTable.csv.")
+    problems = {
+        "has an empty field": table[names].isna().any(axis=1),
+        "repeats a RowId": table["RowId"].duplicated(),
+        "names no coordinate of a key point": ~table["FeatureName"].isin(COLUMNS),
+    }
+    for problem, rows in problems.items():
+        if rows.any():
+            raise InputError(
+                f"{path}: row {table.index[rows][0] + 1} below the header {problem}; download the"
+                " table again."
+            )
+    return table[names]
+
+
+def answer(
+    table: pd.DataFrame,
+    image_ids: list[str],
+    key_points: np.ndarray,
+    few_points_offset: list[list[float]] | None,
+) -> np.ndarray:
+    """The coordinates that a table asks for.
+
+    Args:
+        table: as from `read_lookup_table`.
+        image_ids: the test faces' ImageIds as text, (N,).
+        key_points: float (N, 15, 2) pixels. Faces of which four points at most are asked come
+            from the source of labels that marks no more, and marks some of them elsewhere:
+        few_points_offset: by how much, 15 pairs of pixels, or None.
+
+    Returns:
+        (rows of the table,) pixels, clipped to 0 .. 96. Raises InputError if a face is missing.
+    """
+    face = {image_id: i for i, image_id in enumerate(image_ids)}
+    index = table["ImageId"].map(face)
+    if index.isna().any():
+        missing = table["ImageId"][index.isna()].iloc[0]
+        raise InputError(
+            f"the test faces have none of ImageId {missing:.40}, which the table asks for; name the"
+            " test CSV that the table belongs to by --data."
+        )
+    if few_points_offset:
+        asked = table.groupby("ImageId")["FeatureName"].transform("count")
+        few = index[asked <= 2 * FEW_POINTS].unique().astype(int)
+        key_points = key_points.copy()
+        key_points[few] += few_points_offset
+    column = table["FeatureName"].map(COLUMNS.index)
+    return key_points.reshape(-1, len(COLUMNS))[index.astype(int), column].clip(0, SIZE)
+
+
+def run_submission(arguments: argparse.Namespace) -> None:
+    """Write submission.csv: what Kaggle's table asks about the test faces."""
+    test_path = arguments.data or find_data("test")
+    if not test_path:
+        raise InputError("--submission needs Kaggle's test faces: name their CSV by --data.")
+    table = read_lookup_table(arguments.submission)
+    make_folder(arguments.results)
+    model_path = arguments.model or find_model()
+    model, record = load_model(model_path)
+    if names_of(model, record) != KEY_POINTS:
+        raise InputError(
+            f"{model_path} finds other key points than Kaggle's 15, which --submission is about;"
+            " name a model of those by --model."
+        )
+    image_ids: list[str] = []
+    key_points = []
+    for faces in read_faces(test_path):
+        image_ids += map(str, faces.image_ids)
+        key_points.append(predict(model, faces.pictures, arguments.mirror)[0])
+    offset = record.get("few_points_offset")
+    if not offset:
+        print("The model was trained without rows of few points: no offset for such faces.")
+    locations = answer(table, image_ids, np.concatenate(key_points), offset)
+    path = arguments.results / "submission.csv"
+    answers = table[["RowId"]].assign(Location=locations)
+    replace_file(path, lambda file: answers.to_csv(file, index=False, float_format="%.4f"))
+    print(f"{len(answers)} answers about {len(image_ids)} test faces are in {path}")

@@ -1,0 +1,163 @@
+"""models/export.py: the exported files say what Keras says."""
+
+import re
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from conftest import ROOT, smallest_network
+
+import face_key_points as fkp
+from data.key_points import rmse
+from models import export, network
+from models.export import EXTRAS, open_litert, open_onnx, to_onnx
+from models.storage import load_model
+
+
+def run(*arguments):
+    return fkp.main([str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def extras():
+    """Skips where the packages that the exports need are missing."""
+    for packages in EXTRAS.values():
+        for name in packages:
+            pytest.importorskip(name, reason=f"exports need {name}, which is an extra")
+
+
+@pytest.fixture(scope="module")
+def exported(extras, trained, test_csv, tmp_path_factory):
+    """The folder with both exports of a model of the real shape, under the shipped one's name."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "models").mkdir()
+    model = folder / "models" / "pretrained.keras"
+    model.write_bytes((trained / "models" / "small.keras").read_bytes())
+    for kind in EXTRAS:
+        results = folder / "results"
+        assert (
+            run("--export", kind, "--model", model, "--data", test_csv, "--results", results) == 0
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(trained, faces):
+    """What Keras finds on the synthetic faces."""
+    return network.predict(load_model(trained / "models" / "small.keras")[0], faces.pictures)
+
+
+OPEN = {".tflite": open_litert, ".onnx": open_onnx}
+
+
+@pytest.mark.parametrize(
+    "name, allowed",
+    [("pretrained.tflite", 0.01), ("pretrained.onnx", 0.01), ("pretrained_small.tflite", None)],
+)
+def test_exports_say_what_keras_says(name, allowed, extras, exported, expected, faces):
+    path = exported / "results" / name
+    assert path.stat().st_size < (2_000_000 if "small" in name else 8_000_000)
+    predict = OPEN[path.suffix](path)
+    for count in (1, 120, 7):  # the batch is free
+        found = predict(faces.pictures[:count, ..., None].astype(np.float32))
+        assert found.keys() == {"key_points", "spread"}
+        key_points = found["key_points"].reshape(-1, 15, 2)
+        for own, keras in ((key_points, expected[0]), (found["spread"], expected[1])):
+            if allowed:
+                np.testing.assert_allclose(own, keras[:count], rtol=0, atol=allowed)
+            else:  # 8-bit weights: a hidden point may jump, all together hardly move
+                assert rmse(own, keras[:count]) < 0.4
+    # Small, but not the same: the comparison above would see a difference.
+    assert ("small" in name) == (np.abs(key_points - expected[0][:count]).max() > 1e-3)
+
+
+def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkeypatch, capsys):
+    loaded = smallest_network(), {}
+    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    assert run("--export", "litert", "--data", test_csv, "--results", tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    line = (
+        r"r/(\w+)\.tflite: [\d.]+ MB; beside Keras on 40 faces, key points [\d.e-]+ px off \(RMS\),"
+        r" no value more than [\d.e-]+ px; [\d.]+ ms a face, one at a time, Keras [\d.]+ ms"
+    )
+    names = re.findall(line, printed)
+    assert len(names) == 2 and names[1] == f"{names[0]}_small"
+    assert {f"{name}.tflite" for name in names} == {path.name for path in tmp_path.glob("r/*")}
+
+
+def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypatch, capsys):
+    loaded = smallest_network(), {}
+    made = to_onnx(loaded[0])
+    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    monkeypatch.setattr(export, "to_onnx", lambda model: made)
+    monkeypatch.setattr(export, "TIMED", 2)
+    arguments = ["--export", "onnx", "--model", "m.keras", "--data", test_csv]
+    arguments += ["--results", tmp_path]
+    (tmp_path / "m.onnx").write_text("earlier")
+
+    def refused(message):
+        assert run(*arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and message in error and error.count("\n") == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+        assert (tmp_path / "m.onnx").read_text() == "earlier"
+
+    def open_wrong(path, wrong, open_file=open_onnx):
+        def predict(pictures):
+            found = open_file(path)(pictures)
+            found["spread"][0, 3] += wrong * (len(pictures) > 1)
+            return found
+
+        return predict
+
+    for wrong in (0.02, np.nan):
+        with monkeypatch.context() as patch:
+            patch.setattr(export, "open_onnx", partial(open_wrong, wrong=wrong))
+            refused("differ from Keras by")
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "to_onnx", lambda model: b"not a model")
+        refused("m.onnx cannot be made (")
+    assert run(*arguments) == 0
+    assert (tmp_path / "m.onnx").read_bytes() == made
+
+
+@pytest.mark.parametrize("kind", list(EXTRAS))
+def test_missing_extras_are_one_sentence(kind, test_csv, tmp_path, monkeypatch, capsys):
+    name, package = next(iter(EXTRAS[kind].items()))
+    monkeypatch.setitem(sys.modules, name, None)
+    results = tmp_path / "r"
+    assert run("--export", kind, "--data", test_csv, "--results", results) == 2
+    error = capsys.readouterr().err
+    assert "pip install" in error and f"'{package}'" in error and error.count("\n") == 1
+    assert not results.exists()
+
+
+def snippets():
+    """The indented blocks of code in the models' README on Python."""
+    section = (
+        (ROOT / "models/README.md")
+        .read_text()
+        .split("## Using it from Python")[1]
+        .split("\n## ")[0]
+    )
+    blocks = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", section, flags=re.M)
+    return [block for block in blocks if "import" in block]
+
+
+@pytest.mark.parametrize("library", ["keras", "ai_edge_litert", "onnxruntime"])
+def test_readmes_code_runs_as_it_stands(library, extras, exported, expected, faces):
+    (code,) = (block for block in snippets() if f"{library}" in block)
+    blank = "np.zeros((96, 96), np.float32)"
+    assert code.count(blank) == 1  # stands for the reader's picture
+    np.save(exported / "face.npy", faces.pictures[4])
+    code = code.replace(blank, "np.load('face.npy').astype(np.float32)").replace("\n    ", "\n")
+    code = code.strip() + "\nnp.savez('found.npz', points=points, spread=spread)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=exported, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(exported / "found.npz") as found:
+        np.testing.assert_allclose(found["points"], expected[0][4], atol=0.01)
+        np.testing.assert_allclose(found["spread"], expected[1][4], atol=0.01)

@@ -1,0 +1,107 @@
+"""models/storage.py: what is saved is what is loaded, or one sentence."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+from conftest import smallest_network
+
+from data.files import InputError, replace_file
+from data.key_points import rmse
+from models import storage
+from models.network import build_model, predict
+from models.storage import find_model, load_model, save_model
+
+
+def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, faces):
+    import keras
+
+    model = keras.saving.load_model(trained / "models" / "small.keras", safe_mode=True)
+    ours, record = load_model(trained / "models" / "small.keras")
+    inputs = faces.pictures[:8, ..., None]
+    key_points, spread = predict(ours, faces.pictures[:8])
+    found = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(found["key_points"], key_points.reshape(8, -1), atol=1e-4)
+    np.testing.assert_allclose(found["spread"], spread, atol=1e-4)
+    assert record["settings"]["epochs"] == 3 and record["versions"]["keras"]
+    held_out = record["data"][0]["validation_rows"]
+    truth = faces.key_points[held_out]
+    error = rmse(predict(ours, faces.pictures[held_out])[0], truth)
+    assert error == pytest.approx(record["results"]["validation"][0]["rmse_px"], abs=1e-3)
+
+
+def test_saved_model_predicts_what_the_live_one_did(faces, tmp_path):
+    model = build_model()
+    save_model(model, tmp_path / "live.keras", {"a": 1})
+    loaded, record = load_model(tmp_path / "live.keras")
+    live = predict(model, faces.pictures[:4])
+    for again, before in zip(predict(loaded, faces.pictures[:4]), live, strict=True):
+        np.testing.assert_allclose(again, before, atol=1e-4)
+    assert record["a"] == 1
+    assert {file.name for file in tmp_path.iterdir()} == {"live.keras", "live.json"}
+
+
+def test_failed_write_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("earlier")
+
+    def fail(file):
+        file.write_text("half of it")
+        raise OSError("disk full")
+
+    with pytest.raises(InputError, match="model.keras cannot be written .disk full"):
+        replace_file(path, fail)
+    assert path.read_text() == "earlier" and list(tmp_path.iterdir()) == [path]
+
+
+def test_broken_models_are_one_sentence(trained, tmp_path):
+    import keras
+
+    whole = (trained / "models" / "small.keras").read_bytes()
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other.save(tmp_path / "other.keras")
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(whole[: len(whole) // 2])
+    flipped = tmp_path / "flipped.keras"
+    flipped.write_bytes(whole[:2000] + bytes(200) + whole[2200:])
+    (tmp_path / "empty.keras").touch()
+    unsafe = keras.Sequential([keras.Input((96, 96, 1)), keras.layers.Lambda(lambda x: x)])
+    unsafe.save(tmp_path / "unsafe.keras")
+    for name in ("other", "cut", "flipped", "empty", "unsafe", "missing"):
+        with pytest.raises(InputError, match=f"{name}.keras") as caught:
+            load_model(tmp_path / f"{name}.keras")
+        assert "\n" not in str(caught.value)
+
+
+def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "HERE", tmp_path)
+    monkeypatch.setattr(storage, "SHIPPED", tmp_path / "models" / "pretrained.keras")
+    own = tmp_path / "models" / "my_model.keras"
+    assert find_model() == own  # which then is said to be missing
+    own.parent.mkdir()
+    storage.SHIPPED.touch()
+    assert find_model() == storage.SHIPPED
+    own.touch()
+    assert find_model() == own
+
+
+def test_leftovers_of_a_kill_are_removed_in_time(tmp_path):
+    old, new = tmp_path / ".m.12.keras", tmp_path / ".m.13.keras"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    replace_file(tmp_path / "m.keras", lambda file: file.write_text("whole"))
+    assert {file.name for file in tmp_path.iterdir()} == {"m.keras", ".m.13.keras"}
+
+
+def test_a_record_of_another_model_is_not_used(tmp_path):
+    """As when a kill falls between the writing of the model and of its record."""
+    path = tmp_path / "m.keras"
+    for bias in ("zeros", "ones"):
+        save_model(smallest_network(bias), path, {"made": bias})
+        assert load_model(path)[1]["made"] == bias
+        if bias == "zeros":
+            earlier = path.with_suffix(".json").read_text()
+    path.with_suffix(".json").write_text(earlier)
+    assert load_model(path)[1] == {}
