@@ -1,7 +1,9 @@
 """What every script's command line has in common: kinds of numbers, and the exit status."""
 
 import argparse
+import ctypes
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -39,6 +41,28 @@ def share(text: str) -> float:
     return value
 
 
+# glibc's knobs (malloc.h), their values here, and the user's own variables, which win.
+# A training step takes and frees some hundred megabytes. By default glibc hands every large block
+# back to the kernel and has it mapped, and cleared page by page, for the next step again: that took
+# half of a training's processor time (tests/benchmarks/speed.py allocator).
+ALLOCATOR = (
+    (-4, 0, "MALLOC_MMAP_MAX_"),  # M_MMAP_MAX: large blocks come from the heap as well
+    (-1, -1, "MALLOC_TRIM_THRESHOLD_"),  # M_TRIM_THRESHOLD: nothing of the heap is given back
+    (-2, 256 << 20, "MALLOC_TOP_PAD_"),  # M_TOP_PAD: the heap grows by so many bytes at once
+)
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep freed memory for the next training step; returns whether it does.
+
+    To be called before TensorFlow is imported. Where the library is not glibc nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(*knob) for *knob, name in ALLOCATOR if name not in os.environ])
+
+
 def run_script(
     argv: Sequence[str] | None,
     parse: Callable[[Sequence[str] | None], argparse.Namespace],
@@ -54,6 +78,7 @@ def run_script(
     arguments = parse(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is as gentle as Ctrl-C
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+    keep_freed_memory()
     try:
         work(arguments)
     except InputError as error:

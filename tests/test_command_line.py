@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT
 
 import model_builder as mb
-from data import files
-from data.command_line import run_script
+from data import command_line, files
+from data.command_line import ALLOCATOR, keep_freed_memory, run_script
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
 from data.files import find_data
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
@@ -170,3 +170,43 @@ def test_real_file_loads_whole(real_training_csv):
     error = rmse(mean_face[None], faces.key_points[validation])
     assert 2.5 < error < 4
     assert time.monotonic() - started < 300
+
+
+def test_freed_memory_is_kept_for_the_next_step():
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    work = (
+        "import sys; from resource import RUSAGE_SELF, getrusage\n"
+        "from data.command_line import keep_freed_memory\n"
+        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "before = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): b'x' * (1 << 26)\n"  # 64 MB, written to and freed again
+        "print(getrusage(RUSAGE_SELF).ru_minflt - before)"
+    )
+    plain = {name: text for name, text in os.environ.items() if not name.startswith("MALLOC_")}
+    keeping, giving = (
+        int(subprocess.check_output([sys.executable, "-c", work, way], cwd=ROOT, env=plain))
+        for way in ("keep", "give back")
+    )
+    assert keeping < giving / 4
+
+
+def test_the_users_own_allocator_settings_win(monkeypatch):
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            pass
+
+        def mallopt(self, knob, value):
+            asked.append(knob)
+            return 1
+
+    monkeypatch.setattr(command_line.ctypes, "CDLL", Library)
+    monkeypatch.setattr(command_line.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    for _, _, name in ALLOCATOR:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "131072")
+    assert keep_freed_memory() and asked == [-4, -1]
+    monkeypatch.setattr(command_line.platform, "libc_ver", lambda: ("", ""))  # musl, macOS, Windows
+    assert not keep_freed_memory() and asked == [-4, -1]
