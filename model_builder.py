@@ -26,7 +26,7 @@ import numpy as np
 
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
-from data.command_line import natural, positive, run_script, share
+from data.command_line import natural, positive, run_script, share, stop_heard
 from data.faces import Faces, fingerprint, join_faces, load_training, synthetic_faces
 from data.files import HERE, InputError, find_data, make_folder
 from data.key_points import KEY_POINTS, Names, mean_face, mirror_partners, rmse, some_of
@@ -422,6 +422,7 @@ def train(
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):
             raise
+        stop_heard()
         history = checkpoint.restore(model)
         model.optimizer.finalize_variable_values(model.trainable_variables)
     if worker:
