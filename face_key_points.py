@@ -25,6 +25,7 @@ from data.command_line import run_script
 from data.faces import Faces, few_apart, fingerprint, load_training, read_faces, synthetic_faces
 from data.files import HERE, InputError, find_data, make_folder, replace_file
 from data.key_points import KEY_POINTS, Names, output_columns
+from data.progress import followed
 from models.export import EXTRAS, export, import_extras
 from models.network import predict
 from models.storage import SHIPPED, find_model, load_model, names_of
@@ -143,7 +144,10 @@ def predict_file(
 
     def write(temporary: Path) -> None:
         nonlocal first, last, count
-        with open(temporary, "w", newline="") as file:
+        with (
+            open(temporary, "w", newline="") as file,
+            followed("predicting test faces") as advance,
+        ):
             for faces in parts:
                 found = predict(model, faces.pictures, mirror, names=names)
                 write_key_points(file, faces.image_ids, *found, not count, names)
@@ -151,6 +155,7 @@ def predict_file(
                 some = list(zip(faces.pictures, *found, faces.image_ids, strict=True))
                 first = (first + some)[:PER_PICTURE]
                 last = (last + some)[-PER_PICTURE:]
+                advance(len(faces.rows))
 
     replace_file(path, write)
     return count, first, last

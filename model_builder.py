@@ -30,6 +30,7 @@ from data.command_line import natural, positive, run_script, share, stop_heard
 from data.faces import Faces, fingerprint, join_faces, load_training, synthetic_faces
 from data.files import HERE, InputError, find_data, make_folder
 from data.key_points import KEY_POINTS, Names, mean_face, mirror_partners, rmse, some_of
+from data.progress import followed, say_start_of_keras
 from data.split import split_faces
 from models.network import build_model, has_bfloat16, predict, warm_start, with_source_offsets
 from models.progress import model_inputs, progress
@@ -387,8 +388,10 @@ def train(
 
     Raises InputError if the batch cannot be shared.
     """
+    say_start_of_keras()
     import keras
 
+    print("Building the network ...", flush=True)
     keras.utils.set_random_seed(settings.seed)
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)
@@ -408,8 +411,10 @@ def train(
     watch = progress(model, validation, settings.epochs, per_epoch, history, checkpoint, log_path)
     # A warm start knows the hard views already.
     augmentation = settings if initial is not None else milder(settings, settings.epochs)
+    steps = per_epoch * (settings.epochs - len(history))
     try:
-        with unwrapped_interrupts():
+        with unwrapped_interrupts(), followed("training, step", steps) as advance:
+            each_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
@@ -417,7 +422,7 @@ def train(
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` does
                 verbose=0,
-                callbacks=[] if worker else [watch],
+                callbacks=[each_step] if worker else [each_step, watch],
             )
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):

@@ -21,7 +21,8 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ if not __package__:  # run as a file: Python knows what lies beside it, not the 
 from data.command_line import natural, run_script
 from data.files import HERE, InputError, make_folder, replace_file
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.progress import follow
 
 CANVAS = 144  # faces are painted larger and shrunk at the end
 ZOOM = CANVAS / SIZE
@@ -696,19 +698,17 @@ def _make_face(task):
     return _photograph(canvas, rng), flat.astype(np.float32)
 
 
-def _make_share(count, seed, first, step):
-    """Faces first, first + step, ... below count, as two arrays like make_faces's."""
-    faces = [_make_face((seed, index)) for index in range(first, count, step)]
-    pictures = np.array([picture for picture, _ in faces], np.uint8).reshape(-1, SIZE, SIZE)
-    return pictures, np.array([points for _, points in faces], np.float32).reshape(
-        -1, len(KEY_POINTS), 2
-    )
+def _write_share(count: int, seed: int, first: int, step: int) -> None:
+    """Write the faces first, first + step, ... below count to standard output, as raw numbers."""
+    for index in range(first, count, step):
+        for array in _make_face((seed, index)):
+            sys.stdout.buffer.write(array.tobytes())
 
 
 def make_faces(
     count: int, seed: int = 0, workers: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make `count` faces.
+    """Make `count` faces, and show how far that is.
 
     Returns (pictures, key_points): uint8 (count, 96, 96), grey values 0..255, and float32
     (count, 15, 2), x and y in pixels (pixel centres, 0..95, y down) in the order of KEY_POINTS.
@@ -718,11 +718,24 @@ def make_faces(
     if workers is None:
         workers = min(os.cpu_count() or 1, count // 32)
     if workers <= 1:
-        return _make_share(count, seed, 0, 1)
-    # Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
-    # threads in it, or run the caller's main program once more in every worker.
-    call = "import sys; from data.synthetic_faces import _make_share; "
-    call += "[sys.stdout.buffer.write(array.tobytes()) for array in _make_share(*{})]"
+        drawn = (_make_face((seed, index)) for index in range(count))
+    else:
+        drawn = _drawn_by_workers(count, seed, workers)
+    pictures = np.empty((count, SIZE, SIZE), np.uint8)
+    key_points = np.empty((count, len(KEY_POINTS), 2), np.float32)
+    with closing(drawn):
+        for i in follow(range(count), "drawing synthetic faces"):
+            pictures[i], key_points[i] = next(drawn)
+    return pictures, key_points
+
+
+def _drawn_by_workers(count: int, seed: int, workers: int) -> Generator[tuple]:
+    """Yield faces 0 .. count - 1 as `_make_face`, each drawn by one of several processes.
+
+    Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
+    threads in it, or run the caller's main program once more in every worker.
+    """
+    call = "from data.synthetic_faces import _write_share; _write_share(*{})"
     run = [
         subprocess.Popen(
             [sys.executable, "-c", call.format((count, seed, first, workers))],
@@ -732,18 +745,23 @@ def make_faces(
         )
         for first in range(workers)
     ]
-    pictures = np.empty((count, SIZE, SIZE), np.uint8)
-    key_points = np.empty((count, len(KEY_POINTS), 2), np.float32)
-    for first, worker in enumerate(run):
-        answer, _ = worker.communicate()
-        if worker.returncode:
-            raise RuntimeError(f"a worker making faces ended with status {worker.returncode}")
-        share = len(range(first, count, workers))
-        pixels = share * SIZE * SIZE
-        pictures[first::workers] = np.frombuffer(answer[:pixels], np.uint8).reshape(-1, SIZE, SIZE)
-        points = np.frombuffer(answer[pixels:], np.float32)
-        key_points[first::workers] = points.reshape(-1, len(KEY_POINTS), 2)
-    return pictures, key_points
+    shape = (SIZE, SIZE), (len(KEY_POINTS), 2)
+    try:
+        for i in range(count):
+            worker = run[i % workers]
+            face = []
+            for side, kind in zip(shape, (np.uint8, np.float32), strict=True):
+                size = int(np.prod(side)) * np.dtype(kind).itemsize
+                answer = worker.stdout.read(size)  # type: ignore[union-attr] - it is a pipe
+                if len(answer) < size:
+                    status = worker.wait()
+                    raise RuntimeError(f"a worker making faces ended with status {status}")
+                face.append(np.frombuffer(answer, kind).reshape(side))
+            yield tuple(face)
+    finally:
+        for worker in run:
+            worker.kill()  # no harm where it has ended
+            worker.communicate()
 
 
 def write_csv(path: Path | str, pictures: np.ndarray, key_points: np.ndarray | None = None) -> None:

@@ -174,7 +174,9 @@ def write_compared(
     Raises InputError if it differs by more than `allowed` pixels.
     """
     try:
+        print(f"Converting to {path.name} ...", flush=True)
         temporary.write_bytes(convert(model))
+        print(f"Comparing it with Keras on {len(faces.rows)} faces ...", flush=True)
         largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
     except OSError:
         raise

@@ -13,6 +13,7 @@ import numpy as np
 
 from data.files import HERE, InputError, one_line, replace_file
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
+from data.progress import say_start_of_keras
 
 if TYPE_CHECKING:
     import keras
@@ -123,6 +124,7 @@ def load_model(path: Path | str) -> tuple[keras.Model, dict[str, Any]]:
         whole = False
     if not whole:
         raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
+    say_start_of_keras()
     import keras
 
     try:
