@@ -23,11 +23,12 @@ import numpy as np
 
 from data.command_line import run_script
 from data.faces import Faces, few_apart, fingerprint, load_training, read_faces, synthetic_faces
-from data.files import HERE, InputError, find_data, make_folder, replace_file
+from data.files import HERE, InputError, find_data, make_folder, record_path, replace_file
 from data.key_points import KEY_POINTS, Names, output_columns
 from data.progress import followed
 from models.export import EXTRAS, export, import_extras
 from models.network import predict
+from models.runtimes import RUNTIMES
 from models.storage import SHIPPED, find_model, load_model, names_of
 from results.measures import FAILURE, measure, measure_spread
 from results.photos import run_photos
@@ -203,9 +204,10 @@ def held_out_faces(
     Raises:
         InputError: there is no record, or the file is another than the one trained on.
     """
+    exported_from = record.get("exported_from")
     if not record.get("data"):
         raise InputError(
-            f"{model_path.with_suffix('.json')} is missing, belongs to another model or names no"
+            f"{record_path(model_path)} is missing, belongs to another model or names no"
             " data, so the held-out faces cannot be found; train the model again with:"
             " python model_builder.py"
         )
@@ -225,7 +227,7 @@ def held_out_faces(
                 faces = few_apart(faces) if i == 0 else faces
                 return faces.take(np.isin(faces.rows, data["validation_rows"]))
         tried.append(str(faces.path))
-    if training is None and model_path.resolve() == SHIPPED:
+    if training is None and (model_path.resolve() == SHIPPED or exported_from == SHIPPED.name):
         return None
     if problems and not tried:
         raise problems[0]
@@ -264,8 +266,10 @@ def run_export(arguments: argparse.Namespace) -> None:
     make_folder(arguments.results)
     faces = next(iter(test_faces(arguments.data)))
     model_path = arguments.model or find_model()
-    model, _ = load_model(model_path)
-    export(model, model_path.stem, arguments.export, faces, arguments.results)
+    if model_path.suffix in RUNTIMES:
+        raise InputError(f"{model_path} is an export already; --export needs the .keras file.")
+    model, record = load_model(model_path)
+    export(model, record, model_path, arguments.export, faces, arguments.results)
 
 
 # --- command line --------------------------------------------------------------------------------
@@ -280,7 +284,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--model",
         type=Path,
-        help="the trained model (default: models/my_model.keras, else models/pretrained.keras)",
+        help="the trained model, or an export of it: .tflite and .onnx files need no TensorFlow"
+        " (default: models/my_model.keras, else models/pretrained.keras)",
     )
     add(
         "--data",

@@ -34,6 +34,7 @@ from data.progress import followed, say_start_of_keras
 from data.split import split_faces
 from models.network import build_model, has_bfloat16, predict, warm_start, with_source_offsets
 from models.progress import model_inputs, progress
+from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
 from models.storage import (
     Checkpoint,
@@ -167,6 +168,8 @@ def find_places(arguments: argparse.Namespace) -> Places:
     results = arguments.results or HERE / "results" / folder
     if model.suffix != ".keras":
         raise InputError(f"--model {model}: the name must end in .keras.")
+    if arguments.init and arguments.init.suffix in RUNTIMES:
+        raise InputError(f"--init {arguments.init}: an export cannot be trained; give the .keras.")
     resume = model.with_suffix(".resume.npz")
     if arguments.resume and not resume.exists():
         raise InputError(f"{resume} does not exist: there is no training to resume.")

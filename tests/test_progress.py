@@ -101,9 +101,9 @@ def test_drawing_faces_says_how_far_it_is(monkeypatch, capsys):
     seconds = itertools.count(0, 3)
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
     alone = synthetic_faces.make_faces(9, seed=4, workers=1)
-    assert "drawing synthetic faces: 3 of 9" in capsys.readouterr().out
+    assert "drawing synthetic faces: 4 of 9, 0 min 15 s" in capsys.readouterr().out
     shared = synthetic_faces.make_faces(9, seed=4, workers=2)
-    assert "drawing synthetic faces: 3 of 9" in capsys.readouterr().out
+    assert "drawing synthetic faces: 4 of 9, 0 min 15 s" in capsys.readouterr().out
     for one, other in zip(alone, shared, strict=True):
         np.testing.assert_array_equal(one, other)
 
