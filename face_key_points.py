@@ -132,7 +132,7 @@ def predict_file(
         model: as from `load_model`.
         parts: an iterable of Faces, such as `read_faces` gives.
         path: the CSV to write; an error in a late part leaves an earlier file as it was.
-        mirror: average with the prediction of the mirrored pictures.
+        mirror: test-time flip averaging, as in `predict`.
         names: of the model's key points.
 
     Returns:
@@ -311,7 +311,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--mirror",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="average the predictions of each picture and its mirror image (default: on)",
+        help="test-time flip averaging: the mean of the predictions for each picture and for its"
+        " mirror image (default: on)",
     )
     add(
         "--image",
@@ -341,7 +342,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=list(EXTRAS),
         help="write the model for phones (litert: <model>.tflite and, a quarter as large,"
         " <model>_small.tflite) or servers (onnx: <model>.onnx), and compare it with Keras on test"
-        " faces (the packages that this needs are extras: README.md)",
+        " faces (the packages that this needs are extras: models/README.md)",
     )
     arguments = parser.parse_args(argv)
     if sum(map(bool, (arguments.image, arguments.submission, arguments.export))) > 1:

@@ -528,7 +528,7 @@ def finish(
     views = np.repeat(picture, sources, axis=0), np.arange(sources)[:, None]
     moved = ops.convert_to_numpy(judged(views)["key_points"]).reshape(sources, -1, 2)
     offsets = moved - moved[:1]
-    # Calibrated as it will be used: on faces that were held out, with the mirrored picture.
+    # Calibrated as it will be used: on faces that were held out, with flip averaging.
     key_points, spread = predict(final, validation.pictures, mirror=True, names=names)
     calibrate(final, key_points + offsets[validation.source], spread, validation.key_points)
     return final, offsets
@@ -569,7 +569,7 @@ def save(
         if len(scores) > 1:
             print(f"{score['path']}:")
         if score["faces"]:
-            print(f"with the mirrored picture averaged in: {score['rmse_mirrored_px']:.3f} px")
+            print(f"with flip averaging: {score['rmse_mirrored_px']:.3f} px")
             print(f"validation RMSE {score['rmse_px']:.3f} px on {score['faces']} faces")
 
 

@@ -41,8 +41,8 @@ def milder(settings: Knobs, epochs: int) -> Knobs:
     strength = min(1, epochs / settings.full_augmentation)
     geometry = ("rotation", "scale", "stretch", "perspective", "shift")
     light = ("relight", "noise", "low_resolution")
-    cover = ("cut_out", "sunglasses", "hat", "hair", "hand")
-    knobs = (*geometry, *light, *cover)
+    occlusion = ("cut_out", "sunglasses", "hat", "hair", "hand")
+    knobs = (*geometry, *light, *occlusion)
     return replace(settings, **{knob: strength * getattr(settings, knob) for knob in knobs})
 
 

@@ -35,7 +35,7 @@ def occlude(
     Args:
         pictures: float32 (N, 96, 96), 0 .. 255.
         key_points: float32 (N, K, 2) in pixels, NaN where not labelled.
-        rng: the same state gives the same covers.
+        rng: the same state gives the same occlusion.
         settings: how often.
         names: of the key points; without eye centres among them only patches are laid.
     """

@@ -174,7 +174,7 @@ def predict(
     Args:
         model: as from `load_model`.
         pictures: (N, 96, 96) grey values 0 .. 255.
-        mirror: average the prediction with the one for the mirrored picture.
+        mirror: test-time flip averaging: the mean with the prediction for the mirrored picture.
         names: of the model's key points; without left and right among them nothing is mirrored.
 
     Returns:

@@ -40,8 +40,9 @@ def find_worker() -> tuple[int, int]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
         raise InputError(
-            f"the environment variable TF_CONFIG cannot be used ({reason}): {text!r:.300}. README"
-            " (Several GPUs or machines) shows how it should look; unset it to train alone."
+            f"the environment variable TF_CONFIG cannot be used ({reason}): {text!r:.300}."
+            " models/README.md (Several GPUs or machines) shows how it should look; unset it to"
+            " train alone."
         ) from None
 
 

@@ -140,7 +140,7 @@ def test_bad_row_far_down_leaves_the_earlier_results(trained, faces, tmp_path, c
     (results / "test_key_points.csv").write_text("earlier")
     model = trained / "models" / "small.keras"
     flags = ["--data", path, "--model", model, "--results", results, "--no-mirror"]
-    status = fkp.main(list(map(str, flags)), fkp.parse_arguments, fkp.run)
+    status = fkp.main(list(map(str, flags)))
     assert "row 361 below the header has 3 grey values" in refused(capsys, status)
     assert [file.name for file in results.iterdir()] == ["test_key_points.csv"]
     assert (results / "test_key_points.csv").read_text() == "earlier"

@@ -1,4 +1,4 @@
-"""The benchmark scripts' own arithmetic, on made-up faces."""
+"""The benchmark scripts' own arithmetic, on synthetic faces."""
 
 import io
 import sys
@@ -10,6 +10,7 @@ from conftest import ROOT, write_csv
 from PIL import Image
 
 import model_builder as mb
+from data.command_line import run_script
 from data.faces import join_faces, load_faces, load_training
 from data.key_points import KEY_POINTS, rmse
 from data.split import split_faces
@@ -43,7 +44,7 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
         source=np.array(["lfw", "aflw"] * 3),
     )
     arguments = [str(tmp_path / "faces.npz"), "--out", str(tmp_path)]
-    assert mb.main(arguments, wild_faces_csv.parse_arguments, wild_faces_csv.run) == 0
+    assert run_script(arguments, wild_faces_csv.parse_arguments, wild_faces_csv.run) == 0
     lfw = load_training(tmp_path / "lfw.csv")
     np.testing.assert_allclose(lfw.key_points, faces.key_points[0:6:2], atol=1e-3)
     assert lfw.identities.tolist() == ["ann", "ann", "di"]
@@ -143,7 +144,7 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
     data = write_csv(tmp_path / "faces.csv", faces.pictures, faces.key_points)
     path = tmp_path / "plain.keras"
     arguments = ["--data", str(data), "--model", str(path), "--epochs", "2"]
-    assert mb.main(arguments, plain_cnn.parse_arguments, plain_cnn.run) == 0
+    assert run_script(arguments, plain_cnn.parse_arguments, plain_cnn.run) == 0
 
     printed = float(capsys.readouterr().out.split("validation RMSE ")[1].split()[0])
     model = plain_cnn.load(path)

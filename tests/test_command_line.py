@@ -37,9 +37,12 @@ def contents(folder):
 def copy(tmp_path_factory):
     """The project's own files without any data, as after a clone."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("model_builder.py", "face_key_points.py", "data/synthetic_faces.py"):
-        (folder / name).parent.mkdir(exist_ok=True)
+    for name in ("model_builder.py", "face_key_points.py"):
         shutil.copy(ROOT / name, folder / name)
+    for room in ("data", "models", "results"):
+        (folder / room).mkdir()
+        for path in (ROOT / room).glob("*.py"):
+            shutil.copy(path, folder / room)
     return folder
 
 

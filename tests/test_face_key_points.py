@@ -181,7 +181,7 @@ def test_shipped_model_does_without_its_data(
     assert not list(results.iterdir())
     monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
     assert run(*flags, "--results", results) == 0
-    assert "picturing made-up ones" in capsys.readouterr().out
+    assert "picturing synthetic ones" in capsys.readouterr().out
     assert json.loads((results / "validation.json").read_text())["faces"] == 20
     # A file that it was trained on is used where it is there, another one named is an error.
     other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])

@@ -9,7 +9,6 @@ import pytest
 
 import model_builder as mb
 from data.faces import fingerprint, load_training
-from models.network import build_model
 
 
 def test_masked_loss_is_the_plain_loss_on_the_rest():
@@ -56,7 +55,7 @@ def test_a_warm_start_begins_where_the_first_run_ended(tiny, faces):
     warm, _, _ = mb.train(training, validation, still, initial=model)
     moved = 0
     for before, after, fresh in zip(
-        *(each.trainable_variables for each in (model, warm, build_model())), strict=True
+        *(each.trainable_variables for each in (model, warm, mb.build_model())), strict=True
     ):
         if not before.path.startswith("spread"):  # which is learned anew each time
             np.testing.assert_allclose(after, before, atol=1e-4)

@@ -52,7 +52,7 @@ def test_learning_the_spread_leaves_the_key_points(faces):
     network = build_model()
     model = with_source_offsets(network, 1)
     points, spread = predict(network, faces.pictures[:8])
-    fit_spread(network, model, faces, settings)
+    fit_spread(network, model, faces, settings, settings.epochs)
     same, learned = predict(network, faces.pictures[:8])
     np.testing.assert_array_equal(points, same)
     assert np.abs(learned - spread).max() > 0.1

@@ -11,7 +11,7 @@ from data.files import InputError, replace_file
 from data.key_points import rmse
 from models import storage
 from models.network import build_model, predict
-from models.storage import SHIPPED, find_model, load_model, save_model
+from models.storage import find_model, load_model, save_model
 
 
 def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, faces):
@@ -80,8 +80,8 @@ def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
     own = tmp_path / "models" / "my_model.keras"
     assert find_model() == own  # which then is said to be missing
     own.parent.mkdir()
-    SHIPPED.touch()
-    assert find_model() == SHIPPED
+    storage.SHIPPED.touch()
+    assert find_model() == storage.SHIPPED
     own.touch()
     assert find_model() == own
 

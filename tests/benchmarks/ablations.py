@@ -8,7 +8,6 @@ LFW's and AFLW's, from several first weights, and scored as hard_faces.py does o
 all of them hold out. What is done is kept in --out and not done again.
 """
 
-import argparse
 import json
 import sys
 from contextlib import nullcontext
@@ -16,22 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import common
+import hard_faces
 import numpy as np
+import wild_faces_csv
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-import wild_faces_csv  # noqa: E402
-
-import model_builder as mb  # noqa: E402
-from data.command_line import (
-    positive,  # noqa: E402
-    run_script,  # noqa: E402
-)
-from data.files import HERE, make_folder, replace_file  # noqa: E402
-from data.key_points import PARTNERS, SIZE, rmse  # noqa: E402
-from models.network import build_model, has_bfloat16, predict, with_source_offsets  # noqa: E402
-from models.storage import load_model  # noqa: E402
+import model_builder as mb
+from data.command_line import positive, run_script
+from data.files import HERE, make_folder, replace_file
+from data.key_points import PARTNERS, SIZE, rmse
+from models.network import build_model, has_bfloat16, predict, with_source_offsets
+from models.storage import load_model
 
 SETS = {
     "Kaggle test, labelled by hand": "labelled by hand",
@@ -41,7 +35,7 @@ SETS = {
     "all, dark glasses": "dark glasses",
     "all, hair, hat or hand over the face": "covered",
 }
-COVERS = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
+OCCLUSION = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
 GEOMETRY = dict.fromkeys(("rotation", "scale", "stretch", "perspective", "shift"), 0.0)
 LIGHT = dict.fromkeys(("relight", "noise", "low_resolution"), 0.0)
 
@@ -86,10 +80,10 @@ def no_offsets(model, sources, partners=PARTNERS):
 # is worth far more than the first weights are, one run shows it.
 VARIANTS = {
     "as it is": (False, {}, {}, 3),
-    "no covers": (False, COVERS, {}, 3),
+    "no occlusion": (False, OCCLUSION, {}, 3),
     "no change of light, noise or sharpness": (False, LIGHT, {}, 3),
     "no turning, scaling, shifting": (False, GEOMETRY, {}, 1),
-    "no augmentation but the flip": (False, COVERS | LIGHT | GEOMETRY, {}, 1),
+    "no augmentation but the flip": (False, OCCLUSION | LIGHT | GEOMETRY, {}, 1),
     "squared error": (False, {"huber_px": 1e9}, {}, 3),
     "Wing loss": (False, {}, {"masked_loss": wing_loss}, 1),
     "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 3),
@@ -163,13 +157,14 @@ def table(done):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Short trainings that differ in one thing each.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("Short trainings that differ in one thing each.")
     add = parser.add_argument
-    shared = HERE.parent / "shared" / "data"
-    add("--shared", type=Path, default=shared, help="folder of Kaggle's files, as in hard_faces.py")
+    add(
+        "--shared",
+        type=Path,
+        default=common.SHARED,
+        help="folder of Kaggle's files, as in hard_faces.py",
+    )
     add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
     add("--epochs", type=positive(int), default=10, help="over Kaggle's training faces")
     add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", help="these only, not all")

@@ -19,22 +19,17 @@ import json
 import sys
 from pathlib import Path
 
+import common  # noqa: F401
+import hard_faces
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-
-from data.command_line import (
-    positive,  # noqa: E402
-    run_script,  # noqa: E402
-)
-from data.files import HERE, replace_file  # noqa: E402
-from data.key_points import SIZE  # noqa: E402
-from models.network import predict  # noqa: E402
-from models.spread import face_spread  # noqa: E402
-from models.storage import SHIPPED, load_model  # noqa: E402
-from results.measures import measure_spread, point_errors, sparsification  # noqa: E402
+from data.command_line import positive, run_script
+from data.files import HERE, replace_file
+from data.key_points import SIZE
+from models.network import predict
+from models.spread import face_spread
+from models.storage import SHIPPED, load_model
+from results.measures import measure_spread, point_errors, sparsification
 
 
 def landscapes(count, rng):

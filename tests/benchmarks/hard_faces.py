@@ -26,17 +26,15 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import common  # noqa: F401
 import numpy as np
+import plain_cnn
+import wild_faces_csv
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import plain_cnn  # noqa: E402
-import wild_faces_csv  # noqa: E402
-
-from data.command_line import run_script  # noqa: E402
-from data.faces import fingerprint, load_faces  # noqa: E402
-from data.files import HERE, InputError, make_folder, replace_file  # noqa: E402
-from data.key_points import (  # noqa: E402
+from data.command_line import run_script
+from data.faces import fingerprint, load_faces
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import (
     COLUMNS,
     KEY_POINTS,
     LEFT_EYE,
@@ -45,8 +43,8 @@ from data.key_points import (  # noqa: E402
     interocular_distance,
     rmse,
 )
-from models.network import predict  # noqa: E402
-from models.storage import load_model  # noqa: E402
+from models.network import predict
+from models.storage import load_model
 
 # One length for all faces, about what the eyes of a frontal face in these files are apart. Their
 # distance in the picture itself would not do: it shrinks as the head turns.

@@ -2,11 +2,10 @@
 
     python tests/benchmarks/loading.py [--rows 7049] [--repeat 3]
 
-Writes a made-up CSV of Kaggle's size to a temporary folder and loads it in fresh processes, the
+Writes a synthetic CSV of Kaggle's size to a temporary folder and loads it in fresh processes, the
 two methods in turn. The recipe is the one that most notebooks for this data share.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -14,9 +13,12 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+import common
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
+from data.command_line import run_script
+from data.files import HERE
+from data.key_points import COLUMNS
 
 RECIPE = """
 import numpy as np, pandas as pd
@@ -26,7 +28,7 @@ pictures = np.stack(frame["Image"].values).astype(np.float32).reshape(-1, 96, 96
 points = frame.iloc[:, :30].to_numpy(np.float32)
 """
 OURS = """
-from model_builder import load_faces
+from data.faces import load_faces
 faces = load_faces(path)
 pictures, points = faces.pictures, faces.key_points
 """
@@ -48,9 +50,6 @@ print(json.dumps([seconds, (peak - before) / 1024, len(pictures), check]))
 
 def write_full_size(path, rows):
     """A CSV like Kaggle's: random pictures, two rows in three with only four points labelled."""
-    sys.path.insert(0, str(ROOT))
-    from model_builder import COLUMNS
-
     rng = np.random.default_rng(0)
     with open(path, "w") as file:
         file.write(",".join(COLUMNS) + ",Image\n")
@@ -62,11 +61,16 @@ def write_full_size(path, rows):
             file.write("\n")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", type=int, default=7049, help="rows of the made-up file")
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = common.parser("Time and memory of loading the full-size file.")
+    parser.add_argument("--rows", type=int, default=7049, help="rows of the synthetic file")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each method, in turn")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Load in fresh processes, the two methods in turn, and print."""
     results = {"usual recipe": [], "load_faces": []}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.csv"
@@ -74,9 +78,9 @@ def main():
         print(f"{arguments.rows} rows, {path.stat().st_size / 1e6:.0f} MB")
         for _ in range(arguments.repeat):
             for name, method in zip(results, (RECIPE, OURS), strict=True):
-                code = WRAPPER.format(root=str(ROOT), path=str(path), method=method)
-                run = [sys.executable, "-W", "ignore", "-c", code]
-                output = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+                code = WRAPPER.format(root=str(HERE), path=str(path), method=method)
+                call = [sys.executable, "-W", "ignore", "-c", code]
+                output = subprocess.run(call, check=True, capture_output=True, text=True).stdout
                 results[name].append(json.loads(output))
     assert results["usual recipe"][0][2:] == results["load_faces"][0][2:], "different pictures"
     figures = {
@@ -90,4 +94,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(None, parse_arguments, run))

@@ -2,25 +2,25 @@
 
     python tests/benchmarks/own_points.py [--count 600] [--epochs 6] [--keep FOLDER]
 
-Makes a CSV of made-up faces for each set of key points, trains on it as a user would, once from
+Makes a CSV of synthetic faces for each set of key points, trains on it as a user would, once from
 random weights and once from models/pretrained.keras (which knows 15 points of such faces), and
 prints the held-out RMSE beside that of the mean face.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import common
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from data.faces import load_training, synthetic_faces  # noqa: E402
-from data.key_points import KEY_POINTS, columns_of, rmse  # noqa: E402
+from data.command_line import positive, run_script
+from data.faces import load_training, synthetic_faces
+from data.files import HERE
+from data.key_points import KEY_POINTS, columns_of, rmse
+from models.storage import SHIPPED
 
 # What face detectors such as MTCNN give, in the names of no standard.
 FIVE = {
@@ -97,7 +97,7 @@ def write_csv(path, pictures, names, key_points):
 def train(folder, csv_path, epochs, *flags):
     """Train by the script; the held-out RMSE of the model and of the mean face, in pixels."""
     model = folder / "m.keras"
-    command = [sys.executable, ROOT / "model_builder.py", "--data", csv_path, "--model", model]
+    command = [sys.executable, HERE / "model_builder.py", "--data", csv_path, "--model", model]
     command += ["--results", folder, "--epochs", epochs, "--batch-size", 16, *flags]
     subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     record = json.loads(model.with_suffix(".json").read_text())
@@ -106,12 +106,17 @@ def train(folder, csv_path, epochs, *flags):
     return record["results"]["validation"][0]["rmse_px"], rmse(mean_face, truth)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--count", type=int, default=600, help="faces (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=6, help="(default: %(default)s)")
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = common.parser("Train on other key points than Kaggle's.")
+    parser.add_argument("--count", type=positive(int), default=600, help="faces")
+    parser.add_argument("--epochs", type=positive(int), default=6, help="of each training")
     parser.add_argument("--keep", type=Path, help="folder to leave the CSVs and models in")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Train on both sets of points, twice each, and print."""
     faces = synthetic_faces(arguments.count, seed=11)
     with tempfile.TemporaryDirectory() as temporary:
         for name, points in (("5 points", five_points), ("68 points", dense_points)):
@@ -119,7 +124,7 @@ def main():
             for start in ("random", "init"):
                 (folder / start).mkdir(parents=True, exist_ok=True)
             path = write_csv(folder / "faces.csv", faces.pictures, *points(faces.key_points))
-            init = ("--init", ROOT / "models" / "pretrained.keras")
+            init = ("--init", SHIPPED)
             scratch, mean = train(folder / "random", path, arguments.epochs)
             warm, _ = train(folder / "init", path, arguments.epochs, *init)
             print(
@@ -130,4 +135,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(None, parse_arguments, run))

@@ -14,26 +14,20 @@ four sides, and made 10 % smaller and larger, the key points are predicted again
 much the result moves, in % of the inter-ocular distance.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+import common
 import numpy as np
+import wild_faces_csv as wild
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-import wild_faces_csv as wild  # noqa: E402
-
-from data.command_line import (  # noqa: E402
-    natural,
-    positive,
-    run_script,  # noqa: E402
-)
-from data.files import HERE, InputError  # noqa: E402
-from data.key_points import KEY_POINTS, SIZE, interocular_distance  # noqa: E402
-from data.photos import crop_boxes, import_cv2, point_crops, square_crops  # noqa: E402
-from models.face_finder import find_faces, predict_crops, refine  # noqa: E402
-from models.storage import SHIPPED, load_model  # noqa: E402
+from data.command_line import natural, positive, run_script
+from data.files import InputError
+from data.key_points import KEY_POINTS, SIZE, interocular_distance
+from data.photos import crop_boxes, import_cv2, point_crops, square_crops
+from models.face_finder import find_faces, predict_crops, refine
+from models.storage import SHIPPED, load_model
 
 WIDTH, HEIGHT, PER_SCENE = 900, 620, 4
 SMALLEST, LARGEST = 40, 400  # side of the crop as trained, in pixels of the scene
@@ -226,12 +220,12 @@ def picture(archive, path, row):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Recall and false alarms of the search for faces; how much the box matters.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = common.parser(
+        "Recall and false alarms of the search for faces; how much the box matters."
     )
-    default = HERE.parent / "shared" / "data" / "wild_faces.npz"
-    parser.add_argument("archive", nargs="?", type=Path, default=default, help="the .npz of faces")
+    parser.add_argument(
+        "archive", nargs="?", type=Path, default=common.ARCHIVE, help="of wild faces"
+    )
     parser.add_argument("--model", type=Path, default=SHIPPED, help="the trained model")
     parser.add_argument("--faces", type=positive(int), default=500, help="faces to paste")
     parser.add_argument("--box-faces", type=positive(int), default=200, help="faces to move")

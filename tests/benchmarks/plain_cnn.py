@@ -8,20 +8,19 @@ coordinates divided by 48 about the centre: in plain pixels it stays at the mean
 Prints the held-out RMSE as model_builder.py does and saves a model from grey values to pixels.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+import common
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
-from data.command_line import run_script  # noqa: E402
-from data.faces import join_faces, load_training  # noqa: E402
-from data.files import HERE, replace_file  # noqa: E402
-from data.key_points import COLUMNS, SIZE, mirror_key_points, rmse  # noqa: E402
-from data.split import split_faces  # noqa: E402
+import model_builder as mb
+from data.command_line import run_script
+from data.faces import join_faces, load_training
+from data.files import HERE, replace_file
+from data.key_points import COLUMNS, SIZE, mirror_key_points, rmse
+from data.split import split_faces
 
 
 def build_plain_cnn():
@@ -49,7 +48,7 @@ def load(path):
 
 
 def predict(model, pictures, mirror=False):
-    """Key points (N, 15, 2) in pixels for pictures (N, 96, 96); `mirror` as in model_builder."""
+    """Key points (N, 15, 2) in pixels for pictures (N, 96, 96); `mirror` as in models.network."""
     output = model.predict(pictures[..., None].astype(np.float32), batch_size=256, verbose=0)
     key_points = output.reshape(len(pictures), -1, 2)
     if mirror:
@@ -60,7 +59,7 @@ def predict(model, pictures, mirror=False):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(description="Train the plain CNN to compare with.")
+    parser = common.parser("Train the plain CNN to compare with.")
     add = parser.add_argument
     add("--data", type=Path, default=HERE / "data" / "training.csv", help="training CSV")
     add("--model", type=Path, default=HERE / "models" / "plain_cnn.keras", help="save here")

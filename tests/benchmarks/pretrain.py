@@ -12,9 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from data.command_line import run_script  # noqa: E402
-from data.files import HERE, InputError, make_folder  # noqa: E402
+import common  # noqa: F401
+
+from data.command_line import run_script
+from data.files import HERE, InputError, make_folder
 
 EPOCHS, LEARNING_RATE = 16, 0.0015  # over all files; not tuned, it was still falling
 

@@ -10,14 +10,13 @@ allocator   the same training steps with and without `keep_freed_memory`
 step        what the training step costs and what the processor's arithmetic would allow
 prediction  faces per second, and one face at a time, against MediaPipe Face Mesh
 start       --help, and the first picture of 16 test faces, against `import tensorflow`
-memory      a training on a made-up file of Kaggle's 7,049 rows, against only loading it by the
+memory      a training on a synthetic file of Kaggle's 7,049 rows, against only loading it by the
             usual recipe
 
 Everything runs on the cores that this script may run on, in processes of its own. Processor time
 counts all threads and is what to go by where the machine has other work. For Linux.
 """
 
-import argparse
 import re
 import sys
 import tempfile
@@ -28,27 +27,25 @@ from pathlib import Path
 from queue import SimpleQueue
 from statistics import median
 
+import common
+import hard_faces
+import loading
 import numpy as np
+import streaming
+from processes import in_fresh_process, run_timed, use_cores, work_of
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import hard_faces  # noqa: E402
-import loading  # noqa: E402
-import streaming  # noqa: E402
-from processes import in_fresh_process, run_timed, use_cores, work_of  # noqa: E402
-
-import model_builder as mb  # noqa: E402
-from data.augmentation import augment  # noqa: E402
-from data.batches import batches  # noqa: E402
-from data.command_line import keep_freed_memory, run_script  # noqa: E402
-from data.faces import read_faces, synthetic_faces  # noqa: E402
-from data.files import HERE, InputError  # noqa: E402
-from data.key_points import COLUMNS, KEY_POINTS, SIZE  # noqa: E402
-from models import network as network_room  # noqa: E402
-from models.export import import_extras  # noqa: E402
-from models.network import build_model, with_source_offsets  # noqa: E402
-from models.spread import learn_only_spread  # noqa: E402
-from models.storage import load_model, weights_digest  # noqa: E402
+import model_builder as mb
+from data.augmentation import augment
+from data.batches import batches
+from data.command_line import keep_freed_memory, run_script
+from data.faces import read_faces, synthetic_faces
+from data.files import HERE, InputError
+from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from models import network as network_room
+from models.export import import_extras
+from models.network import build_model, with_source_offsets
+from models.spread import learn_only_spread
+from models.storage import SHIPPED, load_model, weights_digest
 
 # What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
 # up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)
@@ -554,12 +551,8 @@ PARTS = {
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Measure training, predicting and starting, each beside a rival.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("Measure training, predicting and starting, each beside a rival.")
     add = parser.add_argument
-    shared = HERE.parent / "shared" / "data"
     add(
         "parts",
         nargs="*",
@@ -568,12 +561,12 @@ def parse_arguments(argv):
         metavar="PART",
         help=f"what to measure, of {', '.join(PARTS)}; unset: all",
     )
-    add("--data", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
-    add("--test", type=Path, default=shared / "test.csv.gz", help="Kaggle's test file")
+    add("--data", type=Path, default=common.KAGGLE, help="Kaggle's training file")
+    add("--test", type=Path, default=common.SHARED / "test.csv.gz", help="Kaggle's test file")
     add(
         "--model",
         type=Path,
-        default=HERE / "models" / "pretrained.keras",
+        default=SHIPPED,
         help="the model that predicts",
     )
     add(
@@ -594,7 +587,7 @@ def parse_arguments(argv):
     add("--steps", type=int, default=16, help="of a training, with and without the allocator")
     add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
     add("--repeat", type=int, default=3, help="starts of each script; their median counts")
-    add("--rows", type=int, default=7049, help="of the made-up file that memory is measured on")
+    add("--rows", type=int, default=7049, help="of the synthetic file that memory is measured on")
     add(
         "--mediapipe-env",
         type=Path,

@@ -2,11 +2,10 @@
 
     python tests/benchmarks/streaming.py [--rows 2000 100000] [--model MODEL]
 
-Writes CSVs of made-up faces (50 of them, over and over; 3.2 GB for 100,000 rows) one at a time to
+Writes CSVs of synthetic faces (50 of them, over and over; 3.2 GB for 100,000 rows) one at a time to
 a temporary folder and runs `face_key_points.py --no-mirror` on each, as a user would.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -14,9 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-from model_builder import synthetic_faces  # noqa: E402
+import common
+
+from data.command_line import positive, run_script
+from data.faces import synthetic_faces
+from data.files import HERE
+from models.storage import SHIPPED
 
 
 def write_test_file(path, rows):
@@ -40,19 +42,23 @@ def peak_memory(command):
     return usage.ru_maxrss / 1024, time.monotonic() - started
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[2000, 100000], help="rows of each")
-    parser.add_argument(
-        "--model", type=Path, default=ROOT / "models" / "pretrained.keras", help="what predicts"
-    )
-    arguments = parser.parse_args(argv)
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = common.parser("Peak memory of predicting a short and a long test CSV.")
+    add = parser.add_argument
+    add("--rows", type=positive(int), nargs="+", default=[2000, 100000], help="rows of each")
+    add("--model", type=Path, default=SHIPPED, help="what predicts")
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Predict each file in a process of its own, and print its peak memory."""
     peaks = []
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "test.csv"
             write_test_file(path, rows)
-            script = [sys.executable, ROOT / "face_key_points.py", "--no-mirror"]
+            script = [sys.executable, HERE / "face_key_points.py", "--no-mirror"]
             flags = ["--model", arguments.model, "--data", path, "--results", Path(folder) / "r"]
             megabytes, seconds = peak_memory(list(map(str, [*script, *flags])))
             with open(Path(folder) / "r" / "test_key_points.csv") as written:
@@ -61,8 +67,7 @@ def main(argv=None):
         peaks.append(megabytes)
         print(f"{rows:7} rows, {size:5.0f} MB: peak {megabytes:4.0f} MB, {seconds:4.0f} s")
     print(f"the longest takes {peaks[-1] / peaks[0]:.2f} times the memory of the shortest")
-    return peaks
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(None, parse_arguments, run))

@@ -1,25 +1,24 @@
-"""How far made-up faces go: a model trained on nothing else, tested on real faces.
+"""How far synthetic faces go: a model trained on nothing else, tested on real faces.
 
     python model_builder.py                       # without data/training.csv
     python tests/benchmarks/synthetic_transfer.py --data ../shared/data/training.csv.gz
 
 Prints the RMSE over all faces of the file, for the model and for the mean face, after each one's
-median offset per coordinate is removed: made-up and real faces mark some points differently.
+median offset per coordinate is removed: synthetic and real faces mark some points differently.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+import common
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from data.command_line import run_script  # noqa: E402
-from data.faces import load_training  # noqa: E402
-from data.files import HERE  # noqa: E402
-from data.key_points import rmse  # noqa: E402
-from models.network import predict  # noqa: E402
-from models.storage import load_model  # noqa: E402
+from data.command_line import run_script
+from data.faces import load_training
+from data.files import HERE
+from data.key_points import rmse
+from models.network import predict
+from models.storage import load_model
 
 
 def without_offset(difference):
@@ -29,7 +28,7 @@ def without_offset(difference):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(description="Test a model on faces of another kind.")
+    parser = common.parser("Test a model on faces of another kind.")
     add = parser.add_argument
     add("--data", type=Path, required=True, help="CSV of real faces with key points")
     add("--model", type=Path, default=HERE / "models" / "my_model.keras", help="the model")
@@ -43,7 +42,7 @@ def run(arguments):
     for name, found in (
         ("mean face", np.nanmean(faces.key_points, 0, keepdims=True)),
         ("model", predict(model, faces.pictures)[0]),
-        ("model, mirrored picture averaged in", predict(model, faces.pictures, mirror=True)[0]),
+        ("model, flip averaging", predict(model, faces.pictures, mirror=True)[0]),
     ):
         print(f"{without_offset(found - faces.key_points):.3f} px  {name}")
     print(f"on {len(faces.rows)} faces")

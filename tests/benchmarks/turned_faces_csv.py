@@ -5,32 +5,25 @@
 
 Faces turned by 30 to 60 degrees are rare, and whoever marked them left out the points that the
 head itself hides. So a 3-D face is fitted to the marked points of every training face, its
-picture is laid over the made-up faces' mean head, and the head is turned: the key points go along,
-the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et al.
-2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic_faces.py.
+picture is laid over the synthetic faces' mean head, and the head is turned: the key points go
+along, the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et
+al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic_faces.py.
 
 Only faces are used that a training on the three files with default settings does not hold out.
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
 
+import common
 import numpy as np
+import wild_faces_csv
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data"))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import wild_faces_csv  # noqa: E402
-
-from data.command_line import (
-    natural,  # noqa: E402
-    run_script,  # noqa: E402
-)
-from data.files import HERE, replace_file  # noqa: E402
-from data.key_points import COLUMNS, PARTNERS, SIZE  # noqa: E402
-from data.synthetic_faces import ROWS, _draw_person, _flat_points, _shape_face, _Surface  # noqa: E402
+from data.command_line import natural, run_script
+from data.files import HERE, replace_file
+from data.key_points import COLUMNS, PARTNERS, SIZE
+from data.synthetic_faces import ROWS, _draw_person, _flat_points, _shape_face, _Surface
 
 SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
@@ -38,7 +31,7 @@ SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
 
 def shape_model(people=1000, modes=12, seed=0):
-    """What the made-up heads look like in 3-D; lengths in eye distances, z towards the viewer.
+    """What the synthetic heads look like in 3-D; lengths in eye distances, z towards the viewer.
 
     Returns:
         mean (15, 3) and modes (12, 15, 3) of the key points, a mode's coefficients having the
@@ -243,12 +236,8 @@ def turned_faces(faces, count, shape, rng):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Turn the heads of training faces in 3-D and write them as a CSV.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    shared = HERE.parent / "shared" / "data" / "training.csv.gz"
-    parser.add_argument("--kaggle", type=Path, default=shared, help="Kaggle's training file")
+    parser = common.parser("Turn the heads of training faces in 3-D and write them as a CSV.")
+    parser.add_argument("--kaggle", type=Path, default=common.KAGGLE, help="Kaggle's training file")
     parser.add_argument(
         "--wild", type=Path, default=HERE / "data", help="folder of the others, and to write to"
     )

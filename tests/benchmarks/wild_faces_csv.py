@@ -14,15 +14,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+import common  # noqa: F401
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-import model_builder as mb  # noqa: E402
-from data.command_line import run_script  # noqa: E402
-from data.faces import join_faces, load_training  # noqa: E402
-from data.files import HERE, InputError, make_folder, replace_file  # noqa: E402
-from data.key_points import COLUMNS, SIZE  # noqa: E402
-from data.split import split_faces  # noqa: E402
+import model_builder as mb
+from data.command_line import run_script
+from data.faces import join_faces, load_training
+from data.files import HERE, InputError, make_folder, replace_file
+from data.key_points import COLUMNS, SIZE
+from data.split import split_faces
 
 SOURCES = ("lfw", "aflw")
 GREY = [str(value) for value in range(256)]  # looked up: 188 million grey values are written

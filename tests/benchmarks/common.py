@@ -1,0 +1,17 @@
+"""What the benchmarks have in common; importing it puts the project's rooms on Python's path."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from data.files import HERE  # noqa: E402
+
+SHARED = HERE.parent / "shared" / "data"  # the real faces, beside the checkout
+KAGGLE, ARCHIVE = SHARED / "training.csv.gz", SHARED / "wild_faces.npz"
+
+
+def parser(description):
+    """An argparse parser whose help names the defaults."""
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=formatter)
