@@ -3,7 +3,7 @@
     python tests/benchmarks/pretrain.py --kaggle training.zip --archive wild_faces.npz
 
 It runs, in turn, what can also be typed by hand: the wild faces become CSVs, heads are turned in
-3-D, faces are made up, a network learns Kaggle's faces alone, and goes on from there over all of
+3-D, synthetic faces are made, a network learns Kaggle's faces alone, and goes on from there over all of
 them. A step whose outcome is there already is not done again.
 """
 
