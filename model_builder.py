@@ -278,6 +278,7 @@ def describe(
                 "sha256": fingerprint(file),
                 # 0-based rows below the header, as pandas counts them
                 "validation_rows": held_out.rows[held_out.file == i].tolist(),
+                "validation_sha256": fingerprint(held_out.take(held_out.file == i)),
             }
             for i, file in enumerate(files)
         ],

@@ -698,29 +698,34 @@ def _make_face(task):
     return _photograph(canvas, rng), flat.astype(np.float32)
 
 
-def _write_share(count: int, seed: int, first: int, step: int) -> None:
-    """Write the faces first, first + step, ... below count to standard output, as raw numbers."""
-    for index in range(first, count, step):
+def _write_faces(seed: int, indices: Sequence[int]) -> None:
+    """Write some faces to standard output, as raw numbers."""
+    for index in indices:
         for array in _make_face((seed, index)):
             sys.stdout.buffer.write(array.tobytes())
 
 
 def make_faces(
-    count: int, seed: int = 0, workers: int | None = None
+    count: int,
+    seed: int = 0,
+    workers: int | None = None,
+    indices: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make `count` faces, and show how far that is.
+    """Make `count` faces, or only those at `indices` of them, and show how far that is.
 
     Returns (pictures, key_points): uint8 (count, 96, 96), grey values 0..255, and float32
     (count, 15, 2), x and y in pixels (pixel centres, 0..95, y down) in the order of KEY_POINTS.
     Points that something hides are given where they are all the same. Face i depends on seed and
     i alone; `workers` (processes, default one per core) changes only how long it takes.
     """
+    wanted = range(count) if indices is None else indices
+    count = len(wanted)
     if workers is None:
         workers = min(os.cpu_count() or 1, count // 32)
     if workers <= 1:
-        drawn = (_make_face((seed, index)) for index in range(count))
+        drawn = (_make_face((seed, index)) for index in wanted)
     else:
-        drawn = _drawn_by_workers(count, seed, workers)
+        drawn = _drawn_by_workers(wanted, seed, workers)
     pictures = np.empty((count, SIZE, SIZE), np.uint8)
     key_points = np.empty((count, len(KEY_POINTS), 2), np.float32)
     with closing(drawn):
@@ -729,16 +734,16 @@ def make_faces(
     return pictures, key_points
 
 
-def _drawn_by_workers(count: int, seed: int, workers: int) -> Generator[tuple]:
-    """Yield faces 0 .. count - 1 as `_make_face`, each drawn by one of several processes.
+def _drawn_by_workers(indices: Sequence[int], seed: int, workers: int) -> Generator[tuple]:
+    """Yield the faces at `indices` as `_make_face` does, each drawn by one of several processes.
 
     Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
     threads in it, or run the caller's main program once more in every worker.
     """
-    call = "from data.synthetic_faces import _write_share; _write_share(*{})"
+    call = "from data.synthetic_faces import _write_faces; _write_faces{}"
     run = [
         subprocess.Popen(
-            [sys.executable, "-c", call.format((count, seed, first, workers))],
+            [sys.executable, "-c", call.format((seed, indices[first::workers]))],
             stdout=subprocess.PIPE,
             cwd=HERE,  # where `-c` finds the room
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
@@ -747,7 +752,7 @@ def _drawn_by_workers(count: int, seed: int, workers: int) -> Generator[tuple]:
     ]
     shape = (SIZE, SIZE), (len(KEY_POINTS), 2)
     try:
-        for i in range(count):
+        for i in range(len(indices)):
             worker = run[i % workers]
             face = []
             for side, kind in zip(shape, (np.uint8, np.float32), strict=True):

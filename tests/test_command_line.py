@@ -155,6 +155,7 @@ def test_made_up_faces_repeat_and_differ():
     fewer, other = synthetic_faces(5, 3), synthetic_faces(5, 4)
     np.testing.assert_array_equal(fewer.pictures, first.pictures[:5])
     assert not np.array_equal(fewer.pictures, other.pictures)
+    assert fingerprint(synthetic_faces(70, 3, [5, 60])) == fingerprint(first.take([5, 60]))
     centre = first.key_points.mean((0, 1))
     assert (np.abs(centre - [48, 50]) < 8).all()
     # The subject's left is at the larger x, and the face is upright.
