@@ -766,7 +766,7 @@ def _drawn_by_workers(indices: Sequence[int], seed: int, workers: int) -> Genera
             face = []
             for side, kind in zip(shape, (np.uint8, np.float32), strict=True):
                 size = int(np.prod(side)) * np.dtype(kind).itemsize
-                answer = worker.stdout.read(size)  # type: ignore[union-attr] - it is a pipe
+                answer = worker.stdout.read(size)  # type: ignore[union-attr]
                 if len(answer) < size:
                     status = worker.wait()
                     raise RuntimeError(f"a worker making faces ended with status {status}")
