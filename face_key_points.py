@@ -23,12 +23,14 @@ import numpy as np
 
 from data.command_line import run_script
 from data.faces import Faces, few_apart, fingerprint, load_training, read_faces, synthetic_faces
-from data.files import HERE, InputError, find_data, make_folder, replace_file
+from data.files import HERE, InputError, find_data, make_folder, record_path, replace_file
 from data.key_points import KEY_POINTS, Names, output_columns
+from data.progress import followed
 from models.export import EXTRAS, export, import_extras
 from models.network import predict
+from models.runtimes import RUNTIMES
 from models.storage import SHIPPED, find_model, load_model, names_of
-from results.measures import FAILURE, measure, measure_spread
+from results.measures import FAILURE, measure, measure_spread, rmse_per_part
 from results.photos import run_photos
 from results.pictures import (
     PER_PICTURE,
@@ -79,6 +81,11 @@ def run_pictures(arguments: argparse.Namespace) -> None:
         predicted[held_out.source < 0] += record["few_points_offset"]
     picture_held_out_faces(held_out, predicted, spread, arguments.results)
     figures = measure(predicted, held_out.key_points, names)
+    for data in record.get("data", []):  # of Kaggle's file: three hands, one after the other
+        if data.get("first_rows") and data["validation_rows"] == held_out.rows.tolist():
+            figures["per_part"] = rmse_per_part(
+                predicted, held_out.key_points, held_out.rows, data["first_rows"]
+            )
     figures["spread"] = measure_spread(predicted, spread, held_out.key_points)
     report = {"model": str(model_path), "mirror": arguments.mirror, **figures}
     text = json.dumps(report, indent=2) + "\n"
@@ -143,7 +150,10 @@ def predict_file(
 
     def write(temporary: Path) -> None:
         nonlocal first, last, count
-        with open(temporary, "w", newline="") as file:
+        with (
+            open(temporary, "w", newline="") as file,
+            followed("predicting test faces") as advance,
+        ):
             for faces in parts:
                 found = predict(model, faces.pictures, mirror, names=names)
                 write_key_points(file, faces.image_ids, *found, not count, names)
@@ -151,6 +161,7 @@ def predict_file(
                 some = list(zip(faces.pictures, *found, faces.image_ids, strict=True))
                 first = (first + some)[:PER_PICTURE]
                 last = (last + some)[-PER_PICTURE:]
+                advance(len(faces.rows))
 
     replace_file(path, write)
     return count, first, last
@@ -198,16 +209,21 @@ def held_out_faces(
     Raises:
         InputError: there is no record, or the file is another than the one trained on.
     """
+    exported_from = record.get("exported_from")
     if not record.get("data"):
         raise InputError(
-            f"{model_path.with_suffix('.json')} is missing, belongs to another model or names no"
+            f"{record_path(model_path)} is missing, belongs to another model or names no"
             " data, so the held-out faces cannot be found; train the model again with:"
             " python model_builder.py"
         )
     tried, problems = [], []
     for path in [training] if training else recorded_paths(record):
         if path is None:
-            faces = synthetic_faces(record["data"][0]["faces"], record["settings"]["seed"])
+            data, seed = record["data"][0], record["settings"]["seed"]
+            faces = synthetic_faces(data["faces"], seed, data["validation_rows"])
+            if fingerprint(faces) == data.get("validation_sha256"):
+                return faces
+            faces = synthetic_faces(data["faces"], seed)  # the record is from before that was noted
         else:
             try:
                 faces = load_training(path, record["complete_only"], names)
@@ -220,7 +236,7 @@ def held_out_faces(
                 faces = few_apart(faces) if i == 0 else faces
                 return faces.take(np.isin(faces.rows, data["validation_rows"]))
         tried.append(str(faces.path))
-    if training is None and model_path.resolve() == SHIPPED:
+    if training is None and (model_path.resolve() == SHIPPED or exported_from == SHIPPED.name):
         return None
     if problems and not tried:
         raise problems[0]
@@ -259,8 +275,10 @@ def run_export(arguments: argparse.Namespace) -> None:
     make_folder(arguments.results)
     faces = next(iter(test_faces(arguments.data)))
     model_path = arguments.model or find_model()
-    model, _ = load_model(model_path)
-    export(model, model_path.stem, arguments.export, faces, arguments.results)
+    if model_path.suffix in RUNTIMES:
+        raise InputError(f"{model_path} is an export already; --export needs the .keras file.")
+    model, record = load_model(model_path)
+    export(model, record, model_path, arguments.export, faces, arguments.results)
 
 
 # --- command line --------------------------------------------------------------------------------
@@ -275,7 +293,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--model",
         type=Path,
-        help="the trained model (default: models/my_model.keras, else models/pretrained.keras)",
+        help="the trained model, or an export of it: .tflite and .onnx files need no TensorFlow"
+        " (default: models/my_model.keras, else models/pretrained.keras)",
     )
     add(
         "--data",

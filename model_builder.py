@@ -26,13 +26,16 @@ import numpy as np
 
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
-from data.command_line import natural, positive, run_script, share
+from data.command_line import natural, positive, run_script, share, stop_heard
 from data.faces import Faces, fingerprint, join_faces, load_training, synthetic_faces
 from data.files import HERE, InputError, find_data, make_folder
+from data.kaggle import first_rows
 from data.key_points import KEY_POINTS, Names, mean_face, mirror_partners, rmse, some_of
+from data.progress import followed, say_start_of_keras
 from data.split import split_faces
 from models.network import build_model, has_bfloat16, predict, warm_start, with_source_offsets
 from models.progress import model_inputs, progress
+from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
 from models.storage import (
     Checkpoint,
@@ -67,6 +70,7 @@ class Settings(SpreadLearning):
     huber_px: float = 3.0  # squared error below this, linear above: wrong labels must not rule
     validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
     further_split: float = 0.1  # share held out of each further file: they are there to teach
+    alike: tuple[str, ...] = ()  # key points that all files mark at the same spot: no offset
 
 
 # Synthetic faces: about as many as Kaggle's complete rows, and so many epochs that all of it,
@@ -166,6 +170,8 @@ def find_places(arguments: argparse.Namespace) -> Places:
     results = arguments.results or HERE / "results" / folder
     if model.suffix != ".keras":
         raise InputError(f"--model {model}: the name must end in .keras.")
+    if arguments.init and arguments.init.suffix in RUNTIMES:
+        raise InputError(f"--init {arguments.init}: an export cannot be trained; give the .keras.")
     resume = model.with_suffix(".resume.npz")
     if arguments.resume and not resume.exists():
         raise InputError(f"{resume} does not exist: there is no training to resume.")
@@ -180,6 +186,7 @@ def choose_settings(arguments: argparse.Namespace, real: bool, workers: int) -> 
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         validation_split=arguments.validation_split,
+        alike=tuple(arguments.alike),
     )
     if arguments.dry_run:
         size = 16 if workers == 1 else PART * workers
@@ -207,8 +214,17 @@ def load_files(
     files = [load_training(csvs[0], arguments.complete_only)]
     names = files[0].names
     files += [load_training(path, arguments.complete_only, names) for path in csvs[1:]]
+    unknown = [name for name in arguments.alike if name not in names]
+    if unknown:
+        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
     if names != KEY_POINTS:
         print(f"{len(names)} key points by the header of {files[0].path}: {some_of(names)}")
+    by_hand = first_rows(files[0])
+    if by_hand and np.isfinite(files[0].key_points).all((1, 2)).any():
+        print(
+            f"{files[0].path} follows three conventions, from rows {some_of(by_hand)} on; for one"
+            " meaning per point train on what `python data/kaggle.py` makes of it."
+        )
     return files
 
 
@@ -272,8 +288,10 @@ def describe(
                 "synthetic_faces": None if real else len(file.rows),
                 "faces": len(file.rows),
                 "sha256": fingerprint(file),
+                "first_rows": first_rows(file),  # of each hand that marked Kaggle's file
                 # 0-based rows below the header, as pandas counts them
                 "validation_rows": held_out.rows[held_out.file == i].tolist(),
+                "validation_sha256": fingerprint(held_out.take(held_out.file == i)),
             }
             for i, file in enumerate(files)
         ],
@@ -387,8 +405,10 @@ def train(
 
     Raises InputError if the batch cannot be shared.
     """
+    say_start_of_keras()
     import keras
 
+    print("Building the network ...", flush=True)
     keras.utils.set_random_seed(settings.seed)
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)
@@ -396,7 +416,8 @@ def train(
     everyone = np.append(training.source, validation.source)
     few = bool(everyone.min() < 0)
     sources = int(everyone.max()) + 1 + few
-    build = partial(build_networks, precision, sources, training.names)
+    alike = [training.names.index(name) for name in settings.alike]
+    build = partial(build_networks, precision, sources, training.names, alike)
     with strategy.scope() if strategy else nullcontext():
         network, model = build()
         if initial is not None:
@@ -408,8 +429,10 @@ def train(
     watch = progress(model, validation, settings.epochs, per_epoch, history, checkpoint, log_path)
     # A warm start knows the hard views already.
     augmentation = settings if initial is not None else milder(settings, settings.epochs)
+    steps = per_epoch * (settings.epochs - len(history))
     try:
-        with unwrapped_interrupts():
+        with unwrapped_interrupts(), followed("training, step", steps) as advance:
+            each_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
@@ -417,11 +440,12 @@ def train(
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` does
                 verbose=0,
-                callbacks=[] if worker else [watch],
+                callbacks=[each_step] if worker else [each_step, watch],
             )
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):
             raise
+        stop_heard()
         history = checkpoint.restore(model)
         model.optimizer.finalize_variable_values(model.trainable_variables)
     if worker:
@@ -431,15 +455,17 @@ def train(
         network, model = build()
         model.set_weights(weights)
     learn_spread(network, model, training, settings, checkpoint)
-    final, offsets = finish(network, model, validation, sources)
+    final, offsets = finish(network, model, validation, sources, alike)
     return Outcome(final, history, offsets[-1].tolist() if few else None)
 
 
-def build_networks(precision: str, sources: int, names: Names) -> tuple[keras.Model, keras.Model]:
+def build_networks(
+    precision: str, sources: int, names: Names, alike: Sequence[int]
+) -> tuple[keras.Model, keras.Model]:
     """The network, and the model that is trained: the same layers with the sources' offsets."""
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     network = build_model(dtype, len(names))
-    return network, with_source_offsets(network, sources, mirror_partners(names))
+    return network, with_source_offsets(network, sources, mirror_partners(names), alike)
 
 
 def compile_training(
@@ -501,7 +527,11 @@ def learn_spread(
 
 
 def finish(
-    network: keras.Model, model: keras.Model, validation: Faces, sources: int
+    network: keras.Model,
+    model: keras.Model,
+    validation: Faces,
+    sources: int,
+    alike: Sequence[int],
 ) -> tuple[keras.Model, np.ndarray]:
     """The network as it is saved, calibrated, and the sources' offsets (sources, K, 2) in pixels.
 
@@ -513,7 +543,7 @@ def finish(
     final = build_model(count=len(names))
     final.set_weights(network.get_weights())
     # By how much each source marks the points elsewhere: its view of one and the same picture.
-    judged = with_source_offsets(final, sources, mirror_partners(names))
+    judged = with_source_offsets(final, sources, mirror_partners(names), alike)
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     picture = model_inputs(validation)[0][:1]
     views = np.repeat(picture, sources, axis=0), np.arange(sources)[:, None]
@@ -620,6 +650,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "warm start: go on from this model's weights; key points that it does not know start anew",
         type=Path,
         metavar="MODEL",
+    )
+    add(
+        "--alike",
+        "key points that all files of --data mark at the same spot: they get no offset per file",
+        nargs="+",
+        default=[],
+        metavar="NAME",
     )
     add(
         "--resume",

@@ -68,6 +68,13 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
         raise InputError(f"{path} has a header but no rows; it needs at least one row.")
 
 
+def record_path(model: Path) -> Path:
+    """Where the record of a model is: my_model.json, but my_model.tflite.json for an export."""
+    if model.suffix == ".keras":
+        return model.with_suffix(".json")
+    return model.with_name(f"{model.name}.json")
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and see to it that one can write there, before hours of training."""
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import InputError, one_line
+from data.files import InputError, one_line, record_path
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def crop_face(record: dict[str, Any], names: Names, model_path: Path) -> np.ndar
         face = np.full((len(names), 2), np.nan)
     if len(np.unique(face[np.isfinite(face).all(1)], axis=0)) < 2:
         raise InputError(
-            f"{model_path.with_suffix('.json')} has no mean face of two points or more, by which"
+            f"{record_path(model_path)} has no mean face of two points or more, by which"
             " --image crops photos; copy the one that was written with the model, or train again."
         )
     return face

@@ -23,6 +23,7 @@ from data.photos import (
     read_photo,
     square_crops,
 )
+from data.progress import follow
 from models.face_finder import find_faces, refine
 from models.spread import REGION_90
 from models.storage import find_model, load_model, names_of
@@ -74,7 +75,8 @@ def run_photos(arguments: argparse.Namespace) -> None:
     names = names_of(model, record)
     face = crop_face(record, names, model_path)
     rows, problems = [], []
-    for path, target in zip(photos, output_paths(photos, arguments.results), strict=True):
+    targets = output_paths(photos, arguments.results)
+    for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
         try:
             photo = read_photo(path)
             grey = np.array(photo.convert("L"))

@@ -11,6 +11,7 @@ import numpy as np
 from data.faces import FEW_POINTS, read_faces
 from data.files import InputError, find_data, make_folder, read_table, replace_file
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.progress import followed
 from models.network import predict
 from models.storage import find_model, load_model, names_of
 
@@ -96,9 +97,11 @@ def run_submission(arguments: argparse.Namespace) -> None:
         )
     image_ids: list[str] = []
     key_points = []
-    for faces in read_faces(test_path):
-        image_ids += map(str, faces.image_ids)
-        key_points.append(predict(model, faces.pictures, arguments.mirror)[0])
+    with followed("predicting test faces") as advance:
+        for faces in read_faces(test_path):
+            image_ids += map(str, faces.image_ids)
+            key_points.append(predict(model, faces.pictures, arguments.mirror)[0])
+            advance(len(faces.rows))
     offset = record.get("few_points_offset")
     if not offset:
         print("The model was trained without rows of few points: no offset for such faces.")
