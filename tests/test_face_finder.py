@@ -155,4 +155,4 @@ def test_colours_are_as_good_as_grey_values(model, portrait, upright):
 
 def test_the_least_doubtful_of_several_crops_of_a_face_stays():
     crops = np.array([[[1.0, 0, x], [0, 1, 0]] for x in (0, 10, 200, 300)])
-    assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), limit=4.0) == [1, 3]
+    assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), np.full(4, 4.0)) == [1, 3]
