@@ -55,6 +55,8 @@ def progress(
             )
             if log_path:
                 write_log(log_path, history)
+                if len(history) == 1:  # the curves of an earlier training are not this one's
+                    log_path.with_name("training_process.png").unlink(missing_ok=True)
 
     return Progress()
 
@@ -81,4 +83,6 @@ def write_log(path: Path, history: list[dict[str, Any]]) -> None:
     """Write the epochs' lines as CSV."""
     import pandas as pd
 
-    replace_file(path, lambda file: pd.DataFrame(history).to_csv(file, index=False))
+    replace_file(
+        path, lambda file: pd.DataFrame(history).to_csv(file, index=False, encoding="utf-8")
+    )
