@@ -43,7 +43,7 @@ from models.storage import (
     load_model,
     names_of,
 )
-from results.measures import FAILURE, measure, measure_spread
+from results.measures import FAILURE, measure, measure_spread, rmse_per_part
 from results.photos import run_photos
 from results.pictures import (
     PER_PICTURE,
@@ -107,6 +107,11 @@ def run_pictures(arguments: argparse.Namespace) -> None:
         predicted[held_out.source < 0] += record["few_points_offset"]
     picture_held_out_faces(held_out, predicted, spread, results)
     figures = measure(predicted, held_out.key_points, names)
+    for data in record.get("data", []):  # of Kaggle's file: three hands, one after the other
+        if data.get("first_rows") and data["validation_rows"] == held_out.rows.tolist():
+            figures["per_part"] = rmse_per_part(
+                predicted, held_out.key_points, held_out.rows, data["first_rows"]
+            )
     figures["spread"] = measure_spread(predicted, spread, held_out.key_points)
     report = {"model": str(model_path), "mirror": mirror, **figures}
     write_text(results / "validation.json", json.dumps(report, indent=2) + "\n")

@@ -37,6 +37,7 @@ from data.faces import (
     unused_columns,
 )
 from data.files import HERE, InputError, find_data, make_folder, printable
+from data.kaggle import first_rows
 from data.key_points import (
     KEY_POINTS,
     Names,
@@ -92,6 +93,7 @@ class Settings(SpreadLearning):
     huber_px: float = 3.0  # squared error below this, linear above: wrong labels must not rule
     validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
     further_split: float = 0.1  # share held out of each further file: they are there to teach
+    alike: tuple[str, ...] = ()  # key points that all files mark at the same spot: no offset
 
 
 # Synthetic faces: about as many as Kaggle's complete rows, and so many epochs that all of it,
@@ -225,6 +227,7 @@ def choose_settings(arguments: argparse.Namespace, real: bool, workers: int) -> 
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         validation_split=arguments.validation_split,
+        alike=tuple(arguments.alike),
     )
     if arguments.dry_run:
         size = 16 if workers == 1 else PART * workers
@@ -257,8 +260,17 @@ def load_files(
     if unused:
         print(f"{printable(csvs[0])}: not used are the columns {some_of(tuple(unused))}")
     files += [load_training(path, arguments.complete_only, names) for path in csvs[1:]]
+    unknown = [name for name in arguments.alike if name not in names]
+    if unknown:
+        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
     if names != KEY_POINTS:
         print(f"{len(names)} key points by the header of {files[0].path}: {some_of(names)}")
+    by_hand = first_rows(files[0])
+    if by_hand and np.isfinite(files[0].key_points).all((1, 2)).any():
+        print(
+            f"{files[0].path} follows three conventions, from rows {some_of(by_hand)} on; for one"
+            " meaning per point train on what `python data/kaggle.py` makes of it."
+        )
     return files
 
 
@@ -349,6 +361,7 @@ def describe(
                 "synthetic_faces": None if real else len(file.rows),
                 "faces": len(file.rows),
                 "sha256": fingerprint(file),
+                "first_rows": first_rows(file),  # of each hand that marked Kaggle's file
                 # 0-based rows below the header, as pandas counts them
                 "validation_rows": held_out.rows[held_out.file == i].tolist(),
             }
@@ -482,7 +495,8 @@ def train(
     everyone = np.append(training.source, validation.source)
     few = bool(everyone.min() < 0)
     sources = int(everyone.max()) + 1 + few
-    build = partial(build_networks, precision, sources, training.names)
+    alike = [training.names.index(name) for name in settings.alike]
+    build = partial(build_networks, precision, sources, training.names, alike)
     with strategy.scope() if strategy else nullcontext():
         network, model = build()
         if initial is not None:
@@ -517,15 +531,17 @@ def train(
         network, model = build()
         model.set_weights(weights)
     learn_spread(network, model, training, settings, checkpoint)
-    final, offsets = finish(network, model, validation, sources, settings.flip > 0)
+    final, offsets = finish(network, model, validation, sources, alike, settings.flip > 0)
     return Outcome(final, history, offsets[-1].tolist() if few else None)
 
 
-def build_networks(precision: str, sources: int, names: Names) -> tuple[keras.Model, keras.Model]:
+def build_networks(
+    precision: str, sources: int, names: Names, alike: Sequence[int]
+) -> tuple[keras.Model, keras.Model]:
     """The network, and the model that is trained: the same layers with the sources' offsets."""
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     network = build_model(dtype, len(names))
-    return network, with_source_offsets(network, sources, mirror_partners(names))
+    return network, with_source_offsets(network, sources, mirror_partners(names), alike)
 
 
 def compile_training(
@@ -587,7 +603,12 @@ def learn_spread(
 
 
 def finish(
-    network: keras.Model, model: keras.Model, validation: Faces, sources: int, mirror: bool = True
+    network: keras.Model,
+    model: keras.Model,
+    validation: Faces,
+    sources: int,
+    alike: Sequence[int],
+    mirror: bool = True,
 ) -> tuple[keras.Model, np.ndarray]:
     """The network as it is saved, calibrated, and the sources' offsets (sources, K, 2) in pixels.
 
@@ -599,7 +620,7 @@ def finish(
     final = build_model(count=len(names))
     final.set_weights(network.get_weights())
     # By how much each source marks the points elsewhere: its view of one and the same picture.
-    judged = with_source_offsets(final, sources, mirror_partners(names))
+    judged = with_source_offsets(final, sources, mirror_partners(names), alike)
     judged.get_layer("source_offsets").set_weights(model.get_layer("source_offsets").get_weights())
     picture = model_inputs(validation)[0][:1]
     views = np.repeat(picture, sources, axis=0), np.arange(sources)[:, None]
@@ -708,6 +729,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "warm start: go on from this model's weights; key points that it does not know start anew",
         type=Path,
         metavar="MODEL",
+    )
+    add(
+        "--alike",
+        "key points that all files of --data mark at the same spot: they get no offset per file",
+        nargs="+",
+        default=[],
+        metavar="NAME",
     )
     add(
         "--resume",

@@ -1,7 +1,8 @@
 """The key points: their names, CSV columns and mirror images, and how far off a prediction is."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -163,6 +164,6 @@ def rmse(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean((predicted - truth) ** 2, dtype=np.float64)))
 
 
-def some_of(names: Names) -> str:
+def some_of(names: Sequence[Any]) -> str:
     """The first few names as part of a sentence."""
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return ", ".join(map(str, names[:5])) + (", …" if len(names) > 5 else "")

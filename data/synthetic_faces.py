@@ -38,6 +38,7 @@ from data.key_points import COLUMNS, KEY_POINTS, SIZE
 
 CANVAS = 144  # faces are painted larger and shrunk at the end
 ZOOM = CANVAS / SIZE
+NOSE = KEY_POINTS.index("nose_tip")
 
 # The surface's rows (heights y) and columns (angles around the head): dense where the face is.
 ROWS = np.interp(np.arange(216), [0, 52, 172, 215], [-1.75, -0.5, 1.5, 2.4]).astype(np.float32)
@@ -166,7 +167,7 @@ def _mouth_lines(f, x):
 
 def _flat_points(f):
     """The 15 points as x, y on the face, (15, 2)."""
-    mid_eye = -(f.lid_up - f.lid_low) / 2 - 0.01
+    mid_eye = (f.lid_low - f.lid_up) / 4  # the mean of both corners and of the lids' middles
     points = [(x, y + mid_eye) for x, y in f.eyes]
     for side, (x, y) in zip((1, -1), f.eyes, strict=True):
         points.append((x - side * f.eye_half, y + f.eye_tilt))
@@ -270,6 +271,14 @@ def _shape_face(s, f):
     s.bump(0, f.chin - 0.22, 0.22, 0.14, 0.07)
 
 
+def _solid_points(s, f):
+    """The 15 points on the shaped head, x, y, z (15, 3); the nose tip is its foremost point."""
+    points = _flat_points(f)
+    near = np.flatnonzero(np.abs(ROWS - f.nose_y) < 0.12)
+    points[NOSE, 1] = ROWS[near[np.argmax(s.z[near, len(ANGLES) // 2])]]
+    return s.lift(points)
+
+
 def _paint_skin(s, f, rng):
     """Blotches, folds, nostrils and wrinkles."""
     shape = s.albedo.shape
@@ -339,7 +348,7 @@ def _paint_brows(s, f, rng):
         arch = f.brow_arch * 4 * t * (1 - t) * (1 + f.brow_peak * (t - 0.5))
         line = inner_y + (outer_y - inner_y) * t - arch
         thick = f.brow_thick * np.clip(1.05 - f.brow_taper * t * t, 0.2, 1.1)
-        ends = _step(t + 0.03, 0.12) * _step(1.04 - t, 0.12)
+        ends = _step(t, 0.12) * _step(1 - t, 0.12)
         hairs = 1 + 0.3 * _noise(rng, *x.shape, 16, 30)
         cover = f.brow_dark * ends * np.exp(-(np.abs((y - line) / thick) ** 3)) * hairs
         s.albedo[at] = _mix(s.albedo[at], f.hair * 0.6, np.clip(cover, 0, 1))
@@ -676,7 +685,7 @@ def _make_face(task):
     _draw_light(f, rng)
     s = _Surface(f)
     _shape_face(s, f)
-    points = s.lift(_flat_points(f))
+    points = _solid_points(s, f)
     rotation = _rotation(f)
     scale, shift = _place(points, rotation, rng)
     _paint_skin(s, f, rng)

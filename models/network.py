@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -270,7 +270,10 @@ def as_input(pictures: np.ndarray) -> np.ndarray:
 
 
 def with_source_offsets(
-    model: keras.Model, sources: int, partners: np.ndarray | None = PARTNERS
+    model: keras.Model,
+    sources: int,
+    partners: np.ndarray | None = PARTNERS,
+    alike: Sequence[int] = (),
 ) -> keras.Model:
     """The model that is trained: the network plus, per further source and point, a learned offset.
 
@@ -282,6 +285,7 @@ def with_source_offsets(
         model: as from `build_model`.
         sources: their number; source -1 is the last one.
         partners: as from `mirror_partners`; None ties nothing.
+        alike: indices of the key points that all sources mark at the same spot: no offset.
 
     Returns:
         keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
@@ -299,6 +303,8 @@ def with_source_offsets(
     sides = np.array([-1, 1], np.float32)
     if partners is not None:
         offset = offset + ops.take(offset, partners, axis=1) * sides
+    if len(alike):
+        offset = offset * np.isin(np.arange(size // 2), alike, invert=True)[:, None]
     further = ops.cast(source != 0, "float32")
     # Times 5: steps of AdamW's size would take long to walk several pixels.
     moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, size))

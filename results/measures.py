@@ -80,6 +80,28 @@ def measure(predicted: np.ndarray, truth: np.ndarray, names: Names = KEY_POINTS)
     }
 
 
+def rmse_per_part(
+    predicted: np.ndarray, truth: np.ndarray, rows: np.ndarray, first_rows: list[int]
+) -> list[dict[str, Any]]:
+    """RMSE in pixels by the part of the file that a face's row is in: who marked it.
+
+    Args:
+        predicted, truth: (N, K, 2) pixels; NaN truth is masked.
+        rows: (N,) rows of the file, counted from 0.
+        first_rows: at which each part begins, ascending.
+
+    Returns:
+        A list of dicts: first_row, faces, rmse_px (None without a face).
+    """
+    part = np.searchsorted(first_rows, rows, side="right") - 1
+    report = []
+    for i, first in enumerate(first_rows):
+        here = part == i
+        error = rmse(predicted[here], truth[here]) if here.any() else None
+        report.append({"first_row": first, "faces": int(here.sum()), "rmse_px": error})
+    return report
+
+
 def coverage(predicted: np.ndarray, spread: np.ndarray, truth: np.ndarray, share: float) -> float:
     """Share of the true points that lie within their `share` regions, 0 .. 1."""
     errors = point_errors(predicted, truth)

@@ -1,4 +1,4 @@
-"""Fixtures: made-up faces, CSV files of them, a small trained model. No real face is needed."""
+"""Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
 import sys
 from pathlib import Path
@@ -51,7 +51,7 @@ def smallest_network(bias="zeros"):
 
 @pytest.fixture(scope="session")
 def faces():
-    """120 made-up faces; every third has lost the points that Kaggle's second source lacks."""
+    """120 synthetic faces; every third has lost the points that Kaggle's second source lacks."""
     made = synthetic_faces(120, seed=5)
     key_points = made.key_points.copy()
     key_points[::3, 2:10] = np.nan

@@ -10,15 +10,19 @@ from conftest import ROOT, write_csv
 from PIL import Image
 
 import model_builder as mb
+from data import kaggle
 from data.command_line import run_script
-from data.faces import join_faces, load_faces, load_training
-from data.key_points import KEY_POINTS, rmse
+from data.faces import join_faces, load_faces, load_training, synthetic_faces
+from data.files import InputError
+from data.key_points import KEY_POINTS, interocular_distance, rmse
 from data.split import split_faces
 from models.network import predict
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
+import consistency  # noqa: E402
 import hard_faces  # noqa: E402
+import oldest_keras  # noqa: E402
 import plain_cnn  # noqa: E402
 import pretrain  # noqa: E402
 import speed  # noqa: E402
@@ -53,22 +57,41 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
 
 
 def test_steps_of_the_shipped_model_follow_one_another(tmp_path):
-    kaggle, model = tmp_path / "training.zip", tmp_path / "made.keras"
-    there = {str(kaggle), str(tmp_path / "faces.npz")}
+    kaggle_csv, model = tmp_path / "training.zip", tmp_path / "made.keras"
+    there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
     parsers = {"wild_faces_csv": wild_faces_csv, "turned_faces_csv": turned, "model_builder": mb}
-    steps = pretrain.steps(kaggle, tmp_path / "faces.npz", tmp_path, model)
-    for outcome, (script, *flags) in steps:
+    parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras}
+    besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
+    for outcome, command in pretrain.steps(kaggle_csv, tmp_path / "faces.npz", tmp_path, model):
+        program, script, *flags = command
+        if program == "git":
+            assert outcome.suffix == ".keras" and flags[-1].endswith(":models/pretrained.keras")
+            there.add(str(outcome))
+            continue
         assert script.is_file()
         flags = list(map(str, flags))
         if script.stem in parsers:
             parsed = parsers[script.stem].parse_arguments(flags)  # exits if a flag is unknown
+        if script.stem == "model_builder":
+            training = parsed
         inputs = [flag for flag in flags if flag.endswith((".csv", ".zip", ".npz", ".keras"))]
         assert set(inputs) <= there | {str(outcome)}  # made by the steps before
-        there |= {str(outcome)}
-        besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
-        for name in besides.get(script.stem, "").split():
-            there.add(str(tmp_path / f"{name}.csv"))
-    assert parsed.model == model and len(parsed.data) == 7 and parsed.init.suffix == ".keras"
+        there.add(str(outcome))
+        there |= {str(tmp_path / f"{name}.csv") for name in besides.get(script.stem, "").split()}
+    assert len(training.data) == 7 and set(training.alike) <= set(KEY_POINTS)
+    assert parsed.out == model
+
+
+def test_a_step_that_fails_is_said_and_what_git_shows_is_kept(tmp_path):
+    out = tmp_path / "new" / "file.txt"
+    git = ["git", "-C", ROOT, "show"]
+    if (ROOT / ".git").exists():
+        pretrain.do(out, [*git, "HEAD:requirements.txt"])
+        assert "tensorflow" in out.read_text()
+    for command in ([*git, "nowhere:file"], [sys.executable, "-c", "raise SystemExit(3)"]):
+        with pytest.raises(InputError, match="the step that makes"):
+            pretrain.do(tmp_path / "other", command)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +160,51 @@ def test_rows_chosen_by_eye_are_found_in_their_file():
     source, rows = np.array([1, 2, 3, 3, 2]), np.array([156, 156, 552, 156, 693])
     scored = hard_faces.Scored(None, None, source, rows)
     assert scored.among(hard_faces.DARK_GLASSES).tolist() == [True, False, True, False, True]
+
+
+def test_errors_by_point_are_those_of_their_file():
+    truth = np.full((4, 15, 2), 50.0)
+    truth[2:, 13:] = np.nan  # the second file marks no lips
+    faces = hard_faces.Scored(None, truth, np.array([0, 0, 1, 1]), np.arange(4))
+    found = truth + [0, 4]
+    found[0, 13] += [3, 0]  # then 5 away
+    result = hard_faces.point_errors({"ours": found}, faces)
+    lip = result["kaggle", "top lip"]["ours"]
+    assert lip == {"points": 2, "mean": pytest.approx(100 / hard_faces.UNIT_PX * 4.5)}
+    assert result["lfw", "eye corners"]["ours"]["points"] == 8
+    assert ("lfw", "top lip") not in result and ("aflw", "nose tip") not in result
+
+
+def test_styles_are_other_pictures_of_the_same_face(faces):
+    picture = faces.pictures[1]
+    for name, restyle in consistency.STYLES.items():
+        styled = restyle(picture)
+        assert styled.shape == picture.shape and styled.dtype == np.uint8
+        assert (name == "as it is") == np.array_equal(styled, picture)
+        if name != "cropped 10 % wider":
+            assert np.corrcoef(styled.ravel(), picture.ravel())[0, 1] > 0.9
+    corner = consistency.wider_crop(np.pad(np.full((48, 48), 200, np.uint8), 24))
+    assert 38 <= np.count_nonzero(corner[48] > 100) <= 45  # 48 pixels become 44
+
+
+def test_consistency_tells_two_meanings_from_one():
+    rng = np.random.default_rng(0)
+    points = synthetic_faces(1, seed=3).key_points.repeat(300, 0).astype(float)
+    points += rng.normal(0, 0.2, points.shape)
+    hand = np.repeat([0, 1, 2], 100)
+    closed = rng.random(300) < 0.5
+    two = points.copy()
+    top, bottom = (KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
+    two[hand == 2, top] = two[hand == 2, bottom]
+    styled = points.copy()
+    styled[:, bottom, 1] += 0.1 * interocular_distance(points)
+    report = consistency.compare(
+        {"one": {"as it is": points, "darker": styled}, "two": {"as it is": two}}, hand, closed
+    )
+    one, other = (report[name]["lips"]["as it is"]["median"] for name in ("one", "two"))
+    assert max(one) < 1.1 * min(one) and other[2] < 0.5 * other[0]
+    assert report["one"]["lips"]["darker"]["change"] == pytest.approx([0.1] * 3, abs=0.005)
+    assert report["one"]["eyes"]["darker"]["change"] == [0, 0, 0]
 
 
 def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):

@@ -45,7 +45,7 @@ def exported(extras, trained, test_csv, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(trained, faces):
-    """What Keras finds on the made-up faces."""
+    """What Keras finds on the synthetic faces."""
     return network.predict(load_model(trained / "models" / "small.keras")[0], faces.pictures)
 
 
@@ -135,8 +135,13 @@ def test_missing_extras_are_one_sentence(kind, test_csv, tmp_path, monkeypatch, 
 
 
 def snippets():
-    """The indented blocks of code in the README's section on Python."""
-    section = (ROOT / "README.md").read_text().split("## Using it from Python")[1].split("\n## ")[0]
+    """The indented blocks of code in the models' README on Python."""
+    section = (
+        (ROOT / "models/README.md")
+        .read_text()
+        .split("## Using it from Python")[1]
+        .split("\n## ")[0]
+    )
     blocks = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", section, flags=re.M)
     return [block for block in blocks if "import" in block]
 

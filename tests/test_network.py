@@ -46,6 +46,12 @@ def test_source_offsets_leave_the_first_file_alone_and_are_mirror_true():
     difference = (moved["key_points"] - plain["key_points"]).reshape(-1, 15, 2)
     assert (difference[0] == 0).all() and np.abs(difference[1:]).max() > 1
     np.testing.assert_allclose(difference[:, PARTNERS] * [-1, 1], difference, rtol=1e-3, atol=1e-3)
+    model = with_source_offsets(network, 3, alike=[13, 14])
+    model.get_layer("source_offsets").set_weights([offsets])
+    alike = model.predict((picture, np.array([[0], [1], [2]])), verbose=0)
+    expected = moved["key_points"].copy()
+    expected[:, 26:] = plain["key_points"][:, 26:]
+    np.testing.assert_array_equal(alike["key_points"], expected)
 
 
 def test_mirrored_prediction_is_mirror_true(trained, faces):

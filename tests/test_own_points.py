@@ -48,7 +48,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def write(made, tmp_path_factory):
-    """A function that writes the made-up faces with the points that another one makes of theirs."""
+    """A function that writes the synthetic faces with what another one makes of their points."""
 
     def write(points, **others):
         names, key_points = points(made.key_points)

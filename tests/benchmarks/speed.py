@@ -7,7 +7,7 @@
 training    the epochs after which a short training is as good as the plain CNN at its end, from
             process start, against the plain CNN's own training
 step        what the training step costs and what the processor's arithmetic would allow
-prediction  faces per second, and one face at a time, against MediaPipe Face Mesh
+prediction  faces per second, and one face at a time, against MediaPipe Face Landmarker
 start       --help, and the first picture of 16 test faces, against `import tensorflow`
 memory      a training on a synthetic file of Kaggle's 7,049 rows, against only loading it by the
             usual recipe
@@ -415,10 +415,10 @@ def predict_speed(open_it, path, threads, pictures, batch):
     return *np.median(figures, axis=0), 1000 * median(alone), points
 
 
-def mediapipe_speed(python, threads, pictures, refine):
+def mediapipe_speed(python, threads, pictures):
     """MediaPipe's seconds per face, passed and worked, one at a time; run in a fresh process."""
     use_cores(threads)
-    _, seconds, processor = hard_faces.run_mediapipe(python, pictures, refine)
+    _, seconds, processor = hard_faces.run_mediapipe(python, pictures)
     return seconds, processor
 
 
@@ -456,15 +456,9 @@ def prediction(arguments):
         files = export(arguments.model, Path(folder))
         for threads in arguments.threads:
             limits = in_fresh_process(faces_at_limit, threads)
-            rivals = {
-                name: in_fresh_process(mediapipe_speed, python, threads, pictures[:200], refine)
-                for name, refine in (("", False), (", refined as in hard_faces.py", True))
-            }
-            rival = min(seconds for seconds, _ in rivals.values())
-            for name, (seconds, processor) in rivals.items():
-                rows.append([str(threads), f"MediaPipe Face Mesh{name}", f"{1 / seconds:.0f}",
-                             f"{rival / seconds:.2f}", f"{1000 * seconds:.1f} ms",
-                             f"{1000 * processor:.2f} ms", ""])  # fmt: skip
+            rival, processor = in_fresh_process(mediapipe_speed, python, threads, pictures[:200])
+            rows.append([str(threads), "MediaPipe Face Landmarker", f"{1 / rival:.0f}", "1.00",
+                         f"{1000 * rival:.1f} ms", f"{1000 * processor:.2f} ms", ""])  # fmt: skip
             expected = None
             for name, open_it in METHODS.items():
                 path = files.get(name, None if open_it in (open_litert, open_onnx) else "")

@@ -23,7 +23,7 @@ import wild_faces_csv
 from data.command_line import natural, run_script
 from data.files import HERE, replace_file
 from data.key_points import COLUMNS, PARTNERS, SIZE
-from data.synthetic_faces import ROWS, _draw_person, _flat_points, _shape_face, _Surface
+from data.synthetic_faces import ROWS, _draw_person, _shape_face, _solid_points, _Surface
 
 SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
@@ -43,7 +43,7 @@ def shape_model(people=1000, modes=12, seed=0):
         person = _draw_person(rng)
         head = _Surface(person)
         _shape_face(head, person)
-        points.append(head.lift(_flat_points(person)))
+        points.append(_solid_points(head, person))
         rows = np.broadcast_to(ROWS[:, None], head.x.shape)
         surface = surface + np.stack([head.x, rows, head.z], -1) / people
     points = np.array(points, np.float64)
@@ -228,6 +228,8 @@ def turned_faces(faces, count, shape, rng):
             faces.pictures[i], own, matrix, scale[i], pose[i, 4:6], more @ matrix, bent
         )
         points[never] = np.nan
+        if faces.file[i] == 0:  # Kaggle's rows are complete: what is missing was masked
+            points[np.isnan(key_points[i, :, 0])] = np.nan
         yield picture, points, i
 
 

@@ -1,0 +1,92 @@
+"""Write a model again with the oldest Keras that is supported, so that every later one loads it.
+
+    python tests/benchmarks/oldest_keras.py models/my_model.keras models/pretrained.keras
+
+A `.keras` file of a new Keras may not load in an older one. The weights go over as plain arrays;
+the old Keras, installed beside, builds the network with them, saves it and predicts, and the file
+is only kept if it predicts to the bit what the model did. The JSON beside it goes along.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import common  # noqa: F401
+import numpy as np
+
+from data.command_line import run_script
+from data.faces import synthetic_faces
+from data.files import HERE, InputError, replace_file
+from data.key_points import SIZE
+from models.network import predict
+from models.storage import load_model
+
+OLDEST = "keras==3.12.4"
+
+WORKER = """
+import sys
+import keras
+import numpy as np
+from models.network import build_model, predict
+
+given = np.load(sys.argv[1])
+network = build_model(count=int(given["count"]))
+network.set_weights([given[f"arr_{i}"] for i in range(len(network.weights))])
+network.save(sys.argv[2])
+again = keras.saving.load_model(sys.argv[2], compile=False, safe_mode=True)
+found, spread = predict(again, given["pictures"])
+np.savez(sys.argv[3], found=found, spread=spread, version=keras.__version__)
+"""
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = argparse.ArgumentParser(description=f"Write a model again with {OLDEST}.")
+    parser.add_argument("model", type=Path, help="the .keras file, its JSON beside it")
+    parser.add_argument("out", type=Path, help="the .keras file to write")
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Install, build, save, compare."""
+    model, record = load_model(arguments.model)
+    pictures = np.concatenate(
+        [
+            synthetic_faces(32, seed=1).pictures,
+            np.random.default_rng(0).integers(0, 256, (32, SIZE, SIZE), np.uint8),
+        ]
+    )
+    expected = predict(model, pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        beside, given, found = (Path(folder) / name for name in ("old", "given.npz", "found.npz"))
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        subprocess.run([*pip, "--target", beside, OLDEST], check=True)
+        weights = model.get_weights()
+        np.savez(given, *weights, pictures=pictures, count=expected[1].shape[1])
+
+        def write(path):
+            subprocess.run(
+                [sys.executable, "-c", WORKER, given, path, found],
+                check=True,
+                env=os.environ | {"PYTHONPATH": f"{beside}{os.pathsep}{HERE}"},
+            )
+            with np.load(found) as answer:
+                same = [
+                    np.array_equal(*pair)
+                    for pair in zip(expected, (answer["found"], answer["spread"]), strict=True)
+                ]
+                if not all(same):
+                    raise InputError(f"{arguments.model} predicts otherwise in {OLDEST}.")
+                print(f"written by Keras {answer['version']}, predictions identical")
+
+        replace_file(arguments.out, write)
+    text = json.dumps(record, indent=2) + "\n"
+    replace_file(arguments.out.with_suffix(".json"), lambda file: file.write_text(text))
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(None, parse_arguments, run))
