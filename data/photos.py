@@ -121,8 +121,11 @@ def read_photo(path: Path | str) -> Image.Image:
                 frames = getattr(file, "n_frames", 1)
                 if frames > 1 and file.format != "MPO" and not heif:  # those are previews
                     print(f"{printable(path)} holds {frames} pictures: only the first is used.")
+                wide = "16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
                 file.load()
                 photo = in_eight_bits(upright(file))
+                if wide and max(high for _, high in photo.getextrema()[:3]) < 64:
+                    photo = read_wide(path) or photo  # 12 bits kept in 16, or a very dark one
                 if "A" in photo.getbands() or "transparency" in photo.info:
                     photo = photo.convert("RGBA")
                     photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
@@ -133,6 +136,8 @@ def read_photo(path: Path | str) -> Image.Image:
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
+        if photo := read_wide(path):
+            return photo
         kind = "empty or not a picture"
         if Path(path).suffix.lower() in RAW_ENDINGS:
             kind = (
@@ -157,27 +162,47 @@ def upright(photo: Image.Image) -> Image.Image:
 
 
 def in_eight_bits(photo: Image.Image) -> Image.Image:
-    """A PIL picture of more than 8 bits per value as one of 8, all its light kept; others as is.
+    """A PIL picture of more than 8 bits per value as one of 8, all its light kept; others as is."""
+    from PIL import Image
+
+    return Image.fromarray(eight_bits(np.array(photo))) if photo.mode[0] in "IF" else photo
+
+
+def read_wide(path: Path | str) -> Image.Image | None:
+    """A colour picture of 16 bits or fractions, which Pillow does not read, as one of 8 bits.
+
+    OpenCV reads it; None where that is not here, or cannot either.
+    """
+    from PIL import Image
+
+    try:
+        import cv2
+
+        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if values is None or values.ndim != 3 or values.dtype == np.uint8:
+            return None
+        return Image.fromarray(eight_bits(values[..., 2::-1]))  # from blue, green, red
+    except Exception:  # OpenCV raises whatever a broken file brings
+        return None
+
+
+def eight_bits(values: np.ndarray) -> np.ndarray:
+    """Grey or colour values of any range as uint8, of the same shape.
 
     Fractions are 0 to 1, as floating point pictures have them, or else any range; whole numbers
     fill 8, 10, 12, 14, 16 bits or more: as many as the brightest pixel needs.
     """
-    from PIL import Image
-
-    if photo.mode[0] not in "IF":
-        return photo
-    values = np.array(photo, np.float64)
+    fractions = values.dtype.kind == "f"
+    values = values.astype(np.float64)
     values = np.nan_to_num(values, posinf=values[np.isfinite(values)].max(initial=0), neginf=0.0)
     low, high = values.min(), values.max()
     if low < -1e-3:  # such as -1 to 1
         values, white = values - low, high - low
-    elif (
-        photo.mode == "F" and high < 2**8 and np.quantile(values, 0.98) <= 1 and (values % 1).any()
-    ):
+    elif fractions and high < 2**8 and np.quantile(values, 0.98) <= 1 and (values % 1).any():
         white = 1.0  # lamps may be brighter
     else:
         white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), high)
-    return Image.fromarray(np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8))
+    return np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8)
 
 
 def square_crops(boxes: np.ndarray) -> np.ndarray:

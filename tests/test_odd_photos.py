@@ -247,6 +247,21 @@ def test_all_kinds_of_pixels_keep_their_light(case, tmp_path):
     assert np.abs(read - GREY)[usual].max() <= 1
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("kind", ["12 bits in 16", "16 bits", "float"])
+def test_colour_keeps_its_light_and_its_order(kind, ending, tmp_path):
+    import cv2
+
+    if kind == "float" and ending == "png":
+        return
+    colour = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], -1)
+    factor = {"12 bits in 16": 16, "16 bits": 257, "float": 1 / 255}[kind]
+    values = (colour.astype(np.float64) * factor).astype(np.float32 if kind == "float" else np.uint16)
+    assert cv2.imwrite(str(tmp_path / f"p.{ending}"), values[..., ::-1])
+    read = np.array(read_photo(tmp_path / f"p.{ending}")).astype(int)
+    assert np.abs(read - colour).max() <= 2
+
+
 def test_a_picture_without_light_stays_black(tmp_path):
     for name, values in (
         ("f.tif", np.zeros((9, 9), np.float32)),
