@@ -14,6 +14,7 @@ settings -> load -> split -> train -> save; the rooms `data` and `models` do the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -27,13 +28,37 @@ import numpy as np
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
 from data.command_line import natural, positive, run_script, share, stop_heard
-from data.faces import Faces, fingerprint, join_faces, load_training, synthetic_faces
-from data.files import HERE, InputError, find_data, make_folder
+from data.faces import (
+    Faces,
+    fingerprint,
+    join_faces,
+    load_training,
+    synthetic_faces,
+    unused_columns,
+)
+from data.files import HERE, InputError, find_data, make_folder, printable
 from data.kaggle import first_rows
-from data.key_points import KEY_POINTS, Names, mean_face, mirror_partners, rmse, some_of
+from data.key_points import (
+    KEY_POINTS,
+    Names,
+    mean_face,
+    mirror_partners,
+    rmse,
+    some_of,
+    without_partner,
+)
+from data.lock import locked
 from data.progress import followed, say_start_of_keras
+from data.sanity import look_over, turned_round
 from data.split import split_faces
-from models.network import build_model, has_bfloat16, predict, warm_start, with_source_offsets
+from models.network import (
+    build_model,
+    has_bfloat16,
+    plain_keras,
+    predict,
+    warm_start,
+    with_source_offsets,
+)
 from models.progress import model_inputs, progress
 from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
@@ -104,16 +129,34 @@ def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int 
     paths = find_places(arguments)
     strategy = join_workers() if workers > 1 else None  # before TensorFlow computes anything
     initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
-    if not worker:
-        make_folder(paths.model.parent)
-        make_folder(paths.results)
+    if worker:
+        train_into(paths, arguments, initial, initial_record, worker, workers, strategy)
+        return
+    make_folder(paths.model.parent)
+    make_folder(paths.results)
+    wait = "wait for it, stop it, or give another"
+    with (
+        locked(paths.model, f"{paths.model}", f"{wait} --model"),
+        locked(paths.results, f"the log in {paths.results}", f"{wait} --results"),
+    ):
+        train_into(paths, arguments, initial, initial_record, worker, workers, strategy)
 
+
+def train_into(
+    paths: Places,
+    arguments: argparse.Namespace,
+    initial: keras.Model | None,
+    initial_record: dict[str, Any],
+    worker: int,
+    workers: int,
+    strategy: Any,
+) -> None:
+    """Load, split, train and save, in places that nobody else writes to."""
     csvs = arguments.data or [path for path in [find_data("training")] if path]
     settings = choose_settings(arguments, bool(csvs), workers)
     files = load_files(csvs, arguments, settings, workers)
     names = files[0].names
-    if mirror_partners(names) is None:
-        print("No key point has left or right in its name, so faces are not mirrored.")
+    if not can_mirror(files):
         settings = replace(settings, flip=0.0)
     if initial:
         initial = started_from(arguments.init, initial, initial_record, names, settings.seed)
@@ -131,7 +174,9 @@ def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int 
         f" in {precision}, seed {settings.seed}.",
         flush=True,
     )
-    record = describe(settings, precision, arguments.complete_only, files, bool(csvs), held_out)
+    record = describe(
+        settings, precision, arguments.complete_only, files, bool(csvs), held_out, paths.model
+    )
     record["mean_face"] = mean_face(faces.key_points[training])
     if paths.resume.exists() and not arguments.resume:
         print(f"{paths.resume} of an unfinished training is there: starting anew, without it.")
@@ -213,6 +258,11 @@ def load_files(
         return [synthetic_faces(count, settings.seed)]
     files = [load_training(csvs[0], arguments.complete_only)]
     names = files[0].names
+    unused, lacking = unused_columns(csvs[0])
+    if lacking:
+        print(f"{printable(csvs[0])} has no columns for {some_of(tuple(lacking))}: not labelled.")
+    if unused:
+        print(f"{printable(csvs[0])}: not used are the columns {some_of(tuple(unused))}")
     files += [load_training(path, arguments.complete_only, names) for path in csvs[1:]]
     unknown = [name for name in arguments.alike if name not in names]
     if unknown:
@@ -226,6 +276,29 @@ def load_files(
             " meaning per point train on what `python data/kaggle.py` makes of it."
         )
     return files
+
+
+def can_mirror(files: list[Faces]) -> bool:
+    """Look over the files' key points; say what is odd, and whether faces can be mirrored.
+
+    Raises InputError for what cannot be right, or where a file's left is another one's right.
+    """
+    looks = [look_over(file) for file in files]
+    for text in [text for look in looks for text in look.odd]:
+        print(f"warning: {text}", flush=True)
+    for other in files[1:]:
+        if turned_round(files[0], other):
+            raise InputError(
+                f"{other.path}: left and right are the other way round than in {files[0].path};"
+                " swap them in one of the two."
+            )
+    names = files[0].names
+    if mirror_partners(names) is None:
+        alone = without_partner(names)
+        reason = f"{alone} has no partner" if alone else "No key point has left or right"
+        print(f"{reason} in {'the names' if alone else 'its name'}, so faces are not mirrored.")
+        return False
+    return all(look.mirrors for look in looks)
 
 
 def started_from(
@@ -275,6 +348,7 @@ def describe(
     files: list[Faces],
     real: bool,
     held_out: Faces,
+    model_path: Path,
 ) -> dict[str, Any]:
     """The record that is saved beside the model: what was trained on what."""
     return {
@@ -285,6 +359,9 @@ def describe(
         "data": [
             {
                 "path": str(file.path),
+                # Found again from another folder, and where all of it has moved.
+                "absolute": None if not real else str(file.path.resolve()),
+                "from_model": None if not real else beside(file.path, model_path),
                 "synthetic_faces": None if real else len(file.rows),
                 "faces": len(file.rows),
                 "sha256": fingerprint(file),
@@ -297,6 +374,14 @@ def describe(
         ],
         "versions": versions(),
     }
+
+
+def beside(path: Path, model: Path) -> str | None:
+    """A file's path as seen from the model's folder; None on another drive."""
+    try:
+        return os.path.relpath(path.resolve(), model.resolve().parent)
+    except ValueError:
+        return None
 
 
 def what_must_match(record: dict[str, Any], initial: keras.Model | None) -> dict[str, Any]:
@@ -373,6 +458,7 @@ class Outcome(NamedTuple):
     # marked elsewhere: 15 pairs of pixels; None without such rows
 
 
+@plain_keras()
 def train(
     training: Faces,
     validation: Faces,
@@ -455,7 +541,7 @@ def train(
         network, model = build()
         model.set_weights(weights)
     learn_spread(network, model, training, settings, checkpoint)
-    final, offsets = finish(network, model, validation, sources, alike)
+    final, offsets = finish(network, model, validation, sources, alike, settings.flip > 0)
     return Outcome(final, history, offsets[-1].tolist() if few else None)
 
 
@@ -532,6 +618,7 @@ def finish(
     validation: Faces,
     sources: int,
     alike: Sequence[int],
+    mirror: bool = True,
 ) -> tuple[keras.Model, np.ndarray]:
     """The network as it is saved, calibrated, and the sources' offsets (sources, K, 2) in pixels.
 
@@ -550,7 +637,7 @@ def finish(
     moved = ops.convert_to_numpy(judged(views)["key_points"]).reshape(sources, -1, 2)
     offsets = moved - moved[:1]
     # Calibrated as it will be used: on faces that were held out, with flip averaging.
-    key_points, spread = predict(final, validation.pictures, mirror=True, names=names)
+    key_points, spread = predict(final, validation.pictures, mirror, names=names)
     calibrate(final, key_points + offsets[validation.source], spread, validation.key_points)
     return final, offsets
 
@@ -570,7 +657,8 @@ def save(
     finished = len(history) == epochs
     if not finished and not unfinished(model_path):
         model_path = model_path.with_suffix(".stopped.keras")  # the earlier one is worth more
-    scores = score_files(model, held_out, files, few_points_offset)
+    mirrored = record["settings"]["flip"] > 0
+    scores = score_files(model, held_out, files, few_points_offset, mirrored)
     record["few_points_offset"] = few_points_offset
     record["results"] |= {
         "epochs": len(history),
@@ -599,6 +687,7 @@ def score_files(
     held_out: Faces,
     files: list[Faces],
     few_points_offset: list[list[float]] | None,
+    mirrored: bool = True,
 ) -> list[dict[str, Any]]:
     """Held-out RMSE in pixels per file: each has its own convention, the model speaks the first's.
 
@@ -611,7 +700,7 @@ def score_files(
         part = held_out.take(held_out.file == i)
         score = {"path": str(file.path), "faces": len(part.rows)}
         if score["faces"]:
-            for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", True)):
+            for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", mirrored)):
                 found, _ = predict(model, part.pictures, mirror, names=part.names)
                 if few_points_offset:
                     found[part.source < 0] += few_points_offset
