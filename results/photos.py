@@ -14,6 +14,7 @@ import numpy as np
 
 from data.files import InputError, make_folder, replace_file
 from data.key_points import KEY_POINTS, SIZE, Names, output_columns
+from data.level_crops import MATRIX_COLUMNS, check_names, cut_level, level_crops, matrix_fields
 from data.photos import (
     crop_boxes,
     crop_face,
@@ -29,6 +30,7 @@ from models.spread import REGION_90
 from models.storage import find_model, load_model, names_of
 from results.measures import UNSURE
 from results.pictures import style_of
+from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,6 +76,10 @@ def run_photos(arguments: argparse.Namespace) -> None:
     model, record = load_model(model_path)
     names = names_of(model, record)
     face = crop_face(record, names, model_path)
+    training = TrainingRows(arguments.csv, names) if arguments.csv else None
+    if arguments.crops:
+        check_names(names)
+        make_folder(arguments.results / "crops")
     rows, problems = [], []
     targets = output_paths(photos, arguments.results)
     for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
@@ -101,20 +107,46 @@ def run_photos(arguments: argparse.Namespace) -> None:
         print(f"{path}: {len(boxes)} face(s), pictured in {target}", flush=True)
         photo_spread = spread * crop_scales(crops)[:, None]
         values = np.column_stack([boxes, key_points.reshape(len(boxes), -1), photo_spread])
-        rows += [[path, i, *row] for i, row in enumerate(values.tolist(), 1)]
+        fields = values.tolist()
+        if arguments.crops:
+            level = level_crops(key_points, names, arguments.crops)
+            save_crops(photo, level, arguments.crops, arguments.results / "crops", target)
+            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
+        rows += [[path, i, *row] for i, row in enumerate(fields, 1)]
+        if training:
+            training.add(path, grey, key_points, spread, crops)
     if problems and len(photos) == 1:
         raise problems[0]
     columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+    columns += MATRIX_COLUMNS if arguments.crops else []
     table = pd.DataFrame(rows, columns=columns)
     csv_path = arguments.results / "key_points.csv"
     if len(problems) < len(photos):
         replace_file(csv_path, lambda file: table.to_csv(file, index=False, float_format="%.3f"))
         print(f"{len(rows)} face(s) in all; key points are in {csv_path}")
+        if training:
+            training.write()
     if problems:
         raise InputError(
             f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
             " mend them or leave them out."
         )
+
+
+def save_crops(
+    photo: Image.Image, crops: np.ndarray, size: int, folder: Path, pictured: Path
+) -> None:
+    """Write the level crops (N, 2, 3) of a PIL photo's faces, named as its picture is."""
+    name = pictured.name.removesuffix("_key_points.png")
+    for number, crop in enumerate(crops, 1):
+        save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
+
+
+def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:
+    """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
+    from PIL import Image
+
+    replace_file(path, Image.fromarray(cut_level(picture, crop, size)).save)
 
 
 def annotate(
