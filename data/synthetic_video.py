@@ -46,8 +46,8 @@ def turning(degrees_a_second: float = 90.0, reach: float = 30.0) -> Motion:
     """A head that turns from side to side at a constant speed, and back."""
 
     def pose(seconds: float) -> Pose:
-        phase = (seconds * degrees_a_second / reach) % 4  # from the middle to one side is 1
-        return Pose(yaw=reach * (1 - abs(phase - 2) if phase > 1 else phase))
+        quarter = (seconds * degrees_a_second / reach + 1) % 4  # from the middle to a side is 1
+        return Pose(yaw=reach * (1 - abs(quarter - 2)))
 
     return pose
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 SEARCH_EVERY = 1.0  # seconds: so late a face that comes in is seen at the latest
+SEARCH_AGAIN = 0.2  # seconds from one search to the next where a face was lost
 LOST = 1.3 * DOUBTFUL  # a face followed is given up above this spread: later than one is refused
 JUMP = 0.4  # sides of the crop: who is farther from where the face was heading is another
 RETURN = 1.5  # sides of the crop: so far from where it was heading a hidden face may come back
@@ -32,7 +33,7 @@ SAME_PLACE = 0.5  # crops whose middles are nearer, in sides, hold the same face
 # Correlations of coarse crops. Of one frame and the next, 0.92 or more were seen, and 0.6 after a
 # second; of two people, 0.3 in the middle and below 0.7 for 96 % (300 of Kaggle's faces).
 ALIKE = 0.7  # below, another face is in the same place: the scene was cut
-KNOWN = 0.5  # above, a face that comes back is the one that was hidden
+KNOWN = 0.6  # above, a face that comes back after a while is the one that was hidden
 COARSE, RIM = 4, 12  # pixels of the crop that a coarse one takes each way; what it leaves out
 
 Found = tuple[np.ndarray, np.ndarray]  # points (N, K, 2) and spread (N, K) in pixels of the crop
@@ -84,7 +85,8 @@ class Tracker:
         self.tracks = [track for track in self.tracks if time - track.seen <= HIDDEN]
         before = sum(track.visible for track in self.tracks)
         faces = self._follow(grey, time)
-        if len(faces) < before or time - self.searched >= SEARCH_EVERY:
+        pause = SEARCH_AGAIN if len(faces) < before else SEARCH_EVERY
+        if time - self.searched >= pause:
             self.searched = time
             faces += self._search(grey, time, faces)
         return sorted(faces, key=lambda face: face.number)
@@ -104,23 +106,17 @@ class Tracker:
         faces: list[Face] = []
         taken: list[np.ndarray] = []
         for i in np.argsort(jumps):  # who is where it was heading has the first claim to a place
-            track, look = self.tracks[i], coarse_look(pictures[i])
+            track, look = self.tracks[i], coarse_look(cut_crop(grey, found[i]))
             track.visible = bool(
                 doubt[i] < LOST
                 and jumps[i] < JUMP
+                and (look * track.look).sum() > ALIKE
                 and not any(apart(found[i], crop) < SAME_PLACE for crop in taken)
-                and self._same(grey, track, look, found[i])
             )
             if track.visible:
                 faces.append(self._see(track, points[i], spread[i], look, time))
                 taken.append(found[i])
         return faces
-
-    def _same(self, grey: np.ndarray, track: Track, look: np.ndarray, crop: np.ndarray) -> bool:
-        """Whether a face looks as its track did; its crop is laid anew where it lay badly."""
-        if (look * track.look).sum() > ALIKE:
-            return True
-        return bool((coarse_look(cut_crop(grey, crop)) * track.look).sum() > ALIKE)
 
     def _search(self, grey: np.ndarray, time: float, faces: list[Face]) -> list[Face]:
         """Look for faces that are not among `faces`: new ones, and hidden ones that are back."""
@@ -138,28 +134,36 @@ class Tracker:
                 start = PointFilter(self._kept(face), spread * crop_scales(crop[None]), time)
                 self.tracks.append(Track(self.count, start, look, time))
             else:
-                face = self._see(track, points, spread, look, time)
+                face = self._see(track, points, spread, look, time, anew=True)
             new.append(face)
             taken.append(crop)
         return new
 
     def _hidden(self, crop: np.ndarray, look: np.ndarray, time: float) -> Track | None:
         """The hidden track that looks most like a face found in `crop`, if one does at all."""
-        best, alike = None, KNOWN
+        best, most = None, 0.0
         for track in self.tracks:
             heading = point_crops(track.heading(time)[None], self.face)[0]
             likeness = float((look * track.look).sum())
-            if not track.visible and likeness > alike and apart(crop, heading) < RETURN:
-                best, alike = track, likeness
+            enough = ALIKE if time - track.seen < GAP else KNOWN
+            near = apart(crop, heading) < RETURN
+            if not track.visible and near and likeness > max(enough, most):
+                best, most = track, likeness
         return best
 
     def _see(
-        self, track: Track, points: np.ndarray, spread: np.ndarray, look: np.ndarray, time: float
+        self,
+        track: Track,
+        points: np.ndarray,
+        spread: np.ndarray,
+        look: np.ndarray,
+        time: float,
+        anew: bool = False,
     ) -> Face:
-        """Take a measured face into its track."""
+        """Take a measured face into its track; `anew`: its motion so far does not count."""
         face = Face(track.number, points, spread)
         in_frame = spread * crop_scales(point_crops(points[None], self.face))
-        if time - track.seen > GAP:
+        if anew or time - track.seen > GAP:
             track.filter = PointFilter(self._kept(face), in_frame, time)
         else:
             track.filter.update(self._kept(face), in_frame, time)
