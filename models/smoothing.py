@@ -24,14 +24,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.key_points import Names
 from data.photos import RADIUS
 
 # How hard faces and points are pushed about: square roots of the accelerations' power densities, in
-# pixels of the 96x96 crop per second^1.5. Chosen by tests/benchmarks/video.py --tune.
-SHIFT = 400.0  # the face as a whole moves
-TURN = 100.0  # it turns in the picture or grows
-NARROW = 100.0  # it turns away: its points draw nearer in one direction
-OWN = 60.0  # each point by itself: lips, lids, brows
+# pixels of the 96x96 crop per second^1.5. Chosen on synthetic heads that turn, talk and blink in
+# good light and bad (other ones than tests/benchmarks/video.py measures): smaller ones steady still
+# heads more and lag behind lips; larger ones leave the noise in.
+SHIFT = 250.0  # the face as a whole moves
+TURN = 60.0  # it turns in the picture or grows
+NARROW = 60.0  # it turns away: its points draw nearer in one direction
+OWN, OWN_MOUTH = 60.0, 150.0  # each point by itself; lips are the quickest
 
 LAG = 8  # frames that are looked ahead: more changes next to nothing
 AT_REST = 0.5  # seconds of such pushes that a face's velocity may come from when it is first seen
@@ -58,15 +61,19 @@ class Step(NamedTuple):
 class PointFilter:
     """Follows the points of one face; `spread` in pixels of the frame in all of its methods."""
 
-    def __init__(self, face: Face, spread: np.ndarray, time: float) -> None:
-        """Start at a face that was found, at a time in seconds, at rest but for all we know."""
+    def __init__(self, face: Face, spread: np.ndarray, time: float, names: Names) -> None:
+        """Start at a face that was found, at a time in seconds, about at rest.
+
+        `names` are the key points', (K,): they tell which move by themselves the most.
+        """
         count = len(face.points)
         places = to_complex(face.points)
-        self.time = time
+        mouth = np.array(["mouth" in name or "lip" in name for name in names])
+        self.own, self.time = np.where(mouth, OWN_MOUTH, OWN), time
         self.state = np.concatenate([places, np.zeros(count)])
         self.covariance = np.zeros((2 * count, 2 * count), complex)
         self.covariance[:count, :count] = np.diag(spread**2)
-        self.covariance[count:, count:] = AT_REST * accelerations(places)
+        self.covariance[count:, count:] = AT_REST * accelerations(places, self.own)
         self.steps = deque([Step(face, self.state, self.state, self.covariance)], LAG + 1)
 
     def predict(self, time: float) -> np.ndarray:
@@ -85,7 +92,7 @@ class PointFilter:
         move[:count, count:] = passed * np.eye(count)
         pushed = np.kron(
             [[passed**3 / 3, passed**2 / 2], [passed**2 / 2, passed]],
-            accelerations(self.state[:count]),
+            accelerations(self.state[:count], self.own),
         )
         predicted = move @ self.state
         carried = move @ self.covariance
@@ -111,8 +118,11 @@ class PointFilter:
             self.steps[i].face.points = to_points(state[: len(state) // 2])
 
 
-def accelerations(places: np.ndarray) -> np.ndarray:
-    """Power densities (K, K) of the random accelerations of points at complex `places` (K,)."""
+def accelerations(places: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Power densities (K, K) of the random accelerations of points at complex `places` (K,).
+
+    `own` (K,) is what `OWN` is for each of them.
+    """
     arms = places - places.mean()
     radius = np.sqrt((np.abs(arms) ** 2).mean())
     if radius == 0:
@@ -122,7 +132,7 @@ def accelerations(places: np.ndarray) -> np.ndarray:
         SHIFT**2
         + TURN**2 * np.outer(arms, arms.conj())
         + NARROW**2 * np.outer(arms.conj(), arms)
-        + OWN**2 * np.eye(len(places))
+        + np.diag(own**2)
     )
 
 

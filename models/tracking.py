@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.key_points import SIZE, Names
+from data.key_points import KEY_POINTS, SIZE, Names
 from data.photos import crop_boxes, crop_scales, cut_crop, move_points, point_crops
 from models.face_finder import DOUBTFUL, find_faces
 from models.network import predict
@@ -63,6 +63,7 @@ class Tracker:
         measure: Callable[[np.ndarray], Found],
         face: np.ndarray | None = None,
         smooth: bool = True,
+        names: Names = KEY_POINTS,
     ) -> None:
         """Set up with what looks for faces and what measures them.
 
@@ -71,7 +72,9 @@ class Tracker:
             measure: gives the faces of crops (N, 96, 96) float32, points in the crops' pixels.
             face: as from `crop_face`.
             smooth: give the smoothed points, not the measured ones.
+            names: of the key points.
         """
+        self.names = names
         self.find, self.measure, self.face, self.smooth = find, measure, face, smooth
         self.tracks: list[Track] = []
         self.count = 0  # faces numbered so far
@@ -131,7 +134,7 @@ class Tracker:
             if track is None:
                 self.count += 1
                 face = Face(self.count, points, spread)
-                start = PointFilter(self._kept(face), spread * crop_scales(crop[None]), time)
+                start = self._start(face, spread * crop_scales(crop[None]), time)
                 self.tracks.append(Track(self.count, start, look, time))
             else:
                 face = self._see(track, points, spread, look, time, anew=True)
@@ -164,11 +167,15 @@ class Tracker:
         face = Face(track.number, points, spread)
         in_frame = spread * crop_scales(point_crops(points[None], self.face))
         if anew or time - track.seen > GAP:
-            track.filter = PointFilter(self._kept(face), in_frame, time)
+            track.filter = self._start(face, in_frame, time)
         else:
             track.filter.update(self._kept(face), in_frame, time)
         track.look, track.seen, track.visible = look, time, True
         return face
+
+    def _start(self, face: Face, in_frame: np.ndarray, time: float) -> PointFilter:
+        """A filter that begins at a face; `in_frame`: its spread in pixels of the frame."""
+        return PointFilter(self._kept(face), in_frame, time, self.names)
 
     def _kept(self, face: Face) -> Face:
         """The face whose points the filter may change: the one given, or a copy."""
@@ -189,7 +196,7 @@ def make_tracker(
     def measure(pictures: np.ndarray) -> Found:
         return predict(model, pictures, mirror, names=names)
 
-    return Tracker(find, measure, face, smooth)
+    return Tracker(find, measure, face, smooth, names)
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data.key_points import KEY_POINTS
 from data.photos import RADIUS
 from models.smoothing import LAG, Face, PointFilter
 
@@ -22,7 +23,7 @@ def run(places, spread, noise, seed=0):
     rng = np.random.default_rng(seed)
     measured = places + noise[..., None] * rng.standard_normal(places.shape)
     faces = [Face(1, points.copy(), spread) for points in measured]
-    follow = PointFilter(faces[0], spread, 0.0)
+    follow = PointFilter(faces[0], spread, 0.0, KEY_POINTS)
     for i, face in enumerate(faces[1:], 1):
         follow.update(face, spread, i / RATE)
     return measured, np.array([face.points for face in faces])
@@ -68,7 +69,7 @@ def test_it_does_not_matter_how_large_the_face_is_or_which_way_it_lies(shape):
     measured, smoothed = run(places, np.ones(15), np.ones(15))
     turn = 3.0 * np.array([[0.6, 0.8], [-0.8, 0.6]])
     faces = [Face(1, points @ turn + 500, np.ones(15)) for points in measured]
-    follow = PointFilter(faces[0], 3 * np.ones(15), 0.0)
+    follow = PointFilter(faces[0], 3 * np.ones(15), 0.0, KEY_POINTS)
     for i, face in enumerate(faces[1:], 1):
         follow.update(face, 3 * np.ones(15), i / RATE)
     again = np.array([face.points for face in faces])
@@ -80,7 +81,7 @@ def test_uneven_times_and_gaps_are_taken_as_they_are(shape):
     times = np.cumsum(rng.choice([0.01, 0.03, 0.2], 60))
     places = shape + 100 + times[:, None, None] * [50.0, 20.0]
     faces = [Face(1, points.copy(), np.ones(15)) for points in places]
-    follow = PointFilter(faces[0], np.ones(15), times[0])
+    follow = PointFilter(faces[0], np.ones(15), times[0], KEY_POINTS)
     for face, time in zip(faces[1:], times[1:], strict=True):
         follow.update(face, np.ones(15), time)
     late = np.abs(np.array([face.points for face in faces]) - places)[LAG:]
@@ -91,7 +92,7 @@ def test_uneven_times_and_gaps_are_taken_as_they_are(shape):
 
 def test_points_in_one_place_do_no_harm():
     faces = [Face(1, np.zeros((2, 2)), np.ones(2)) for _ in range(3)]
-    follow = PointFilter(faces[0], np.ones(2), 0.0)
+    follow = PointFilter(faces[0], np.ones(2), 0.0, KEY_POINTS[:2])
     for i, face in enumerate(faces[1:], 1):
         follow.update(face, np.ones(2), i / RATE)
     assert np.isfinite(faces[-1].points).all()
