@@ -61,27 +61,24 @@ def darken(frames, light, noise, seed):
 def follow(model, frames, start):
     """Points (T, 15, 2) raw and smoothed, of the one face that is at `start` in the first frame.
 
-    The crops are the same for both: those that the smoothing tracker lays.
+    The crops are the same for both: those that the smoothing tracker lays. NaN where it was lost.
     """
-    raw = []
     tracker = make_tracker(model, KEY_POINTS, None, True, True)
-    see = tracker._see
+    nobody = np.empty((0, len(start), 2)), np.empty((0, len(start)))
+    raw, see, faces = np.full((len(frames), len(start), 2), np.nan), tracker._see, []
 
-    def note(track, points, *rest, **others):
-        raw.append(points.copy())
-        return see(track, points, *rest, **others)
+    def note(track, points, *rest):
+        raw[len(faces)] = points
+        return see(track, points, *rest)
 
     tracker._see = note
-    tracker.find = lambda grey: (start[None].copy(), np.ones((1, len(start))))
-    faces = []
+    tracker.find = lambda grey: nobody if faces else (start[None], np.ones((1, len(start))))
     for i, frame in enumerate(frames):
         found = tracker.step(frame, i / RATE)
-        if not found:
-            raise RuntimeError("the face was lost")
-        faces.append(found[0])
-    if tracker.count > 1:
-        raise RuntimeError("the face got another number")
-    return np.array([start, *raw]), np.array([face.points for face in faces])
+        faces.append(found[0] if found else None)
+    raw[0] = start
+    lost = np.full_like(start, np.nan)
+    return raw, np.array([lost if face is None else face.points for face in faces])
 
 
 def errors(points, truth):
@@ -91,16 +88,16 @@ def errors(points, truth):
 
 
 def size(values):
-    """Root mean square."""
-    return float(np.sqrt(np.mean(np.square(values))))
+    """Root mean square of what is there."""
+    return float(np.sqrt(np.nanmean(np.square(values))))
 
 
 def lateness(points, truth):
     """By how many frames the points' motion is behind the truth's, by least squares."""
     moved = np.gradient(truth, axis=0)[SETTLED:-SETTLED]
     off = (points - truth)[SETTLED:-SETTLED]
-    off = off - off.mean(0)
-    return float(-(off * moved).sum() / (moved**2).sum())
+    off = off - np.nanmean(off, axis=0)
+    return float(-np.nansum(off * moved) / np.sum(moved**2))
 
 
 def measure_heads(model, heads, seed):
@@ -113,7 +110,7 @@ def measure_heads(model, heads, seed):
     print("| heads | light | error raw -> smoothed | less what never changes | late | scatter |")
     print("|---|---|---|---|---:|---|")
     for name, motion, seconds, count in kinds:
-        sums = {}
+        sums, lost = {}, 0
         for person in range(seed, seed + count):
             short = 1 / RATE if motion(person) is still else seconds
             made = list(make_frames([(person, motion(person))], short, RATE, noise=0, seed=person))
@@ -122,11 +119,12 @@ def measure_heads(model, heads, seed):
             for light, power, noise in LIGHTS:
                 frames = darken([frame for frame, _ in made], power, noise, person)
                 found = follow(model, frames, truth[0])
+                lost += int(np.isnan(found[1][:, 0, 0]).sum())
                 off = [errors(points, truth) for points in found]
                 scale = crop_scales(point_crops(truth)).mean()
                 sums.setdefault(light, []).append(
                     [size(e) for e in off]
-                    + [size(e - e.mean(0)) for e in off]
+                    + [size(e - np.nanmean(e, axis=0)) for e in off]
                     + [size(np.diff(points, axis=0)[SETTLED:]) / scale for points in found]
                     + [lateness(found[1], truth) if motion(person) is not still else 0.0]
                 )
@@ -140,6 +138,8 @@ def measure_heads(model, heads, seed):
                 f" (x{v[5] / v[4]:.2f}) |",
                 flush=True,
             )
+        if lost:
+            print(f"| | | in {lost} frames of these the face was lost | | | |")
 
 
 def measure_speed(seconds):
