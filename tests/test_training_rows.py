@@ -113,7 +113,7 @@ def test_one_corrects_and_trains_on(wall, tmp_path, capsys):
     assert len(before.rows) == 12 and before.names == KEY_POINTS
     status = mb.main(
         [
-            *("--data", str(csv), "--init", str(SHIPPED), "--epochs", "2", "--batch-size", "4"),
+            *("--data", str(csv), "--init", str(SHIPPED), "--epochs", "1", "--batch-size", "4"),
             *("--model", str(tmp_path / "mine.keras"), "--results", str(tmp_path / "r")),
             *("--precision", "float32"),
         ]
@@ -122,4 +122,4 @@ def test_one_corrects_and_trains_on(wall, tmp_path, capsys):
     record = json.loads((tmp_path / "mine.json").read_text())
     assert record["data"][0]["path"].endswith("faces.csv")
     # Some of the rows were held out, and what was learned before is still known.
-    assert record["results"]["validation_rmse_px"] < 10
+    assert record["results"]["validation"][0]["rmse_px"] < 5
