@@ -230,7 +230,7 @@ def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
     write_clip(tmp_path / "clip.mp4", count=60)
     given = 0
     with VideoReader(tmp_path / "clip.mp4") as video, room.GentleStop() as stop:
-        for number, _, _ in room.followed(video, tracker, stop):
+        for number, _, _ in room.steady_frames(video, tracker, stop):
             assert tracker.frames - number <= LAG + 1
             given += 1
     assert given == 60
