@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Endings of files in a folder that ought to be pictures, so that one that is not gets told.
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+APPLE_ENDINGS = (".heic", ".heif")
+PHOTO_ENDINGS = (
+    *APPLE_ENDINGS,
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".avif",
+)
 
 
 def list_photos(paths: Iterable[Path]) -> list[Path]:
@@ -85,6 +97,11 @@ def read_photo(path: Path | str) -> Image.Image:
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
+        if Path(path).suffix.lower() in APPLE_ENDINGS:
+            raise InputError(
+                f"{path} is a HEIC photo, which Pillow does not read; save it as a JPEG. (An iPhone"
+                " takes JPEGs from Settings, Camera, Formats, Most Compatible on.)"
+            ) from None
         raise InputError(
             f"{path} is empty or not a picture that can be read; save it as a JPEG or PNG."
         ) from None
