@@ -787,7 +787,7 @@ def write_csv(path: Path | str, pictures: np.ndarray, key_points: np.ndarray | N
     """
 
     def write(temporary: Path) -> None:
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*(["ImageId"] if key_points is None else COLUMNS), "Image"])
             for index, picture in enumerate(pictures):
