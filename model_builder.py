@@ -418,7 +418,9 @@ def train(
     steps = per_epoch * (settings.epochs - len(history))
     try:
         with unwrapped_interrupts(), followed("training, step", steps) as advance:
-            each_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: advance(1))
+            each_step = keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda *_, **__: advance(1)
+            )
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
