@@ -29,12 +29,15 @@ from data.files import (
     find_data,
     make_folder,
     printable,
+    record_path,
     replace_file,
     write_text,
 )
 from data.key_points import KEY_POINTS, Names, output_columns
+from data.progress import followed
 from models.export import EXTRAS, export, import_extras
 from models.network import predict
+from models.runtimes import RUNTIMES
 from models.storage import (
     SHIPPED,
     describe_model,
@@ -173,7 +176,10 @@ def predict_file(
 
     def write(temporary: Path) -> None:
         nonlocal first, last, count
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+        with (
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+            followed("predicting test faces") as advance,
+        ):
             for faces in parts:
                 found = predict(model, faces.pictures, mirror, names=names)
                 write_key_points(file, faces.image_ids, *found, not count, names)
@@ -181,6 +187,7 @@ def predict_file(
                 some = list(zip(faces.pictures, *found, faces.image_ids, strict=True))
                 first = (first + some)[:PER_PICTURE]
                 last = (last + some)[-PER_PICTURE:]
+                advance(len(faces.rows))
 
     replace_file(path, write)
     return count, first, last
@@ -228,16 +235,21 @@ def held_out_faces(
     Raises:
         InputError: there is no record, or the file is another than the one trained on.
     """
+    exported_from = record.get("exported_from")
     if not record.get("data"):
         raise InputError(
-            f"{model_path.with_suffix('.json')} is missing, belongs to another model or names no"
+            f"{record_path(model_path)} is missing, belongs to another model or names no"
             " data, so the held-out faces cannot be found; train the model again with:"
             " python model_builder.py"
         )
     tried, problems = [], []
     for path in [training] if training else recorded_paths(record, model_path):
         if path is None:
-            faces = synthetic_faces(record["data"][0]["faces"], record["settings"]["seed"])
+            data, seed = record["data"][0], record["settings"]["seed"]
+            faces = synthetic_faces(data["faces"], seed, data["validation_rows"])
+            if fingerprint(faces) == data.get("validation_sha256"):
+                return faces
+            faces = synthetic_faces(data["faces"], seed)  # the record is from before that was noted
         else:
             try:
                 faces = load_training(path, record.get("complete_only", False), names)
@@ -250,7 +262,7 @@ def held_out_faces(
                 faces = few_apart(faces) if i == 0 else faces
                 return faces.take(np.isin(faces.rows, data["validation_rows"]))
         tried.append(str(faces.path))
-    if training is None and model_path.resolve() == SHIPPED:
+    if training is None and (model_path.resolve() == SHIPPED or exported_from == SHIPPED.name):
         return None
     if problems and not tried:
         raise problems[0]
@@ -319,9 +331,11 @@ def run_export(arguments: argparse.Namespace) -> None:
     make_folder(arguments.results)
     faces = next(iter(test_faces(arguments.data)))
     model_path = arguments.model or find_model()
+    if model_path.suffix in RUNTIMES:
+        raise InputError(f"{model_path} is an export already; --export needs the .keras file.")
     model, record = load_model(model_path)
     print(describe_model(model_path, record), flush=True)
-    export(model, model_path.stem, arguments.export, faces, arguments.results)
+    export(model, record, model_path, arguments.export, faces, arguments.results)
 
 
 # --- command line --------------------------------------------------------------------------------
@@ -336,7 +350,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--model",
         type=Path,
-        help="the trained model (default: models/my_model.keras, else models/pretrained.keras)",
+        help="the trained model, or an export of it: .tflite and .onnx files need no TensorFlow"
+        " (default: models/my_model.keras, else models/pretrained.keras)",
     )
     add(
         "--data",

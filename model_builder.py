@@ -27,7 +27,7 @@ import numpy as np
 
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
-from data.command_line import natural, positive, run_script, share
+from data.command_line import natural, positive, run_script, share, stop_heard
 from data.faces import (
     Faces,
     fingerprint,
@@ -48,6 +48,7 @@ from data.key_points import (
     without_partner,
 )
 from data.lock import locked
+from data.progress import followed, say_start_of_keras
 from data.sanity import look_over, turned_round
 from data.split import split_faces
 from models.network import (
@@ -59,6 +60,7 @@ from models.network import (
     with_source_offsets,
 )
 from models.progress import model_inputs, progress
+from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
 from models.storage import (
     Checkpoint,
@@ -213,6 +215,8 @@ def find_places(arguments: argparse.Namespace) -> Places:
     results = arguments.results or HERE / "results" / folder
     if model.suffix != ".keras":
         raise InputError(f"--model {model}: the name must end in .keras.")
+    if arguments.init and arguments.init.suffix in RUNTIMES:
+        raise InputError(f"--init {arguments.init}: an export cannot be trained; give the .keras.")
     resume = model.with_suffix(".resume.npz")
     if arguments.resume and not resume.exists():
         raise InputError(f"{resume} does not exist: there is no training to resume.")
@@ -364,6 +368,7 @@ def describe(
                 "first_rows": first_rows(file),  # of each hand that marked Kaggle's file
                 # 0-based rows below the header, as pandas counts them
                 "validation_rows": held_out.rows[held_out.file == i].tolist(),
+                "validation_sha256": fingerprint(held_out.take(held_out.file == i)),
             }
             for i, file in enumerate(files)
         ],
@@ -486,8 +491,10 @@ def train(
 
     Raises InputError if the batch cannot be shared.
     """
+    say_start_of_keras()
     import keras
 
+    print("Building the network ...", flush=True)
     keras.utils.set_random_seed(settings.seed)
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)
@@ -508,8 +515,10 @@ def train(
     watch = progress(model, validation, settings.epochs, per_epoch, history, checkpoint, log_path)
     # A warm start knows the hard views already.
     augmentation = settings if initial is not None else milder(settings, settings.epochs)
+    steps = per_epoch * (settings.epochs - len(history))
     try:
-        with unwrapped_interrupts():
+        with unwrapped_interrupts(), followed("training, step", steps) as advance:
+            each_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
@@ -517,11 +526,12 @@ def train(
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` does
                 verbose=0,
-                callbacks=[] if worker else [watch],
+                callbacks=[each_step] if worker else [each_step, watch],
             )
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):
             raise
+        stop_heard()
         history = checkpoint.restore(model)
         model.optimizer.finalize_variable_values(model.trainable_variables)
     if worker:

@@ -111,6 +111,19 @@ def warp(
     return ops.convert_to_numpy(warped)[..., 0], moved.astype(np.float32)
 
 
+def box_blur(pictures: np.ndarray) -> np.ndarray:
+    """Each pixel's mean with its neighbours in float32 pictures (N, 96, 96), as many as it has.
+
+    In NumPy: TensorFlow's pooling of a single channel took half of the augmentation's time.
+    """
+    padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)))
+    columns = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    sums = columns[..., :-2] + columns[..., 1:-1] + columns[..., 2:]
+    share = np.full(SIZE, 1 / 3, np.float32)
+    share[[0, -1]] = 1 / 2
+    return sums * (share[:, None] * share)
+
+
 def relight(pictures: np.ndarray, rng: np.random.Generator, settings: Augmentation) -> np.ndarray:
     """Change sharpness, resolution, contrast, brightness, gamma, light and noise; (N, 96, 96)."""
     from keras import ops
@@ -120,8 +133,7 @@ def relight(pictures: np.ndarray, rng: np.random.Generator, settings: Augmentati
     def draw(low: float, high: float) -> np.ndarray:
         return rng.uniform(low, high, (count, 1, 1)).astype(np.float32)
 
-    blurred = ops.average_pool(pictures[..., None], 3, 1, "same", data_format="channels_last")
-    pictures = pictures + draw(-0.5, 1) * (ops.convert_to_numpy(blurred)[..., 0] - pictures)
+    pictures = pictures + draw(-0.5, 1) * (box_blur(pictures) - pictures)
     low = np.flatnonzero(rng.random(count) < settings.low_resolution)
     if low.size:
         coarse = int(rng.choice([24, 32, 48]))

@@ -2,13 +2,16 @@
 
 import argparse
 import contextlib
+import ctypes
 import importlib
 import io
 import os
+import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from data.files import InputError, printable
@@ -43,6 +46,77 @@ def share(text: str) -> float:
     return value
 
 
+# glibc's knobs (malloc.h), their values here, and the user's own variables, which win.
+# A training step takes and frees some hundred megabytes. By default glibc hands every large block
+# back to the kernel and has it mapped, and cleared page by page, for the next step again: that took
+# half of a training's processor time (tests/benchmarks/speed.py allocator).
+ALLOCATOR = (
+    (-4, 0, "MALLOC_MMAP_MAX_"),  # M_MMAP_MAX: large blocks come from the heap as well
+    (-1, -1, "MALLOC_TRIM_THRESHOLD_"),  # M_TRIM_THRESHOLD: nothing of the heap is given back
+    (-2, 256 << 20, "MALLOC_TOP_PAD_"),  # M_TOP_PAD: the heap grows by so many bytes at once
+)
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep freed memory for the next training step; returns whether it does.
+
+    To be called before TensorFlow is imported. Where the library is not glibc nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(*knob) for *knob, name in ALLOCATOR if name not in os.environ])
+
+
+# --- being stopped -------------------------------------------------------------------------------
+
+STOP_AGAIN = 2.0  # seconds after which a stop that nobody has taken notice of is raised again
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and `kill` (SIGTERM) raise KeyboardInterrupt, again and again until `stop_heard`.
+
+    Once is not enough: Python raises it wherever the program is, and while Keras builds a network
+    and TensorFlow traces it that may be in a bare `except:` (Keras tries out whether a layer can be
+    built, and asks tensors for their shapes, in such) or in a destructor, which swallow it.
+    Only a process's main thread is told: in another one, as a web program's, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if hasattr(signal, "setitimer"):  # not on Windows
+            signal.setitimer(signal.ITIMER_REAL, STOP_AGAIN)
+        raise KeyboardInterrupt
+
+    names = ("SIGINT", "SIGTERM", "SIGALRM")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background: Ctrl-C is not for us
+        numbers.remove(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        stop_heard()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_heard() -> bool:
+    """Take notice of a stop, so that it is not raised again; returns whether there was one.
+
+    For whoever catches KeyboardInterrupt and still has something to finish.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    return hasattr(signal, "setitimer") and signal.setitimer(signal.ITIMER_REAL, 0)[0] > 0
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
 def run_script(
     argv: Sequence[str] | None,
     parse: Callable[[Sequence[str] | None], argparse.Namespace],
@@ -55,25 +129,36 @@ def run_script(
         parse: makes an argparse namespace of them.
         work: does what they ask for; raises InputError where it cannot.
     """
-    with printable_output(), gentle_kill():
+    with printable_output():
         arguments = parse(argv)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+        keep_freed_memory()
         forget_missing_backend()
-        try:
-            work(arguments)
-        except InputError as error:
-            print(f"error: {printable(error)}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt as stop:
-            reason = printable(stop) or "stopped; the files from before are untouched."
-            print(f"\n{reason}", file=sys.stderr)
-            return 130
-        except OSError as error:
-            print(
-                f"error: {printable(error)}; make room, or choose another folder.", file=sys.stderr
-            )
-            return 2
+        with stoppable():
+            try:
+                work(arguments)
+            except KeyboardInterrupt as stop:
+                return say_stopped(stop)
+            except Exception as error:
+                if stop_heard():  # it was swallowed, and what it had interrupted went wrong
+                    return say_stopped()
+                text = printable(error)
+                if isinstance(error, InputError):
+                    print(f"error: {text}", file=sys.stderr)
+                elif isinstance(error, OSError):
+                    print(f"error: {text}; make room, or choose another folder.", file=sys.stderr)
+                else:
+                    raise
+                return 2
     return 0
+
+
+def say_stopped(stop: object = "") -> int:
+    """Say that a stop was obeyed, and what is left, if `stop` tells; returns the exit status."""
+    print(
+        f"\n{printable(stop) or 'stopped; the files from before are untouched.'}", file=sys.stderr
+    )
+    return 130
 
 
 @contextlib.contextmanager
@@ -89,19 +174,6 @@ def printable_output() -> Iterator[None]:
         for stream, errors in zip(streams, earlier, strict=True):
             if not stream.closed:
                 stream.reconfigure(errors=errors)
-
-
-@contextlib.contextmanager
-def gentle_kill() -> Iterator[None]:
-    """`kill` is as gentle as Ctrl-C while the block runs; only a process's main thread is told."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
 
 
 def forget_missing_backend() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -265,12 +265,15 @@ def with_key_points(faces: Faces, names: Names) -> Faces:
     return faces._replace(key_points=key_points, names=names)
 
 
-def synthetic_faces(count: int, seed: int) -> Faces:
-    """Faces made by data/synthetic_faces.py: no file, no licence, 15 exact key points each."""
-    pictures, key_points = make_faces(count, seed=seed)
-    rows = np.arange(count)
+def synthetic_faces(count: int, seed: int, rows: Sequence[int] | None = None) -> Faces:
+    """Faces made by data/synthetic_faces.py: no file, no licence, 15 exact key points each.
+
+    With `rows` only those of the `count`.
+    """
+    pictures, key_points = make_faces(count, seed=seed, indices=rows)
+    numbers = np.arange(count) if rows is None else np.array(rows)
     path = Path(f"synthetic faces, seed {seed}")
-    return Faces(pictures, key_points, rows + 1, None, rows, np.zeros_like(rows), path)
+    return Faces(pictures, key_points, numbers + 1, None, numbers, np.zeros_like(numbers), path)
 
 
 # Kaggle's full training file comes from two sources: besides the rows with all 15 points it has

@@ -138,6 +138,13 @@ def other_separator(header: list[str]) -> str | None:
     return None
 
 
+def record_path(model: Path) -> Path:
+    """Where the record of a model is: my_model.json, but my_model.tflite.json for an export."""
+    if model.suffix == ".keras":
+        return model.with_suffix(".json")
+    return model.with_name(f"{model.name}.json")
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and see to it that one can write there, before hours of training."""
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import InputError, one_line, printable
+from data.files import InputError, one_line, printable, record_path
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def crop_face(record: dict[str, Any], names: Names, model_path: Path) -> np.ndar
         return None
     if len(np.unique(face[np.isfinite(face).all(1)], axis=0)) < 2:
         raise InputError(
-            f"{model_path.with_suffix('.json')} has no mean face of two points or more, by which"
+            f"{record_path(model_path)} has no mean face of two points or more, by which"
             " --image crops photos; copy the one that was written with the model, or train again."
         )
     return face

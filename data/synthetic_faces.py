@@ -21,7 +21,8 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ if not __package__:  # run as a file: Python knows what lies beside it, not the 
 from data.command_line import natural, run_script
 from data.files import HERE, InputError, make_folder, replace_file
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.progress import follow
 
 CANVAS = 144  # faces are painted larger and shrunk at the end
 ZOOM = CANVAS / SIZE
@@ -705,54 +707,75 @@ def _make_face(task):
     return _photograph(canvas, rng), flat.astype(np.float32)
 
 
-def _make_share(count, seed, first, step):
-    """Faces first, first + step, ... below count, as two arrays like make_faces's."""
-    faces = [_make_face((seed, index)) for index in range(first, count, step)]
-    pictures = np.array([picture for picture, _ in faces], np.uint8).reshape(-1, SIZE, SIZE)
-    return pictures, np.array([points for _, points in faces], np.float32).reshape(
-        -1, len(KEY_POINTS), 2
-    )
+def _write_faces(seed: int, indices: Sequence[int]) -> None:
+    """Write some faces to standard output, as raw numbers."""
+    for index in indices:
+        for array in _make_face((seed, index)):
+            sys.stdout.buffer.write(array.tobytes())
 
 
 def make_faces(
-    count: int, seed: int = 0, workers: int | None = None
+    count: int,
+    seed: int = 0,
+    workers: int | None = None,
+    indices: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make `count` faces.
+    """Make `count` faces, or only those at `indices` of them, and show how far that is.
 
     Returns (pictures, key_points): uint8 (count, 96, 96), grey values 0..255, and float32
     (count, 15, 2), x and y in pixels (pixel centres, 0..95, y down) in the order of KEY_POINTS.
     Points that something hides are given where they are all the same. Face i depends on seed and
     i alone; `workers` (processes, default one per core) changes only how long it takes.
     """
+    wanted = range(count) if indices is None else indices
+    count = len(wanted)
     if workers is None:
         workers = min(os.cpu_count() or 1, count // 32)
     if workers <= 1:
-        return _make_share(count, seed, 0, 1)
-    # Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
-    # threads in it, or run the caller's main program once more in every worker.
-    call = "import sys; from data.synthetic_faces import _make_share; "
-    call += "[sys.stdout.buffer.write(array.tobytes()) for array in _make_share(*{})]"
+        drawn = (_make_face((seed, index)) for index in wanted)
+    else:
+        drawn = _drawn_by_workers(wanted, seed, workers)
+    pictures = np.empty((count, SIZE, SIZE), np.uint8)
+    key_points = np.empty((count, len(KEY_POINTS), 2), np.float32)
+    with closing(drawn):
+        for i in follow(range(count), "drawing synthetic faces"):
+            pictures[i], key_points[i] = next(drawn)
+    return pictures, key_points
+
+
+def _drawn_by_workers(indices: Sequence[int], seed: int, workers: int) -> Generator[tuple]:
+    """Yield the faces at `indices` as `_make_face` does, each drawn by one of several processes.
+
+    Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
+    threads in it, or run the caller's main program once more in every worker.
+    """
+    call = "from data.synthetic_faces import _write_faces; _write_faces{}"
     run = [
         subprocess.Popen(
-            [sys.executable, "-c", call.format((count, seed, first, workers))],
+            [sys.executable, "-c", call.format((seed, indices[first::workers]))],
             stdout=subprocess.PIPE,
             cwd=HERE,  # where `-c` finds the room
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         for first in range(workers)
     ]
-    pictures = np.empty((count, SIZE, SIZE), np.uint8)
-    key_points = np.empty((count, len(KEY_POINTS), 2), np.float32)
-    for first, worker in enumerate(run):
-        answer, _ = worker.communicate()
-        if worker.returncode:
-            raise RuntimeError(f"a worker making faces ended with status {worker.returncode}")
-        share = len(range(first, count, workers))
-        pixels = share * SIZE * SIZE
-        pictures[first::workers] = np.frombuffer(answer[:pixels], np.uint8).reshape(-1, SIZE, SIZE)
-        points = np.frombuffer(answer[pixels:], np.float32)
-        key_points[first::workers] = points.reshape(-1, len(KEY_POINTS), 2)
-    return pictures, key_points
+    shape = (SIZE, SIZE), (len(KEY_POINTS), 2)
+    try:
+        for i in range(len(indices)):
+            worker = run[i % workers]
+            face = []
+            for side, kind in zip(shape, (np.uint8, np.float32), strict=True):
+                size = int(np.prod(side)) * np.dtype(kind).itemsize
+                answer = worker.stdout.read(size)  # type: ignore[union-attr]
+                if len(answer) < size:
+                    status = worker.wait()
+                    raise RuntimeError(f"a worker making faces ended with status {status}")
+                face.append(np.frombuffer(answer, kind).reshape(side))
+            yield tuple(face)
+    finally:
+        for worker in run:
+            worker.kill()  # no harm where it has ended
+            worker.communicate()
 
 
 def write_csv(path: Path | str, pictures: np.ndarray, key_points: np.ndarray | None = None) -> None:

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.faces import Faces
 from data.files import InputError, one_line, replace_file
+from models.runtimes import RUNTIMES, Runner, open_litert, open_onnx
+from models.storage import save_record
 
 if TYPE_CHECKING:
     import keras
-
-Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 PARITY = 0.01  # pixels by which an exported float32 model may differ from Keras
 
@@ -26,8 +26,8 @@ TIMED = 50  # faces, one at a time: enough for a median
 
 # The packages that make and run each format: what to import, what to install.
 EXTRAS = {
-    "litert": {"ai_edge_litert.interpreter": "ai-edge-litert>=2.1,<3"},
-    "onnx": {"onnxruntime": "onnxruntime>=1.20,<2", "tf2onnx": "tf2onnx>=1.17,<2"},
+    "litert": dict([RUNTIMES[".tflite"]]),
+    "onnx": dict([RUNTIMES[".onnx"], ("tf2onnx", "tf2onnx>=1.17,<2")]),
 }
 
 
@@ -87,21 +87,15 @@ def to_onnx(model: keras.Model) -> bytes:
     return made.SerializeToString()
 
 
-def open_litert(path: Path | str) -> Runner:
+def run_litert(path: Path | str) -> Runner:
     """A function from float32 pictures (N, 96, 96, 1) to the dict of outputs, run by LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(str(path)).get_signature_runner()
+    runner = open_litert(path)
     return lambda pictures: runner(picture=pictures)
 
 
-def open_onnx(path: Path | str) -> Runner:
-    """As `open_litert`, run by ONNX Runtime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda pictures: dict(zip(names, session.run(names, {"picture": pictures}), strict=True))
+def run_onnx(path: Path | str) -> Runner:
+    """As `run_litert`, run by ONNX Runtime."""
+    return open_onnx(path).predict_on_batch
 
 
 def compare(
@@ -135,12 +129,21 @@ def compare(
     return largest, rms, *(1000 * np.median(seconds, axis=0))
 
 
-def export(model: keras.Model, stem: str, kind: str, faces: Faces, folder: Path) -> None:
+def export(
+    model: keras.Model,
+    record: dict[str, Any],
+    model_path: Path,
+    kind: str,
+    faces: Faces,
+    folder: Path,
+) -> None:
     """Write a Keras model for LiteRT or ONNX Runtime, and print how it compares with Keras.
 
+    Beside each file goes the model's record, which names the key points: <file>.json.
+
     Args:
-        model: as from `load_model`.
-        stem: of the files' names.
+        model, record: as from `load_model`.
+        model_path: where they are from.
         kind: a key of EXTRAS.
         faces: to compare on.
         folder: where to write.
@@ -148,16 +151,18 @@ def export(model: keras.Model, stem: str, kind: str, faces: Faces, folder: Path)
     Raises InputError if a file cannot be made or differs from Keras: then it is not written.
     """
     files: list[tuple[str, Callable[[keras.Model], bytes], Callable[[Path], Runner], float | None]]
-    files = [(f"{stem}.onnx", to_onnx, open_onnx, PARITY)]
+    stem = model_path.stem
+    files = [(f"{stem}.onnx", to_onnx, run_onnx, PARITY)]
     if kind == "litert":
         files = [
-            (f"{stem}.tflite", to_litert, open_litert, PARITY),
-            (f"{stem}_small.tflite", partial(to_litert, small=True), open_litert, None),
+            (f"{stem}.tflite", to_litert, run_litert, PARITY),
+            (f"{stem}_small.tflite", partial(to_litert, small=True), run_litert, None),
         ]
     for name, convert, open_file, allowed in files:
         path = folder / name
         write = partial(write_compared, path, model, convert, open_file, allowed, faces)
         replace_file(path, write)
+        save_record(path, model, record | {"exported_from": model_path.name})
 
 
 def write_compared(
@@ -174,7 +179,9 @@ def write_compared(
     Raises InputError if it differs by more than `allowed` pixels.
     """
     try:
+        print(f"Converting to {path.name} ...", flush=True)
         temporary.write_bytes(convert(model))
+        print(f"Comparing it with Keras on {len(faces.rows)} faces ...", flush=True)
         largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
     except OSError:
         raise

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.batches import Batching, batches_with_non_faces, epoch_rows
 from data.faces import Faces
+from data.progress import followed
 
 if TYPE_CHECKING:
     import keras
@@ -91,12 +92,14 @@ def fit_spread(
     learner = keras.Model(model.inputs, found)
     learner.get_layer("source_offsets").trainable = False
     learner.compile(keras.optimizers.Adam(schedule, clipnorm=10.0), spread_loss)
-    learner.fit(
-        batches_with_non_faces(training, settings, first_epoch),
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,
-    )
+    with followed("learning the spread, step", steps) as advance:
+        learner.fit(
+            batches_with_non_faces(training, settings, first_epoch),
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))],
+        )
 
 
 def calibrate(

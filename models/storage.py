@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import HERE, InputError, one_line, printable, replace_file, write_text
+from data.files import HERE, InputError, one_line, printable, record_path, replace_file
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
+from data.progress import say_start_of_keras
+from models.runtimes import RUNTIMES, open_exported
 
 if TYPE_CHECKING:
     import keras
@@ -89,12 +91,17 @@ def weights_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of an exported model's file: tells which one a record belongs to."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def unfinished(path: Path) -> bool:
     """Whether a model that Ctrl-C cut short, or none, is at `path`."""
     if not path.exists():
         return True
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
         return record["results"]["epochs"] < record["settings"]["epochs"]
     except (OSError, ValueError, LookupError, TypeError):
         return False
@@ -103,20 +110,58 @@ def unfinished(path: Path) -> bool:
 def save_model(model: keras.Model, path: Path | str, record: dict[str, Any]) -> None:
     """Save the model, and beside it `record` as JSON of the same name."""
     path = Path(path)
-    record = record | {"weights_sha256": weights_digest(model)}
     replace_file(path, model.save)
-    text = json.dumps(record, indent=2) + "\n"
-    write_text(path.with_suffix(".json"), text)
+    save_record(path, model, record)
 
 
-def load_model(path: Path | str) -> tuple[keras.Model, dict[str, Any]]:
-    """A saved model and its JSON record (an empty dict where there is none of this model).
+def save_record(path: Path, model: Any, record: dict[str, Any]) -> None:
+    """Write a saved or exported model's record as JSON beside it, marked as this file's."""
+    if path.suffix in RUNTIMES:
+        mark = {"file_sha256": file_digest(path), "key_points": names_of(model, record)}
+    else:
+        mark = {"weights_sha256": weights_digest(model)}
+    text = json.dumps(record | mark, indent=2) + "\n"
+    write_text(record_path(path), text)
 
-    Raises InputError if the file is missing, broken or not one of ours.
+
+def load_model(path: Path | str) -> tuple[Any, dict[str, Any]]:
+    """A saved or exported model and its JSON record (an empty dict where there is none of it).
+
+    Args:
+        path: .keras, or .tflite or .onnx: those do without TensorFlow and Keras, and predict only.
+
+    Returns:
+        keras.Model, or `models.runtimes.Exported`, and the record.
+
+    Raises:
+        InputError: the file is missing, broken or not one of ours.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; train it with: python model_builder.py")
+    model = open_exported(path) if path.suffix in RUNTIMES else load_keras(path)
+    count = check_shapes(model, path)
+    file = record_path(path)
+    try:
+        record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if path.suffix in RUNTIMES:
+            of_this = record.get("file_sha256") in (None, file_digest(path))
+        else:
+            of_this = record.get("weights_sha256") in (None, weights_digest(model))
+        names = names_of(model, record if of_this else {})
+        mirror_partners(names)  # ValueError if one is missing
+        if not count == len(names) == len(set(names)):
+            raise ValueError
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise InputError(
+            f"{file} is not the JSON that was written with the model; delete it or copy it again."
+        ) from None
+    # A kill between the two files leaves an earlier model's record beside the new model.
+    return model, record if of_this else {}
+
+
+def load_keras(path: Path) -> keras.Model:
+    """The Keras model in a .keras file. Raises InputError if it cannot be loaded."""
     try:
         with zipfile.ZipFile(path) as archive:
             whole = archive.testzip() is None  # before TensorFlow takes its seconds to start
@@ -124,10 +169,11 @@ def load_model(path: Path | str) -> tuple[keras.Model, dict[str, Any]]:
         whole = False
     if not whole:
         raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
+    say_start_of_keras()
     import keras
 
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
         reason = one_line(error).split(". ")[0]  # the rest is advice to programmers
         mend = "train it again or copy it again"
@@ -137,6 +183,10 @@ def load_model(path: Path | str) -> tuple[keras.Model, dict[str, Any]]:
                 f" pip install keras=={newer}, or train the model again"
             )
         raise InputError(f"{path} cannot be loaded as a Keras model ({reason}); {mend}.") from None
+
+
+def check_shapes(model: Any, path: Path) -> int:
+    """How many key points a loaded model finds, K; InputError if it is none of this project."""
     output = getattr(model, "output", None)  # some models raise AttributeError
     named = output if isinstance(output, dict) else {"output": output}
     named = {name: getattr(tensor, "shape", None) for name, tensor in named.items()}
@@ -149,20 +199,7 @@ def load_model(path: Path | str) -> tuple[keras.Model, dict[str, Any]]:
             f" (None, {SIZE}, {SIZE}, 1) to key_points (None, 2 K) and spread (None, K), as"
             f" {len(COLUMNS)} and {len(KEY_POINTS)}."
         )
-    file = path.with_suffix(".json")
-    try:
-        record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        of_this = record.get("weights_sha256") in (None, weights_digest(model))
-        names = names_of(model, record if of_this else {})
-        mirror_partners(names)  # ValueError if one is missing
-        if not count == len(names) == len(set(names)):
-            raise ValueError
-    except (OSError, ValueError, AttributeError, TypeError):
-        raise InputError(
-            f"{file} is not the JSON that model_builder.py wrote; delete it or copy it again."
-        ) from None
-    # A kill between the two files leaves an earlier model's record beside the new model.
-    return model, record if of_this else {}
+    return count
 
 
 def written_by_newer(path: Path) -> str | None:
@@ -212,7 +249,7 @@ def knows_mirrored(record: dict[str, Any]) -> bool:
     return not isinstance(settings, dict) or settings.get("flip", 1) > 0
 
 
-def names_of(model: keras.Model, record: dict[str, Any]) -> Names:
+def names_of(model: Any, record: dict[str, Any]) -> Names:
     """The names of a loaded model's key points, (K,): its record's, else Kaggle's or numbers."""
     if record.get("key_points"):
         return tuple(record["key_points"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.command_line import stop_heard
 from data.files import InputError, make_folder, one_line, printable, replace_file
 from data.key_points import KEY_POINTS, SIZE, Names, output_columns
 from data.photos import (
@@ -29,6 +30,7 @@ from data.photos import (
     read_photo,
     square_crops,
 )
+from data.progress import follow
 from models.face_finder import DOUBTFUL, find_faces, refine
 from models.spread import REGION_90, face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
@@ -109,8 +111,9 @@ def run_photos(arguments: argparse.Namespace) -> None:
     table = Table(arguments.results / "key_points.csv", names)
     problems: list[InputError] = []
     failed: list[tuple[Path, Path]] = []
+    targets = output_paths(photos, arguments.results)
     try:
-        for path, target in zip(photos, output_paths(photos, arguments.results), strict=True):
+        for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
             try:
                 look_at(path, target, arguments.box, model, mirror, names, face, table)
             except InputError as problem:
@@ -123,6 +126,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
             if len(photos) > 1:
                 print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
+        stop_heard()
         table.write()
         raise KeyboardInterrupt(
             f"stopped; the {len(table.rows)} face(s) of {table.photos} of {len(photos)} photos are"

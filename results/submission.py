@@ -19,6 +19,7 @@ from data.files import (
     replace_file,
 )
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.progress import followed
 from models.network import predict
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
 
@@ -114,9 +115,11 @@ def run_submission(arguments: argparse.Namespace) -> None:
     mirror = arguments.mirror and knows_mirrored(record)
     image_ids: list[str] = []
     key_points = []
-    for faces in read_faces(test_path):
-        image_ids += map(str, faces.image_ids)
-        key_points.append(predict(model, faces.pictures, mirror)[0])
+    with followed("predicting test faces") as advance:
+        for faces in read_faces(test_path):
+            image_ids += map(str, faces.image_ids)
+            key_points.append(predict(model, faces.pictures, mirror)[0])
+            advance(len(faces.rows))
     offset = record.get("few_points_offset")
     if not offset:
         print("The model was trained without rows of few points: no offset for such faces.")

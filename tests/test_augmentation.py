@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import model_builder as mb
-from data.augmentation import augment, draw_matrices, milder, warp
+from data.augmentation import augment, box_blur, draw_matrices, milder, warp
 from data.key_points import KEY_POINTS, LEFT_EYE, PARTNERS
 from data.occlusion import occlude
 
@@ -94,3 +94,12 @@ def test_unlabelled_eyes_get_no_glasses():
     settings = replace(PLAIN, sunglasses=1.0, hat=1.0, hair=1.0, hand=1.0)
     occlude(pictures, nothing, np.random.default_rng(0), settings)
     assert (pictures == 128).all()
+
+
+def test_blur_is_the_mean_with_the_neighbours():
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 96, 96)).astype(np.float32)
+    blurred = box_blur(pictures)
+    assert blurred.dtype == np.float32
+    for y, x in [(0, 0), (0, 50), (95, 95), (40, 0), (30, 60)]:
+        near = pictures[:, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        np.testing.assert_allclose(blurred[:, y, x], near.mean((1, 2)), rtol=1e-5)

@@ -25,6 +25,7 @@ import hard_faces  # noqa: E402
 import oldest_keras  # noqa: E402
 import plain_cnn  # noqa: E402
 import pretrain  # noqa: E402
+import processes  # noqa: E402
 import speed  # noqa: E402
 import streaming  # noqa: E402
 import synthetic_transfer  # noqa: E402
@@ -255,17 +256,17 @@ def test_speed_counts_the_multiplications_of_a_network():
 
 
 def test_speed_reads_processes_and_their_lines():
-    ticks = speed.os.sysconf("SC_CLK_TCK")
+    ticks = processes.os.sysconf("SC_CLK_TCK")
     stat = f"77 (a name) with) R 1 77 77 0 -1 4194304 9 0 0 0 {3 * ticks} {ticks} 8 8 20 0 1 0 5"
-    assert speed.processor_seconds(stat) == 4
+    assert processes.processor_seconds(stat) == 4
     text = "epoch {:3}/9  loss    1.0  held-out RMSE {:6.3f} px    0 min 10 s left"
     errors = (3.5, 1.92, 1.915, 1.7)
-    lines = [speed.Line(text.format(i, e), 10 * i, 20 * i) for i, e in enumerate(errors)]
-    lines.insert(0, speed.Line("1666 faces to train on, 474 held out", 1, 1))
+    lines = [processes.Line(text.format(i, e), 10 * i, 20 * i) for i, e in enumerate(errors)]
+    lines.insert(0, processes.Line("1666 faces to train on, 474 held out", 1, 1))
     assert speed.first_as_good(lines, 1.915) is lines[3]
     assert speed.first_as_good(lines, 1.6) is None
-    done = speed.run_timed("-c", "print('here'); print('there')")
+    done = processes.run_timed("-c", "print('here'); print('there')")
     assert [line.text for line in done.lines] == ["here", "there"]
     assert min(done.seconds, done.processor, done.megabytes) > 0
     with pytest.raises(SystemExit, match="in vain"):
-        speed.run_timed("-c", "raise SystemExit('in vain')")
+        processes.run_timed("-c", "raise SystemExit('in vain')")

@@ -17,8 +17,8 @@ import pytest
 from conftest import ROOT
 
 import model_builder as mb
-from data import files
-from data.command_line import run_script
+from data import command_line, files
+from data.command_line import ALLOCATOR, keep_freed_memory, run_script, stop_heard
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
 from data.files import InputError, find_data
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
@@ -158,6 +158,7 @@ def test_made_up_faces_repeat_and_differ():
     fewer, other = synthetic_faces(5, 3), synthetic_faces(5, 4)
     np.testing.assert_array_equal(fewer.pictures, first.pictures[:5])
     assert not np.array_equal(fewer.pictures, other.pictures)
+    assert fingerprint(synthetic_faces(70, 3, [5, 60])) == fingerprint(first.take([5, 60]))
     centre = first.key_points.mean((0, 1))
     assert (np.abs(centre - [48, 50]) < 8).all()
     # The subject's left is at the larger x, and the face is upright.
@@ -254,3 +255,115 @@ def test_any_mplbackend_lets_pyplot_be_imported(backend, kept):
         assert os.listdir(folder) == ["figure.png"]
     if kept is not None:
         assert done.stdout.strip() == (backend if kept else "None")
+
+
+class Kills:
+    """Kills the process while it is being destroyed, where Python ignores all exceptions."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def kill_in_a_bare_except():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    except:  # noqa: E722 - as in Keras
+        pass
+
+
+def kill_while_keras_builds():
+    """The signal that was lost: Keras tries out whether a layer can be built by calling it."""
+    import keras
+
+    class Layer(keras.layers.Layer):
+        def call(self, x):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            return x
+
+    layer = Layer()
+    assert not layer._build_by_run_for_single_pos_arg({"x": (None, 2)})
+
+
+@pytest.mark.parametrize("kill", [Kills, kill_in_a_bare_except, kill_while_keras_builds])
+def test_a_kill_that_is_swallowed_ends_the_run_all_the_same(kill, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "STOP_AGAIN", 0.05)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # or pytest makes a warning of it
+    survived = []
+
+    def work(arguments):
+        kill()
+        survived.append(True)
+        time.sleep(60)
+
+    assert run_script([], mb.parse_arguments, work) == 130
+    assert survived and "stopped" in capsys.readouterr().err
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
+    def work(arguments):
+        kill_in_a_bare_except()
+        raise ValueError("a layer of the name dense was not built")
+
+    assert run_script([], mb.parse_arguments, work) == 130
+    error = capsys.readouterr().err
+    assert "stopped" in error and "dense" not in error
+
+
+def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
+    monkeypatch.setattr(command_line, "STOP_AGAIN", 0.05)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def work(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            assert stop_heard() and not stop_heard()
+        time.sleep(0.2)
+
+    assert run_script([], mb.parse_arguments, work) == 0
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def test_freed_memory_is_kept_for_the_next_step():
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    work = (
+        "import sys; from resource import RUSAGE_SELF, getrusage\n"
+        "from data.command_line import keep_freed_memory\n"
+        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "before = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): b'x' * (1 << 26)\n"  # 64 MB, written to and freed again
+        "print(getrusage(RUSAGE_SELF).ru_minflt - before)"
+    )
+    plain = {name: text for name, text in os.environ.items() if not name.startswith("MALLOC_")}
+    keeping, giving = (
+        int(subprocess.check_output([sys.executable, "-c", work, way], cwd=ROOT, env=plain))
+        for way in ("keep", "give back")
+    )
+    assert keeping < giving / 4
+
+
+def test_the_users_own_allocator_settings_win(monkeypatch):
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            pass
+
+        def mallopt(self, knob, value):
+            asked.append(knob)
+            return 1
+
+    monkeypatch.setattr(command_line.ctypes, "CDLL", Library)
+    monkeypatch.setattr(command_line.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    for _, _, name in ALLOCATOR:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "131072")
+    assert keep_freed_memory() and asked == [-4, -1]
+    monkeypatch.setattr(command_line.platform, "libc_ver", lambda: ("", ""))  # musl, macOS, Windows
+    assert not keep_freed_memory() and asked == [-4, -1]

@@ -12,7 +12,7 @@ from conftest import ROOT, smallest_network
 import face_key_points as fkp
 from data.key_points import rmse
 from models import export, network
-from models.export import EXTRAS, open_litert, open_onnx, to_onnx
+from models.export import EXTRAS, run_litert, run_onnx, to_onnx
 from models.storage import load_model
 
 
@@ -49,7 +49,7 @@ def expected(trained, faces):
     return network.predict(load_model(trained / "models" / "small.keras")[0], faces.pictures)
 
 
-OPEN = {".tflite": open_litert, ".onnx": open_onnx}
+OPEN = {".tflite": run_litert, ".onnx": run_onnx}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkey
     )
     names = re.findall(line, printed)
     assert len(names) == 2 and names[1] == f"{names[0]}_small"
-    assert {f"{name}.tflite" for name in names} == {path.name for path in tmp_path.glob("r/*")}
+    files = {f"{name}.tflite" for name in names}
+    assert files | {f"{file}.json" for file in files} == {
+        path.name for path in tmp_path.glob("r/*")
+    }
 
 
 def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypatch, capsys):
@@ -104,7 +107,7 @@ def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypat
         assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
         assert (tmp_path / "m.onnx").read_text() == "earlier"
 
-    def open_wrong(path, wrong, open_file=open_onnx):
+    def open_wrong(path, wrong, open_file=run_onnx):
         def predict(pictures):
             found = open_file(path)(pictures)
             found["spread"][0, 3] += wrong * (len(pictures) > 1)
@@ -114,7 +117,7 @@ def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypat
 
     for wrong in (0.02, np.nan):
         with monkeypatch.context() as patch:
-            patch.setattr(export, "open_onnx", partial(open_wrong, wrong=wrong))
+            patch.setattr(export, "run_onnx", partial(open_wrong, wrong=wrong))
             refused("differ from Keras by")
     with monkeypatch.context() as patch:
         patch.setattr(export, "to_onnx", lambda model: b"not a model")

@@ -3,6 +3,7 @@
 import json
 import shutil
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from conftest import write_csv
 from matplotlib.image import imread
 
 import face_key_points as fkp
-from data.faces import load_faces, read_faces
+from data.faces import fingerprint, load_faces, read_faces, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS
 from models.network import predict
 from models.storage import load_model
@@ -241,3 +242,24 @@ def test_shipped_model_does_without_its_data(
     other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])
     assert run(*flags, "--training", other) == 2
     assert "other.csv is not the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_only_the_held_out_synthetic_faces_are_drawn_again(noted, monkeypatch):
+    """If they come out as noted; the records of earlier versions note nothing, and need all."""
+    made, rows = synthetic_faces(12, 3), [1, 7]
+    data = {"path": str(made.path), "synthetic_faces": 12, "faces": 12, "validation_rows": rows}
+    data |= {"sha256": fingerprint(made)}
+    data |= {"validation_sha256": fingerprint(made.take(rows))} if noted else {}
+    drawn = []
+
+    def draw(count, seed, rows=None):
+        faces = synthetic_faces(count, seed, rows)
+        drawn.append(len(faces.rows))
+        return faces
+
+    monkeypatch.setattr(fkp, "synthetic_faces", draw)
+    record = {"data": [data], "settings": {"seed": 3}}
+    found = fkp.held_out_faces(record, Path("m.keras"))
+    assert fingerprint(found) == fingerprint(made.take(rows)) and found.rows.tolist() == rows
+    assert drawn == ([2] if noted else [2, 12])

@@ -256,7 +256,9 @@ def test_colour_keeps_its_light_and_its_order(kind, ending, tmp_path):
         return
     colour = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], -1)
     factor = {"12 bits in 16": 16, "16 bits": 257, "float": 1 / 255}[kind]
-    values = (colour.astype(np.float64) * factor).astype(np.float32 if kind == "float" else np.uint16)
+    values = (colour.astype(np.float64) * factor).astype(
+        np.float32 if kind == "float" else np.uint16
+    )
     assert cv2.imwrite(str(tmp_path / f"p.{ending}"), values[..., ::-1])
     read = np.array(read_photo(tmp_path / f"p.{ending}")).astype(int)
     assert np.abs(read - colour).max() <= 2

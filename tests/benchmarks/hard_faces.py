@@ -533,7 +533,7 @@ def cell(result, verbose):
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
-        description="Score models and MediaPipe Face Mesh on real faces they were not trained on.",
+        description="Score models and MediaPipe on real faces they were not trained on.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

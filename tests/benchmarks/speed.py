@@ -6,6 +6,7 @@
 
 training    the epochs after which a short training is as good as the plain CNN at its end, from
             process start, against the plain CNN's own training
+allocator   the same training steps with and without `keep_freed_memory`
 step        what the training step costs and what the processor's arithmetic would allow
 prediction  faces per second, and one face at a time, against MediaPipe Face Landmarker
 start       --help, and the first picture of 16 test faces, against `import tensorflow`
@@ -16,37 +17,35 @@ Everything runs on the cores that this script may run on, in processes of its ow
 counts all threads and is what to go by where the machine has other work. For Linux.
 """
 
-import multiprocessing
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import median
-from typing import NamedTuple
 
 import common
 import hard_faces
 import loading
 import numpy as np
 import streaming
+from processes import in_fresh_process, run_timed, use_cores, work_of
 
 import model_builder as mb
 from data.augmentation import augment
-from data.command_line import run_script
+from data.batches import batches
+from data.command_line import keep_freed_memory, run_script
 from data.faces import read_faces, synthetic_faces
 from data.files import HERE, InputError
-from data.key_points import COLUMNS, SIZE
+from data.key_points import COLUMNS, KEY_POINTS, SIZE
 from models import network as network_room
 from models.export import import_extras
 from models.network import build_model, with_source_offsets
 from models.spread import learn_only_spread
-from models.storage import SHIPPED, load_model
+from models.storage import SHIPPED, load_model, weights_digest
 
 # What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
 # up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)
@@ -57,62 +56,6 @@ SHORT = ("--epochs", "3", "--batch-size", "32")
 def table(header, rows):
     """Print a GitHub-markdown table."""
     print(hard_faces.markdown(header, rows) + "\n", flush=True)
-
-
-# --- processes -----------------------------------------------------------------------------------
-
-
-class Line(NamedTuple):
-    """What a process printed, and its age and processor time in seconds then."""
-
-    text: str
-    seconds: float
-    processor: float
-
-
-class Outcome(NamedTuple):
-    """A finished process: its lines, seconds, processor seconds and peak resident memory, which
-    is never less than what this process had when it started that one."""
-
-    lines: list
-    seconds: float
-    processor: float
-    megabytes: float
-
-
-def processor_seconds(stat):
-    """User and system time in clock ticks of /proc/<pid>/stat's text, as seconds."""
-    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def run_timed(*command):
-    """Run a Python script with these arguments to its end; an error there ends this script."""
-    command = [sys.executable, "-u", *map(str, command)]
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    lines = []
-    for text in process.stdout:
-        spent = processor_seconds(Path(f"/proc/{process.pid}/stat").read_text())
-        lines.append(Line(text.rstrip(), time.monotonic() - started, spent))
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit("\n".join(line.text for line in lines[-5:]))
-    processor = usage.ru_utime + usage.ru_stime
-    return Outcome(lines, time.monotonic() - started, processor, usage.ru_maxrss / 1024)
-
-
-def in_fresh_process(function, *arguments):
-    """Call a function of this module in a process of its own, where TensorFlow starts anew."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def use_cores(count):
-    """Keep this process to that many of its cores; TensorFlow then starts as many threads."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -167,6 +110,54 @@ def training(arguments):
                 )
     table(["", "held-out RMSE", "time", "processor time", "time, of the plain CNN's",
            "processor time"], rows)  # fmt: skip
+
+
+# --- allocator -----------------------------------------------------------------------------------
+
+
+def training_steps(keep, batch_size, steps):
+    """Some steps of a training on synthetic faces, after three to get going; in a fresh process.
+
+    Returns the Work, and a digest of the weights that came out.
+    """
+    if keep:
+        keep_freed_memory()
+    settings = mb.Settings(batch_size=batch_size)
+    faces = synthetic_faces(4 * batch_size, 0)
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    network, model = mb.build_networks("float32", 1, KEY_POINTS)
+    learn_only_spread(network, False)
+    model = mb.compile_training(model, settings, 1000, None)
+    views = batches(faces, settings)
+    fit = partial(model.fit, views, shuffle=False, verbose=0)
+    fit(steps_per_epoch=3)
+    work = work_of(lambda: fit(steps_per_epoch=steps))
+    return work, weights_digest(network)
+
+
+def allocator(arguments):
+    """What keeping freed memory gives: the same steps without and with it, in turn."""
+    rows, rates, digests = [], {False: [], True: []}, set()
+    for _ in range(arguments.repeat):
+        for keep in (False, True):
+            work, digest = in_fresh_process(
+                training_steps, keep, arguments.batch_size, arguments.steps
+            )
+            digests.add(digest)
+            faces = arguments.batch_size * arguments.steps
+            rates[keep].append(faces / (work.user + work.system))
+            rows.append(
+                [f"{'with' if keep else 'without'} `keep_freed_memory`", f"{work.user:.1f} s",
+                 f"{work.system:.1f} s", f"{work.page_faults:,}", f"{rates[keep][-1]:.1f}",
+                 f"{faces / work.seconds:.1f}", f"{work.megabytes:.0f} MB"]
+            )  # fmt: skip
+    table([f"{arguments.steps} steps of {arguments.batch_size}", "user", "system", "page faults",
+           "faces per processor second", "per second", "peak memory"], rows)  # fmt: skip
+    gain = median(rates[True]) / median(rates[False])
+    same = "the same" if len(digests) == 1 else "other"
+    print(f"{gain:.2f} times as many faces per processor second, {same} weights.\n")
 
 
 # --- step ----------------------------------------------------------------------------------------
@@ -243,6 +234,7 @@ def step_parts(batch_size):
     dtype policy the parts' processor seconds per face.
     """
     use_cores(1)
+    keep_freed_memory()
     import tensorflow as tf
 
     settings = mb.Settings(batch_size=batch_size)
@@ -543,6 +535,7 @@ def memory(arguments):
 
 PARTS = {
     "training": training,
+    "allocator": allocator,
     "step": step,
     "prediction": prediction,
     "start": start,
@@ -585,6 +578,7 @@ def parse_arguments(argv):
         help="of the short trainings; the plain CNN's figure belongs to the split of seed 0",
     )
     add("--batch-size", type=int, default=64, help="faces in a batch where predicting is timed")
+    add("--steps", type=int, default=16, help="of a training, with and without the allocator")
     add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
     add("--repeat", type=int, default=3, help="starts of each script; their median counts")
     add("--rows", type=int, default=7049, help="of the synthetic file that memory is measured on")
