@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import HERE, InputError, one_line, printable, record_path, replace_file
+from data.files import (
+    HERE,
+    InputError,
+    one_line,
+    printable,
+    record_path,
+    replace_file,
+    write_text,
+)
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
 from data.progress import say_start_of_keras
 from models.runtimes import RUNTIMES, open_exported
