@@ -53,6 +53,7 @@ from data.sanity import look_over, turned_round
 from data.split import split_faces
 from models.network import (
     build_model,
+    check_backend,
     has_bfloat16,
     plain_keras,
     predict,
@@ -127,6 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
 def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int = 1) -> None:
     """`run` for one of several workers; only worker 0 writes anything."""
     paths = find_places(arguments)
+    check_backend()
     strategy = join_workers() if workers > 1 else None  # before TensorFlow computes anything
     initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
     if worker:
