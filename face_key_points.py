@@ -3,6 +3,7 @@
     python face_key_points.py                            # my_model.keras, else the shipped one
     python face_key_points.py --data test.zip            # Kaggle's test file just as it comes
     python face_key_points.py --image photo.jpg holiday/ # the faces in one's own photos
+    python face_key_points.py --video clip.mp4           # and in a video, or --video 0: a camera
     python face_key_points.py --submission IdLookupTable.csv # Kaggle's answers
     python face_key_points.py --export litert            # the model for phones, or onnx for servers
 
@@ -34,6 +35,7 @@ from data.files import (
     write_text,
 )
 from data.key_points import KEY_POINTS, Names, output_columns
+from data.level_crops import TEMPLATE_SIZE
 from data.progress import followed
 from models.export import EXTRAS, export, import_extras
 from models.network import predict
@@ -56,6 +58,7 @@ from results.pictures import (
     plot_worst,
 )
 from results.submission import run_submission
+from results.videos import run_video
 
 if TYPE_CHECKING:
     import keras
@@ -68,6 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     if arguments.image:
         run_photos(arguments)
+    elif arguments.video:
+        run_video(arguments)
     elif arguments.submission:
         run_submission(arguments)
     elif arguments.export:
@@ -386,7 +391,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         metavar="PHOTO",
         help="photos, or folders of them, to find the faces and their key points in; writes"
-        " <name>_key_points.png and key_points.csv (needs opencv-python-headless 4)",
+        " <name>_key_points.png and key_points.csv",
     )
     add(
         "--box",
@@ -395,6 +400,35 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar=("X", "Y", "W", "H"),
         help="where the face is in the one photo of --image, in its pixels, from the forehead to"
         " the chin: no face is searched for",
+    )
+    add(
+        "--video",
+        metavar="VIDEO",
+        help="a video, or a camera's number such as 0, to follow the faces in; writes"
+        " <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
+    )
+    add(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="steady the points of --video over time; --no-smooth: each frame by itself",
+    )
+    add(
+        "--crops",
+        type=crop_size,
+        nargs="?",
+        const=TEMPLATE_SIZE,
+        default=0,
+        metavar="SIZE",
+        help="with --image or --video: also write level colour crops of the faces into crops/, as"
+        " face recognition expects them (of a video one a second; default: 112 pixels)",
+    )
+    add(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="with --image: also write the faces as rows of a training CSV, least certain first, to"
+        " correct and train on",
     )
     add(
         "--submission",
@@ -411,14 +445,31 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " faces (the packages that this needs are extras: models/README.md)",
     )
     arguments = parser.parse_args(argv)
-    if sum(map(bool, (arguments.image, arguments.submission, arguments.export))) > 1:
-        parser.error("--image, --submission and --export do different things; give one of them")
+    modes = arguments.image, arguments.video, arguments.submission, arguments.export
+    if sum(map(bool, modes)) > 1:
+        parser.error(
+            "--image, --video, --submission and --export do different things; give one of them"
+        )
+    if arguments.crops and not (arguments.image or arguments.video):
+        parser.error("--crops needs --image or --video")
+    if arguments.csv and not arguments.image:
+        parser.error("--csv needs --image")
+    if not arguments.smooth and not arguments.video:
+        parser.error("--no-smooth needs --video")
     if arguments.box:
         if not arguments.image:
             parser.error("--box needs --image")
         if not (np.isfinite(arguments.box).all() and min(arguments.box[2:]) > 0):
             parser.error("--box: X Y W H must be numbers, W and H above zero")
     return arguments
+
+
+def crop_size(text: str) -> int:
+    """An argparse type: the side of a level crop in pixels."""
+    size = int(text)
+    if not 16 <= size <= 2048:
+        raise argparse.ArgumentTypeError(f"{size} is not from 16 to 2048 pixels")
+    return size
 
 
 def main(argv: Sequence[str] | None = None) -> int:

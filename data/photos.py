@@ -297,38 +297,30 @@ def cut_crop(grey: np.ndarray, crop: np.ndarray) -> np.ndarray:
     """The 96x96 crop, float32, of a photo's grey values (H, W) uint8; the border is continued.
 
     Each pixel is the mean of as many samples as it covers photo pixels: large faces are shrunk by
-    area averaging.
+    area averaging. Very large ones are halved (and so on) first, which is quicker.
     """
-    cv2 = import_cv2()
-    fine = int(np.clip(np.ceil(np.sqrt(np.linalg.det(crop[:, :2]))), 1, 64))
-    crop = np.array(crop)
-    crop[:, 2] += crop[:, :2].sum(1) * (1 / fine - 1) / 2  # the first sample's place
-    crop[:, :2] /= fine
-    # Only the part round the crop: OpenCV warps no photo of more than 32,766 pixels along a side.
-    corners = move_points(np.array([[(0, 0), (0, 1), (1, 0), (1, 1)]]) * SIZE * fine, crop[None])[0]
-    limit = np.array(grey.shape[::-1]) - 1
-    x0, y0 = np.clip(np.floor(corners.min(0)) - 2, 0, limit).astype(int)
-    x1, y1 = np.clip(np.ceil(corners.max(0)) + 2, 0, limit).astype(int)
-    crop[:, 2] -= x0, y0
-    samples = cv2.warpAffine(
-        grey[y0 : y1 + 1, x0 : x1 + 1],
-        crop,
-        (SIZE * fine, SIZE * fine),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+    from PIL import Image
+
+    linear, origin = crop[:, :2], crop[:, 2]
+    scale = float(np.sqrt(np.linalg.det(linear)))
+    coarse = max(1, int(scale / 4))
+    fine = max(1, int(np.ceil(scale / coarse)))
+    # Places are counted from pixels' edges from here on, as Pillow counts them.
+    origin = origin + 0.5 - linear.sum(1) / 2
+    corners = origin + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * SIZE @ linear.T
+    first = np.floor(corners.min(0)).astype(int) - 2 * coarse
+    last = np.ceil(corners.max(0)).astype(int) + 2 * coarse
+    limit = np.array(grey.shape[::-1])
+    x0, y0 = start = np.clip(first, 0, limit - 1)
+    x1, y1 = stop = np.clip(last, start + 1, limit)
+    part = Image.fromarray(np.ascontiguousarray(grey[y0:y1, x0:x1])).reduce(coarse)
+    before, after = -(-np.stack([start - first, last - stop]) // coarse)
+    padding = [(int(before[axis]), int(after[axis])) for axis in (1, 0)]
+    # As floats: of whole numbers Pillow would cut off the fractions of the means.
+    part = Image.fromarray(np.pad(np.asarray(part, np.float32), padding, "edge"))
+    origin = (origin - start) / coarse + before
+    matrix = np.column_stack([linear / (fine * coarse), origin]).ravel().tolist()
+    samples = part.transform(
+        (SIZE * fine, SIZE * fine), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
     )
-    return samples.reshape(SIZE, fine, SIZE, fine).mean((1, 3), dtype=np.float32)
-
-
-def import_cv2() -> Any:
-    """OpenCV, which only photos need. Raises InputError where it, or its face detector, is not."""
-    try:
-        import cv2
-
-        cv2.CascadeClassifier, cv2.data.haarcascades  # type: ignore  # noqa: B018  gone from 5.0
-    except (ImportError, AttributeError):
-        raise InputError(
-            "--image needs OpenCV 4 with its face detector; install it with:"
-            " pip install 'opencv-python-headless>=4.10,<5'"
-        ) from None
-    return cv2
+    return np.asarray(samples).reshape(SIZE, fine, SIZE, fine).mean((1, 3), dtype=np.float32)

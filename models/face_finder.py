@@ -1,80 +1,177 @@
-"""Where faces are in a photo: candidates, refining them, and which of them are faces."""
+"""Where faces are in a photo: candidates, refining them, and which of them are faces.
+
+The finder's network (`models/finder_network.py`) looks at ever smaller copies of the photo, so that
+its windows of 24 pixels see faces of all sizes, turned by any angle. What it proposes is cropped
+upright; the key point network predicts there, and its spread decides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
-from data.photos import crop_boxes, cut_crop, import_cv2, move_points, point_crops, similarities
+from data.photos import crop_boxes, cut_crop, move_points, point_crops, similarities
+from models.finder_network import WINDOW, Finder, even_light, load_finder, look
 from models.network import predict
 from models.spread import face_spread
 
 if TYPE_CHECKING:
     import keras
+    from PIL import Image
 
-# What looks for faces: OpenCV's cascade, whether in the mirrored photo, in the photo turned by how
-# many degrees, and where in the cascade's square the middle of the crop as trained is (x, in sides)
-# and how large that is: medians over wild faces.
-CASCADES = (
-    ("frontalface_default", False, 0, 0.0, 1.0),
-    ("frontalface_alt2", False, 0, 0.0, 1.0),
-    ("frontalface_alt2", False, 30, 0.0, 1.0),
-    ("frontalface_alt2", False, -30, 0.0, 1.0),
-    ("profileface", False, 0, -0.17, 0.91),
-    ("profileface", True, 0, -0.17, 0.91),
-)
+# The search.
+SEARCHED = 2048  # pixels along the width of the largest copy: a face of 1 % of the width has 20
+MOST_PIXELS = 8e6  # of the largest copy, so that a long thin photo takes seconds, not minutes
+STEP = 2**0.5  # from one copy's size to the next; windows know faces of 0.8 to 1.25 of theirs
+BORDER = 12  # pixels by which each copy is continued: half a face cut by the border is found
+FACE = -1.0  # the finder's logit from which a window counts
+APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
+CANDIDATE = 0.6  # score of a place (windows that see a face there) from which it is looked at
 
-SEARCHED = 1600  # pixels along the longer side of the copy that is searched
-
-NEIGHBOURS = 1  # further hits beside one that make a candidate: few, the model sorts them out
-
-BORDER = 1.1  # the copy is searched with its border continued, for faces that it cuts
-
-# A candidate is no face where the root mean square of its points' spread is above this, in pixels
-# of the crop: 99 % of the held-out faces stay below 2.5, pictures without a face are at 36.
-DOUBTFUL = 3.0
+# The decision, by the root mean square of the points' spreads in pixels of the crop.
+HOPELESS = 10.0  # after the first look, without mirroring: pictures without a face are at 36
+DOUBTFUL = 4.0  # in the end: 99 % of the held-out faces stay below 2.5, covered ones reach 4
 
 
-def find_candidates(grey: np.ndarray, cascades: Iterable[tuple] = CASCADES) -> np.ndarray:
-    """Crops (N, 2, 3) where faces may be in a photo's grey values (H, W) uint8.
+def find_faces(
+    model: keras.Model,
+    photo: np.ndarray,
+    mirror: bool = True,
+    names: Names = KEY_POINTS,
+    face: np.ndarray | None = None,
+    finder: Finder | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the faces in a photo, turned by any angle, and their key points, left to right.
 
-    Several cascades look, so that a face comes more than once and other things come too:
-    `find_faces` sorts that out.
+    Args:
+        model: as from `load_model`.
+        photo: grey values (H, W) or colours (H, W, 3), uint8.
+        mirror: average the last prediction with the one for the mirrored crops.
+        names: of the model's key points.
+        face: as from `crop_face`.
+        finder: as from `load_finder`; unset: the one that is shipped.
+
+    Returns:
+        As `predict_crops`: points (N, K, 2) in photo pixels, spread (N, K) in pixels of the crop.
     """
-    cv2 = import_cv2()
-    # Large photos are searched on a smaller copy, and with some border: faces may be cut by it.
-    zoom = min(1.0, SEARCHED / max(grey.shape))
-    size = [max(1, round(side * zoom)) for side in grey.shape[::-1]]
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    crops = []
-    for name, mirrored, degrees, aside, grow in cascades:
-        # The view of the photo that is searched, and the way back from it.
-        angle = np.radians(degrees)
-        cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
-        width, height = (int(BORDER * side) for side in np.dot([[cos, sin], [sin, cos]], size))
-        back = similarities(
-            np.ones(1), angle[None], ((width - 1) / 2, (height - 1) / 2), (np.array(size) - 1) / 2
-        )
-        if mirrored:
-            back = back @ np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-        view = cv2.warpAffine(
-            small,
-            back[0],
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        detector = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
-        found = detector.detectMultiScale(view, 1.1, NEIGHBOURS, minSize=(24, 24))
-        x, y, w, h = np.reshape(found, (-1, 4)).T.astype(np.float64)
-        middle = np.stack([x + (w - 1) / 2 + aside * w, y + (h - 1) / 2], -1)
-        middle = (move_points(middle[None], back)[0] + 0.5) / zoom - 0.5
-        scale = grow * w / zoom / SIZE
-        crops.append(similarities(scale, np.full(len(w), angle), (SIZE - 1) / 2, middle))
-    return np.concatenate(crops)
+    grey = to_grey(photo)
+    candidates = find_candidates(finder or load_finder(), grey)
+    chosen = candidates.scores > CANDIDATE
+    scale = candidates.sides[chosen] / SIZE
+    crops = similarities(scale, candidates.turns[chosen], (SIZE - 1) / 2, candidates.places[chosen])
+    for limit, mirrored in ((HOPELESS, False), (DOUBTFUL, mirror)):
+        if not len(crops):
+            return np.empty((0, len(names), 2)), np.empty((0, len(names)))
+        key_points, spread = predict_crops(model, grey, crops, mirrored, names)
+        kept = least_doubtful(point_crops(key_points, face), face_spread(spread), limit)
+        key_points, spread = key_points[kept], spread[kept]
+        crops = point_crops(key_points, face)
+    order = np.argsort(crop_boxes(crops)[:, 0])
+    return key_points[order], spread[order]
+
+
+def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limit: float) -> list[int]:
+    """Which of the faces in `crops` (N, 2, 3) to keep, by `doubt` (N,) below the limit.
+
+    Several candidates may lead to the same face: the least doubtful one stays.
+    """
+    x, y, side, _ = crop_boxes(crops).T
+    middle = np.stack([x + side / 2, y + side / 2], -1)
+    kept: list[int] = []
+    for i in np.argsort(doubt):
+        apart = np.abs(middle[kept] - middle[i]).max(1) / (side[kept] + side[i])
+        if doubt[i] < limit and (apart > 0.25).all():
+            kept.append(i)
+    return kept
+
+
+def to_grey(photo: np.ndarray) -> np.ndarray:
+    """A photo's grey values (H, W) uint8, from those or from colours (H, W, 3) uint8."""
+    from PIL import Image
+
+    if photo.dtype != np.uint8 or photo.ndim not in (2, 3):
+        raise ValueError(f"a photo is uint8 (H, W) or (H, W, 3), not {photo.dtype} {photo.shape}")
+    return photo if photo.ndim == 2 else np.asarray(Image.fromarray(photo).convert("L"))
+
+
+class Candidates(NamedTuple):
+    """Where faces may be in a photo, the surest first."""
+
+    places: np.ndarray  # float (N, 2): the middle of the crop as trained, x y in photo pixels
+    sides: np.ndarray  # float (N,): of that crop, in photo pixels
+    turns: np.ndarray  # float (N,): by how much the face is turned, clockwise, in radians
+    scores: np.ndarray  # float (N,): how many windows see it, each counted as far as it is sure
+
+
+def find_candidates(finder: Finder, grey: np.ndarray) -> Candidates:
+    """Look for faces of any turn in a photo's grey values (H, W) uint8, from 20 pixels on."""
+    rows = []
+    for picture, step in pyramid(grey):
+        places, values = look(finder, picture)
+        sure = values[:, 1] > FACE
+        places, values = places[sure], values[sure]
+        middle = places + (WINDOW - 1) / 2 - BORDER + WINDOW * values[:, 4:6]
+        middle = (middle + 0.5) * step - 0.5
+        side = np.log(WINDOW * step.mean()) + values[:, 6]
+        chance = 1 / (1 + np.exp(-values[:, 1]))
+        rows.append(np.column_stack([middle, side, values[:, 2:4], chance]))
+    return _merged(np.concatenate(rows))
+
+
+def _merged(rows: np.ndarray) -> Candidates:
+    """Candidates from windows (M, 6): place x y, log side, cosine and sine of the turn, chance.
+
+    The surest window takes those near it in place and size, and the mean of all is one candidate.
+    """
+    rows = rows[np.argsort(-rows[:, 5], kind="stable")]
+    found = []
+    while len(rows):
+        away = np.abs(rows[:, :2] - rows[0, :2]).max(1) / np.exp(np.maximum(rows[:, 2], rows[0, 2]))
+        same = (away < APART) & (np.abs(rows[:, 2] - rows[0, 2]) < ALIKE)
+        weight = rows[same, 5:]
+        found.append([*(rows[same, :5] * weight).sum(0) / weight.sum(), weight.sum()])
+        rows = rows[~same]
+    x, y, side, cos, sin, score = np.reshape(found, (-1, 6)).T
+    order = np.argsort(-score)
+    places, turns = np.stack([x, y], -1), np.arctan2(sin, cos)
+    return Candidates(*(v[order] for v in (places, np.exp(side), turns, score)))
+
+
+def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ever smaller copies of a photo's grey values (H, W) uint8, the largest first.
+
+    Yields each copy with its light made level and its border continued, float32 (h, w), and how
+    many photo pixels one of its pixels covers, (2,) along x and y.
+    """
+    from PIL import Image
+
+    height, width = grey.shape
+    zoom = min(1.0, SEARCHED / width, (MOST_PIXELS / grey.size) ** 0.5)
+    photo = Image.fromarray(grey)
+    for i in range(64):
+        size = [max(1, round(side * zoom / STEP**i)) for side in (width, height)]
+        if max(size) < WINDOW / STEP and i:
+            return
+        # From the last copy but one: by a half, which is quick and exact.
+        photo = photo if list(photo.size) == size else _shrunk(photo, size)
+        yield _padded(photo), np.array([width, height]) / size
+
+
+def _shrunk(photo: Image.Image, size: list[int]) -> Image.Image:
+    """A smaller copy of a PIL picture, by area averaging."""
+    from PIL import Image
+
+    return photo.resize(size, Image.Resampling.BOX)
+
+
+def _padded(photo: Image.Image) -> np.ndarray:
+    """A PIL grey picture with level light, continued on all sides, to multiples of 4."""
+    values = np.asarray(photo)
+    rest = [-side % 4 for side in values.shape]
+    return even_light(np.pad(values, [(BORDER, BORDER + more) for more in rest], "edge"))
 
 
 def predict_crops(
@@ -111,31 +208,3 @@ def refine(
     """
     once, _ = predict_crops(model, grey, crops, mirror, names)
     return predict_crops(model, grey, point_crops(once, face), mirror, names)
-
-
-def find_faces(
-    model: keras.Model,
-    grey: np.ndarray,
-    mirror: bool = True,
-    names: Names = KEY_POINTS,
-    face: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the faces in a photo's grey values (H, W) uint8 and their key points, left to right.
-
-    `names` are the model's key points, `face` as from `crop_face`. Returns as `predict_crops`.
-    """
-    candidates = find_candidates(grey)
-    if not len(candidates):
-        return np.empty((0, len(names), 2)), np.empty((0, len(names)))
-    key_points, spread = refine(model, grey, candidates, mirror, names, face)
-    doubt = face_spread(spread)
-    x, y, side, _ = crop_boxes(point_crops(key_points, face)).T
-    middle = np.stack([x + side / 2, y + side / 2], -1)
-    kept: list[int] = []
-    for i in np.argsort(doubt):
-        # Several candidates lead to the same face: the least doubtful one stays.
-        apart = np.abs(middle[kept] - middle[i]).max(1) / (side[kept] + side[i])
-        if doubt[i] < DOUBTFUL and (apart > 0.25).all():
-            kept.append(i)
-    kept = sorted(kept, key=lambda i: x[i])
-    return key_points[kept], spread[kept]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,13 @@ import numpy as np
 
 from data.command_line import stop_heard
 from data.files import InputError, make_folder, one_line, printable, replace_file
-from data.key_points import KEY_POINTS, SIZE, Names, output_columns
+from data.key_points import KEY_POINTS, Names, output_columns
+from data.level_crops import MATRIX_COLUMNS, check_names, cut_level, level_crops, matrix_fields
 from data.photos import (
     OWN_OUTPUT,
     crop_boxes,
     crop_face,
     crop_scales,
-    import_cv2,
     is_own_output,
     list_photos,
     point_crops,
@@ -32,13 +33,12 @@ from data.photos import (
 )
 from data.progress import follow
 from models.face_finder import DOUBTFUL, find_faces, refine
-from models.spread import REGION_90, face_spread
+from models.spread import face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
-from results.measures import UNSURE
-from results.pictures import style_of
+from results.drawing import draw_faces
+from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
-    import keras
     from PIL import Image
 
 
@@ -97,25 +97,19 @@ def run_photos(arguments: argparse.Namespace) -> None:
     A photo that cannot be read is told, and the run goes on; at the end InputError is raised. The
     rows are kept as they are found, also where Ctrl-C ends the run.
     """
-    import_cv2()
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give one photo only.")
     make_folder(arguments.results)
-    model_path = arguments.model or find_model()
-    model, record = load_model(model_path)
-    names = names_of(model, record)
-    face = crop_face(record, names, model_path)
-    print(describe_model(model_path, record), flush=True)
-    mirror = arguments.mirror and knows_mirrored(record)
-    table = Table(arguments.results / "key_points.csv", names)
+    look = Look(arguments)
+    table = look.table
     problems: list[InputError] = []
     failed: list[tuple[Path, Path]] = []
     targets = output_paths(photos, arguments.results)
     try:
         for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
             try:
-                look_at(path, target, arguments.box, model, mirror, names, face, table)
+                look.at(path, target)
             except InputError as problem:
                 problems.append(problem)
             except Exception as error:  # what one photo brings must not harm the others
@@ -127,7 +121,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
                 print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         stop_heard()
-        table.write()
+        look.write()
         raise KeyboardInterrupt(
             f"stopped; the {len(table.rows)} face(s) of {table.photos} of {len(photos)} photos are"
             f" in {table.path}."
@@ -135,7 +129,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
     if problems and len(photos) == 1:
         raise problems[0]
     if table.photos:
-        table.write()
+        look.write()
         for path, target in failed:
             forget(path, target)
         print(f"{len(table.rows)} face(s) in all; key points are in {printable(table.path)}")
@@ -146,19 +140,91 @@ def run_photos(arguments: argparse.Namespace) -> None:
         )
 
 
+class Look:
+    """How each photo is looked at, and where its answers go."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.box, self.crops, self.results = arguments.box, arguments.crops, arguments.results
+        model_path = arguments.model or find_model()
+        self.model, record = load_model(model_path)
+        self.names = names_of(self.model, record)
+        self.face = crop_face(record, self.names, model_path)
+        print(describe_model(model_path, record), flush=True)
+        self.mirror = arguments.mirror and knows_mirrored(record)
+        self.training = TrainingRows(arguments.csv, self.names) if arguments.csv else None
+        columns = output_columns(self.names)
+        if self.crops:
+            check_names(self.names)
+            make_folder(self.results / "crops")
+            columns = [*columns, *MATRIX_COLUMNS]
+        self.table = Table(self.results / "key_points.csv", columns)
+
+    def at(self, path: Path, target: Path) -> None:
+        """Find the faces in a photo, or the one in the box; picture them, add them to the table."""
+        photo = read_photo(path)
+        grey = np.array(photo.convert("L"))
+        how = self.mirror, self.names, self.face
+        if self.box:
+            crops = square_crops(box_in_photo(self.box, photo, path))
+            key_points, spread = refine(self.model, grey, crops, *how)
+        else:
+            key_points, spread = find_faces(self.model, grey, *how)
+        crops = point_crops(key_points, self.face)
+        boxes = crop_boxes(crops)
+        photo_spread = spread * crop_scales(crops)[:, None]
+        places = key_points.reshape(len(boxes), 2 * len(self.names))
+        fields = np.column_stack([boxes, places, photo_spread]).tolist()
+        if self.crops and fields:
+            level = level_crops(key_points, self.names, self.crops)
+            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
+            save_crops(photo, level, self.crops, self.results / "crops", target)
+        self.table.add(path, fields)
+        if not fields:
+            print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
+            forget(path, target)
+            return
+        if self.training:
+            self.training.add(path, grey, key_points, spread, crops)
+        save_annotated(annotate(photo, boxes, key_points, spread, self.names), target)
+        found, doubt = f"{len(boxes)} face(s)", float(face_spread(spread)[0])
+        if self.box and not doubt < DOUBTFUL:
+            found = (
+                f"the box shows hardly a face, or none that this model knows: spread {doubt:.1f}"
+                f" px, faces have less than {DOUBTFUL:g}"
+            )
+        print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
+
+    def write(self) -> None:
+        """Write the tables."""
+        self.table.write()
+        if self.training:
+            self.training.write()
+
+
+def save_annotated(drawn: Image.Image, target: Path) -> None:
+    """Write an annotated photo as a PNG that says whose output it is."""
+    from PIL.PngImagePlugin import PngInfo
+
+    own = PngInfo()
+    for key, value in OWN_OUTPUT.items():
+        own.add_text(key, value)
+    # The least compression: a large photo takes seconds otherwise.
+    replace_file(target, partial(drawn.save, compress_level=1, pnginfo=own))
+
+
 class Table:
     """key_points.csv, written again and again while rows are found: a kill loses few."""
 
-    def __init__(self, path: Path, names: Names) -> None:
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
-        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *columns]
         self.rows: list[list] = []
         self.photos = 0  # looked at
         self.written = -np.inf  # when
 
-    def add(self, photo: Path, values: np.ndarray) -> None:
-        """The faces (N, columns without the first two) of one photo."""
-        self.rows += [[printable(photo), i, *row] for i, row in enumerate(values.tolist(), 1)]
+    def add(self, photo: Path, fields: list[list]) -> None:
+        """The faces of one photo, each a list of all columns but the first two."""
+        self.rows += [[printable(photo), i, *row] for i, row in enumerate(fields, 1)]
         self.photos += 1
         if time.monotonic() > self.written + 5:
             self.write()
@@ -181,49 +247,25 @@ def forget(photo: Path, target: Path) -> None:
         print(f"{printable(target)} of an earlier run is removed.")
 
 
-def look_at(
-    path: Path,
-    target: Path,
-    box: list[float] | None,
-    model: keras.Model,
-    mirror: bool,
-    names: Names,
-    face: np.ndarray | None,
-    table: Table,
+def save_crops(
+    photo: Image.Image, crops: np.ndarray, size: int, folder: Path, pictured: Path
 ) -> None:
-    """Find the faces in one photo, or the one in `box`; picture them and add them to the table."""
-    from PIL.PngImagePlugin import PngInfo
+    """Write the level crops (N, 2, 3) of a PIL photo's faces, named as its picture is."""
+    name = pictured.name.removesuffix("_key_points.png")
+    for number, crop in enumerate(crops, 1):
+        save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
+    for number in count(len(crops) + 1):  # of an earlier run that found more
+        left = folder / f"{name}_{number}.png"
+        if not left.exists():
+            break
+        left.unlink()
 
-    photo = read_photo(path)
-    grey = np.array(photo.convert("L"))
-    if box:
-        crops = square_crops(box_in_photo(box, photo, path))
-        key_points, spread = refine(model, grey, crops, mirror, names, face)
-    else:
-        key_points, spread = find_faces(model, grey, mirror, names, face)
-    crops = point_crops(key_points, face)
-    boxes = crop_boxes(crops)
-    photo_spread = spread * crop_scales(crops)[:, None]
-    table.add(
-        path, np.column_stack([boxes, key_points.reshape(len(boxes), 2 * len(names)), photo_spread])
-    )
-    if not len(boxes):
-        print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
-        forget(path, target)
-        return
-    own = PngInfo()
-    for key, value in OWN_OUTPUT.items():
-        own.add_text(key, value)
-    drawn = annotate(photo, boxes, key_points, spread, names)
-    replace_file(target, lambda file: drawn.save(file, pnginfo=own))
-    found = f"{len(boxes)} face(s)"
-    doubt = float(face_spread(spread)[0])
-    if box and not doubt < DOUBTFUL:
-        found = (
-            f"the box shows hardly a face, or none that this model knows: spread {doubt:.1f} px,"
-            f" faces have less than {DOUBTFUL:g}"
-        )
-    print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
+
+def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:
+    """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
+    from PIL import Image
+
+    replace_file(path, Image.fromarray(cut_level(picture, crop, size)).save)
 
 
 def annotate(
@@ -239,29 +281,8 @@ def annotate(
     the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
     the same size.
     """
-    from PIL import Image, ImageColor
+    from PIL import Image
 
-    cv2 = import_cv2()
     canvas = np.array(photo)
-    fine = {"lineType": cv2.LINE_AA, "shift": 4}  # OpenCV draws at sixteenths of a pixel
-
-    def fixed(values: Any) -> list[int]:
-        return [round(16 * value) for value in np.ravel(values).tolist()]
-
-    for number, (box, points, radii) in enumerate(zip(boxes, key_points, spread, strict=True), 1):
-        x, y, w, h = box.tolist()
-        width, white = max(1, round(w / 150)), (255, 255, 255)
-        cv2.rectangle(canvas, fixed((x, y)), fixed((x + w - 1, y + h - 1)), white, width, **fine)
-        text = canvas, str(number), (round(x), round(y - 2 * width)), cv2.FONT_HERSHEY_SIMPLEX
-        for colour, thickness in (((0, 0, 0), 3 * width), (white, width)):
-            cv2.putText(*text, max(0.3, w / 250), colour, thickness, cv2.LINE_AA)
-        for name, point, unsure in zip(names, points, radii.tolist(), strict=True):
-            radius, colour = max(w / 80, 0.7), ImageColor.getrgb(style_of(name)[0])[:3]
-            region = REGION_90 * unsure * w / SIZE
-            cv2.circle(canvas, fixed(point), *fixed(region), colour, max(1, width // 2), **fine)
-            if unsure > UNSURE:
-                cv2.circle(canvas, fixed(point), *fixed(radius), colour, width, **fine)
-            else:
-                cv2.circle(canvas, fixed(point), *fixed(1.5 * radius), (0, 0, 0), -1, **fine)
-                cv2.circle(canvas, fixed(point), *fixed(radius), colour, -1, **fine)
+    draw_faces(canvas, boxes, key_points, spread, range(1, len(boxes) + 1), names)
     return Image.fromarray(canvas)

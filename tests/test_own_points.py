@@ -329,7 +329,6 @@ def test_five_points_from_the_shipped_model(five_model, five_csv, test_csv, made
 
 
 def test_photos_by_another_model(five_model, made, tmp_path, capsys):
-    pytest.importorskip("cv2", reason="photos need opencv-python-headless 4, which is an extra")
     names = five_points(made.key_points)[0]
     photo = Image.fromarray(made.pictures[0]).resize((384, 384), Image.Resampling.BICUBIC)
     photo.save(tmp_path / "face.png")

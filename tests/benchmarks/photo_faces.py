@@ -4,10 +4,11 @@
 
 Pastes wild faces that the model was not trained on, four at a time and at sizes from 40 to 400
 pixels, into backgrounds cut from scikit-learn's two sample photographs (a palace, a flower), and
-looks for them twice: with OpenCV's plain frontal cascade, and as `face_key_points.py --image`
-does. A face is found if the mean error of its key points, for the plain cascade those predicted
-in its box, is below a quarter of the eyes' distance (40 pixels of the 96 of a crop). What is not
-near a face is a false alarm. Turned faces are those of AFLW with hidden points.
+looks for them twice: with OpenCV's plain frontal cascade, where OpenCV 4 is installed, and as
+`face_key_points.py --image` does. A face is found if the mean error of its key points, for the
+plain cascade those predicted in its box, is below a quarter of the eyes' distance (40 pixels of the
+96 of a crop). What is not near a face is a false alarm. Turned faces are those of AFLW with hidden
+points.
 
 Then the box: from the box that fits each of 200 faces, moved by 10 % of its side to each of the
 four sides, and made 10 % smaller and larger, the key points are predicted again. Printed is by how
@@ -16,16 +17,18 @@ much the result moves, in % of the inter-ocular distance.
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import common
 import numpy as np
+import photo_search
 import wild_faces_csv as wild
 
 from data.command_line import natural, positive, run_script
 from data.files import InputError
 from data.key_points import KEY_POINTS, SIZE, interocular_distance
-from data.photos import crop_boxes, import_cv2, point_crops, square_crops
+from data.photos import crop_boxes, point_crops, square_crops
 from models.face_finder import find_faces, predict_crops, refine
 from models.storage import SHIPPED, load_model
 
@@ -104,13 +107,12 @@ def make_scene(photographs, faces, rng):
     return np.array(scene), squares
 
 
-def plain_cascade(model, grey):
+def plain_cascade(model, cascade, grey):
     """Key points (N, 15, 2) in the boxes of OpenCV's frontal cascade as it usually is called."""
-    cv2 = import_cv2()
-    detector = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    boxes = np.reshape(detector.detectMultiScale(grey, 1.1, 5, minSize=(30, 30)), (-1, 4))
-    if not len(boxes):
+    x, y, side = cascade(grey).T
+    if not len(x):
         return np.empty((0, len(KEY_POINTS), 2))
+    boxes = np.column_stack([x - (side - 1) / 2, y - (side - 1) / 2, side, side])
     return predict_crops(model, grey, square_crops(boxes))[0]
 
 
@@ -132,10 +134,10 @@ def match(found, truth, squares):
 def measure_recall(model, archive, path, rows, rng):
     """Print the tables of recall and false alarms of both ways to look for faces."""
     photographs = backgrounds()
-    ways = {
-        "plain frontal cascade": lambda grey: plain_cascade(model, grey),
-        "`--image`": lambda grey: find_faces(model, grey)[0],
-    }
+    ways = {"`--image`": lambda grey: find_faces(model, grey)[0]}
+    cascade = photo_search.plain_cascade()
+    if cascade:
+        ways = {"plain frontal cascade": partial(plain_cascade, model, cascade), **ways}
     hits, alarms, seconds = ({way: [] for way in ways} for _ in range(3))
     errors, sides, placed = [], [], []
     for start in range(0, len(rows), PER_SCENE):

@@ -1,0 +1,204 @@
+"""How many faces `--image` finds in photos as people have them, what else it finds, how fast.
+
+    taskset -c 0 python tests/benchmarks/photo_search.py [FOLDER] [--light] [--show FOLDER]
+
+FOLDER holds photos and `truth.json`: for each photo's name `faces`, which a person would expect to
+be found, and `ignore`, which count neither way, each `[x, y, size]`, the middle of the crop as
+trained and its side in pixels. A face is found where a box of 0.4 to 2.5 times its size lies within
+0.45 of the larger of both sizes (by the larger of the two distances). A box that is at no face and
+at none to ignore is a false alarm. Beside it runs OpenCV's plain frontal cascade, where OpenCV 4 is
+installed. Times are of the processor, for search and network, without reading and drawing.
+
+`--light` looks again at the photos in the dark, in fog, and before a white wall. `--show` writes
+the pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file to file.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import common
+import numpy as np
+
+from data.command_line import run_script
+from data.files import InputError, make_folder, replace_file
+from data.key_points import SIZE
+from data.photos import crop_boxes, point_crops, read_photo
+from models import face_finder
+from models.finder_network import load_finder
+from models.network import predict
+from models.storage import SHIPPED, load_model
+from results.photos import annotate
+
+NEAR, SMALLER, LARGER = 0.45, 0.4, 2.5  # what counts as found, see above
+# What happens to a photo's grey values, as float32.
+LIGHT = {
+    "as it is": lambda grey: grey,
+    "dark": lambda grey: 0.12 * grey,
+    "fog": lambda grey: 185 + 0.15 * grey,
+    "noise": lambda grey: 0.3 * grey + np.random.default_rng(0).normal(0, 4, grey.shape),
+}
+
+
+def load_truth(folder):
+    """The truth of each photo by its path: two arrays (N, 3), faces and what to ignore."""
+    path = folder / "truth.json"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the folder of the photos and their truth.")
+    truth = json.loads(path.read_text())
+    return {
+        folder / name: [np.reshape(marks[kind], (-1, 3)) for kind in ("faces", "ignore")]
+        for name, marks in truth.items()
+    }
+
+
+def matches(boxes, truth):
+    """Which of `boxes` (M, 3) finds which face of `truth` (N, 3), bool (N, M); x y side."""
+    sides, sizes = boxes[:, 2], truth[:, 2, None]
+    distance = np.abs(truth[:, None, :2] - boxes[:, :2]).max(-1)
+    fits = (sides >= SMALLER * sizes) & (sides <= LARGER * sizes)
+    return fits & (distance < NEAR * np.maximum(sides, sizes))
+
+
+def as_squares(boxes):
+    """Boxes x y w h (M, 4) as middle and side (M, 3)."""
+    boxes = np.reshape(boxes, (-1, 4))
+    return np.column_stack([boxes[:, :2] + (boxes[:, 2:] - 1) / 2, boxes[:, 2]])
+
+
+def plain_cascade():
+    """OpenCV's frontal cascade as it usually is called, as a function of grey values; or None."""
+    try:
+        import cv2
+
+        cascade = cv2.CascadeClassifier(
+            f"{cv2.data.haarcascades}haarcascade_frontalface_default.xml"
+        )
+    except (ImportError, AttributeError):  # OpenCV 5 has none
+        return None
+    cv2.setNumThreads(1)
+    return lambda grey: as_squares(cascade.detectMultiScale(grey, 1.1, 5, minSize=(20, 20)))
+
+
+def measure(look, truth, light):
+    """Found faces (bool for each), false alarms and seconds, each a dict by photo."""
+    found, alarms, seconds = {}, {}, {}
+    for path, (faces, ignore) in truth.items():
+        grey = np.asarray(read_photo(path).convert("L"))
+        grey = np.clip(light(grey.astype(np.float32)), 0, 255).astype(np.uint8)
+        started = time.process_time()
+        boxes = look(grey)
+        seconds[path] = time.process_time() - started
+        hits = matches(boxes, faces)
+        found[path] = hits.any(1)
+        alarms[path] = int((~(hits.any(0) | matches(boxes, ignore).any(0))).sum())
+    return found, alarms, seconds
+
+
+def report(ways, truth, lights):
+    """Print the table, and which photos have faces that are missed or false alarms."""
+    print("| | " + " | ".join(ways) + " |\n|---|" + "---:|" * len(ways))
+    for name in lights:
+        results = [measure(look, truth, LIGHT[name]) for look in ways.values()]
+        kinds = sorted({path.stem.split("_")[0] for path in truth}) if name == "as it is" else []
+        for kind in ["", *kinds]:
+            some = [path for path in truth if path.stem.startswith(kind)]
+            count = sum(len(truth[path][0]) for path in some)
+            cells = []
+            for found, alarms, _ in results:
+                hits, wrong = (sum(np.sum(part[path]) for path in some) for part in (found, alarms))
+                cells.append(f"{hits}, {wrong} false alarms")
+            title = f"{name}: all faces" if not kind else f"– {kind}"
+            print(f"| {title} ({count}) | {' | '.join(cells)} |")
+        times = [np.array(list(seconds.values())) for *_, seconds in results]
+        cells = [f"{np.median(part):.2f}, {part.mean():.2f}, {part.max():.2f} s" for part in times]
+        print(f"| processor time per photo: median, mean, most | {' | '.join(cells)} |", flush=True)
+    found, alarms, _ = results[-1]
+    for path in truth:
+        sizes = [f"{size:.0f}" for size in truth[path][0][~found[path], 2]]
+        if sizes or alarms[path]:
+            print(f"{path.name}: missed of sizes {' '.join(sizes) or '-'}; {alarms[path]} alarms")
+
+
+def time_large(model):
+    """Print the processor time of a photo of 6,000x4,000 from file to file, and its parts."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    china = Image.fromarray(load_sample_images().images[0])
+    from matplotlib.cbook import get_sample_data
+
+    large = china.resize((6000, 4000), Image.Resampling.BICUBIC)
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as portrait:
+        for side, x in ((1200, 300), (160, 3000)):
+            large.paste(portrait.convert("RGB").resize((side, side * 600 // 512)), (x, 800))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "large.jpg")
+        large.save(path, quality=92)
+        times = [time.process_time()]
+        photo = read_photo(path)
+        times.append(time.process_time())
+        points, spread = face_finder.find_faces(model, np.asarray(photo))
+        times.append(time.process_time())
+        drawn = annotate(photo, crop_boxes(point_crops(points)), points, spread)
+        drawn.save(Path(folder, "large.png"), compress_level=1)
+        times.append(time.process_time())
+    read, look, draw = np.diff(times)
+    print(
+        f"6,000x4,000: {len(points)} of 2 faces; {times[-1] - times[0]:.2f} s of processor time:"
+        f" reading {read:.2f}, search and network {look:.2f}, drawing and writing {draw:.2f}"
+    )
+
+
+def show(model, truth, folder):
+    """Write each photo with what is found in it."""
+    make_folder(folder)
+    for path in truth:
+        photo = read_photo(path)
+        points, spread = face_finder.find_faces(model, np.asarray(photo))
+        drawn = annotate(photo, crop_boxes(point_crops(points)), points, spread)
+        replace_file(folder / f"{path.stem}.png", partial(drawn.save, compress_level=1))
+
+
+def parse_arguments(argv):
+    """The command line as an argparse namespace."""
+    parser = common.parser("Faces found in photos, false alarms, and processor time.")
+    default = common.SHARED / "photos"
+    add = parser.add_argument
+    add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
+    add("--model", type=Path, default=SHIPPED, help="the key point network")
+    add("--finder", type=Path, help="the finder, a .npz (default: the shipped one)")
+    add("--doubtful", type=float, default=face_finder.DOUBTFUL, help="spread that decides, px")
+    add("--light", action="store_true", help="the photos in other light as well")
+    add("--large", action="store_true", help="time a photo of 6,000x4,000")
+    add("--show", type=Path, help="folder to write annotated photos to")
+    return parser.parse_args(argv)
+
+
+def run(arguments):
+    """Measure and print."""
+    truth = load_truth(arguments.folder)
+    model, _ = load_model(arguments.model)
+    finder = load_finder(arguments.finder) if arguments.finder else load_finder()
+    face_finder.DOUBTFUL = arguments.doubtful
+    for count in (1, 2, 3):  # TensorFlow gets ready, which is not to be measured
+        predict(model, np.zeros((count, SIZE, SIZE)), mirror=True)
+
+    def find(grey):
+        points, _ = face_finder.find_faces(model, grey, finder=finder)
+        return as_squares(crop_boxes(point_crops(points)))
+
+    ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}
+    ways = {name: look for name, look in ways.items() if look}
+    report(ways, truth, list(LIGHT) if arguments.light else ["as it is"])
+    if arguments.large:
+        time_large(model)
+    if arguments.show:
+        show(model, truth, arguments.show)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(None, parse_arguments, run))

@@ -1,0 +1,152 @@
+"""The search: where a face is, how large, turned by how much; and what is no face."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.key_points import LEFT_EYE, RIGHT_EYE
+from data.photos import crop_boxes, point_crops
+from models.face_finder import (
+    BORDER,
+    SEARCHED,
+    find_candidates,
+    find_faces,
+    least_doubtful,
+    pyramid,
+)
+from models.finder_network import load_finder
+from models.storage import SHIPPED, load_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(SHIPPED)[0]
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """Matplotlib's public-domain portrait of Grace Hopper, 512x600, from PIL in grey."""
+    from matplotlib.cbook import get_sample_data
+
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photo:
+        return photo.convert("L")
+
+
+@pytest.fixture(scope="module")
+def upright(model, portrait):
+    """Her points (15, 2) in the portrait."""
+    points, _ = find_faces(model, np.asarray(portrait))
+    assert len(points) == 1
+    return points[0]
+
+
+def side_of(points):
+    return crop_boxes(point_crops(points[None]))[0, 2]
+
+
+def test_copies_get_smaller_and_their_pixels_keep_their_places():
+    photo = np.zeros((300, 3000), np.uint8)
+    photo[100:200, 1000:1100] = 200
+    sizes = []
+    for picture, step in pyramid(photo):
+        height, width = picture.shape
+        assert height % 4 == width % 4 == 0 and picture.dtype == np.float32
+        sizes.append(3000 / step[0])
+        edges = np.abs(np.diff(picture[(BORDER + int(150 / step[1]))]))
+        if step[0] < 10:
+            left = np.argmax(edges) + 1 - BORDER  # the first bright pixel, or the first dark one
+            assert min(abs(left * step[0] - 1000), abs(left * step[0] - 1100)) <= 1.5 * step[0]
+    assert sizes[0] == SEARCHED
+    np.testing.assert_allclose(np.divide(sizes[:-1], sizes[1:])[:8], 2**0.5, rtol=0.02)
+
+
+def test_a_face_of_a_hundredth_of_the_width_is_searched_for_at_20_pixels():
+    for width in (2000, 6000, 9000):
+        _, step = next(pyramid(np.zeros((width // 2, width), np.uint8)))
+        assert 0.01 * width / step[0] >= 20
+
+
+@pytest.mark.parametrize("degrees", range(0, 360, 30))
+def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright, degrees):
+    side, middle = side_of(upright), upright.mean(0)
+    turned = portrait.rotate(-degrees, Image.Resampling.BICUBIC, center=tuple(middle), fillcolor=90)
+    found = find_candidates(load_finder(), np.asarray(turned))
+    np.testing.assert_allclose(found.places[0], middle, atol=0.15 * side)
+    assert 0.75 < found.sides[0] / side < 1.33
+    off = np.degrees(found.turns[0]) - degrees
+    assert abs((off + 180) % 360 - 180) < 25
+    assert (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("degrees", (90, 180, 270, 45))
+def test_a_face_turned_by_any_angle_gets_its_points(model, portrait, upright, degrees):
+    angle, middle = np.radians(degrees), upright.mean(0)
+    turned = portrait.rotate(-degrees, Image.Resampling.BICUBIC, center=tuple(middle), fillcolor=90)
+    points, _ = find_faces(model, np.asarray(turned))
+    assert len(points) == 1
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    expected = (upright - middle) @ turn + middle
+    eyes = np.linalg.norm(upright[LEFT_EYE] - upright[RIGHT_EYE])
+    assert np.linalg.norm(points[0] - expected, axis=1).mean() < 0.05 * eyes
+
+
+@pytest.mark.parametrize("size", (22, 30, 60, 300))
+def test_faces_of_all_sizes_are_found(model, portrait, upright, size):
+    zoom = size / side_of(upright)
+    small = portrait.resize((round(512 * zoom), round(600 * zoom)), Image.Resampling.LANCZOS)
+    wall = Image.new("L", (1000, 800), 120)
+    wall.paste(small, (300, 50))
+    points, _ = find_faces(model, np.asarray(wall))
+    expected = (upright + 0.5) * zoom - 0.5 + (300, 50)
+    assert len(points) == 1
+    assert np.linalg.norm(points[0] - expected, axis=1).mean() < 0.1 * size * 0.4
+
+
+LIGHT = {
+    "dark": lambda grey: grey * 0.12,
+    "very dark": lambda grey: grey * 0.06,
+    "fog": lambda grey: 200 + grey * 0.15,
+    "against the light": lambda grey: np.where(np.indices(grey.shape)[1] < 140, 255, grey * 0.12),
+}
+
+
+@pytest.mark.parametrize("kind", LIGHT)
+def test_faces_are_found_in_any_light(model, portrait, upright, kind):
+    grey = LIGHT[kind](np.asarray(portrait, np.float32)).astype(np.uint8)
+    points, _ = find_faces(model, grey)
+    assert len(points) == 1
+    eyes = np.linalg.norm(upright[LEFT_EYE] - upright[RIGHT_EYE])
+    assert np.linalg.norm(points[0] - upright, axis=1).mean() < 0.1 * eyes
+
+
+def test_a_face_cut_by_the_border_is_found(model, portrait, upright):
+    x, y, side, _ = crop_boxes(point_crops(upright[None]))[0].astype(int)
+    cut = np.asarray(portrait)[y + side // 6 :, x + side // 8 :]
+    points, _ = find_faces(model, cut)
+    assert len(points) == 1
+    expected = upright - (x + side // 8, y + side // 6)
+    assert np.linalg.norm(points[0] - expected, axis=1).mean() < 0.1 * side
+
+
+def test_no_face_is_found_where_there_is_none(model):
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(0)
+    pictures = [np.asarray(picture) for picture in load_sample_images().images]
+    pictures += [rng.integers(0, 256, (300, 400), np.uint8), np.full((200, 300), 128, np.uint8)]
+    pictures += [np.zeros(shape, np.uint8) for shape in ((1, 1), (1, 500), (23, 23))]
+    for picture in pictures:
+        points, spread = find_faces(model, picture)
+        assert points.shape == (0, 15, 2) and spread.shape == (0, 15)
+
+
+def test_colours_are_as_good_as_grey_values(model, portrait, upright):
+    points, _ = find_faces(model, np.asarray(portrait.convert("RGB")))
+    np.testing.assert_allclose(points[0], upright, atol=0.1)
+    with pytest.raises(ValueError, match="uint8"):
+        find_faces(model, np.zeros((100, 100)))
+
+
+def test_the_least_doubtful_of_several_crops_of_a_face_stays():
+    crops = np.array([[[1.0, 0, x], [0, 1, 0]] for x in (0, 10, 200, 300)])
+    assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), limit=4.0) == [1, 3]
