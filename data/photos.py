@@ -124,7 +124,7 @@ def read_photo(path: Path | str) -> Image.Image:
                 wide = "16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
                 file.load()
                 photo = in_eight_bits(upright(file))
-                if wide and max(high for _, high in photo.getextrema()[:3]) < 64:
+                if wide and np.asarray(photo)[..., :3].max() < 64:
                     photo = read_wide(path) or photo  # 12 bits kept in 16, or a very dark one
                 if "A" in photo.getbands() or "transparency" in photo.info:
                     photo = photo.convert("RGBA")
@@ -136,8 +136,8 @@ def read_photo(path: Path | str) -> Image.Image:
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
-        if photo := read_wide(path):
-            return photo
+        if by_opencv := read_wide(path):
+            return by_opencv
         kind = "empty or not a picture"
         if Path(path).suffix.lower() in RAW_ENDINGS:
             kind = (
