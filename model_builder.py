@@ -14,7 +14,6 @@ settings -> load -> split -> train -> save; the rooms `data` and `models` do the
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -24,32 +23,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from data.training_files import can_mirror, load_files
+from models.record import describe, what_must_match
 
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
 from data.command_line import natural, positive, run_script, share, stop_heard
 from data.faces import (
     Faces,
-    fingerprint,
     join_faces,
-    load_training,
     synthetic_faces,
-    unused_columns,
 )
-from data.files import HERE, InputError, find_data, make_folder, printable
-from data.kaggle import first_rows
+from data.files import HERE, InputError, find_data, make_folder
 from data.key_points import (
-    KEY_POINTS,
     Names,
     mean_face,
     mirror_partners,
     rmse,
     some_of,
-    without_partner,
 )
 from data.lock import locked
 from data.progress import followed, say_start_of_keras
-from data.sanity import look_over, turned_round
 from data.split import split_faces
 from models.network import (
     build_model,
@@ -69,8 +63,6 @@ from models.storage import (
     names_of,
     save_model,
     unfinished,
-    versions,
-    weights_digest,
 )
 from models.workers import check_share, find_worker, join_workers, replicated, share_among_gpus
 from results.pictures import plot_training
@@ -156,7 +148,10 @@ def train_into(
     """Load, split, train and save, in places that nobody else writes to."""
     csvs = arguments.data or [path for path in [find_data("training")] if path]
     settings = choose_settings(arguments, bool(csvs), workers)
-    files = load_files(csvs, arguments, settings, workers)
+    if csvs:
+        files = load_files(csvs, arguments.complete_only, settings.alike)
+    else:
+        files = [make_synthetic_faces(arguments, settings, workers)]
     names = files[0].names
     if not can_mirror(files):
         settings = replace(settings, flip=0.0)
@@ -177,7 +172,13 @@ def train_into(
         flush=True,
     )
     record = describe(
-        settings, precision, arguments.complete_only, files, bool(csvs), held_out, paths.model
+        asdict(settings),
+        precision,
+        arguments.complete_only,
+        files,
+        bool(csvs),
+        held_out,
+        paths.model,
     )
     record["mean_face"] = mean_face(faces.key_points[training])
     if paths.resume.exists() and not arguments.resume:
@@ -244,63 +245,14 @@ def choose_settings(arguments: argparse.Namespace, real: bool, workers: int) -> 
 # --- load ----------------------------------------------------------------------------------------
 
 
-def load_files(
-    csvs: list[Path], arguments: argparse.Namespace, settings: Settings, workers: int
-) -> list[Faces]:
-    """The training's files, the first of which sets the key points; without any, synthetic faces.
-
-    Raises InputError if one cannot be trained on.
-    """
-    if not csvs:
-        print(
-            f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
-            " real faces): training on synthetic faces."
-        )
-        count = 64 * workers if arguments.dry_run else SYNTHETIC_COUNT
-        return [synthetic_faces(count, settings.seed)]
-    files = [load_training(csvs[0], arguments.complete_only)]
-    names = files[0].names
-    unused, lacking = unused_columns(csvs[0])
-    if lacking:
-        print(f"{printable(csvs[0])} has no columns for {some_of(tuple(lacking))}: not labelled.")
-    if unused:
-        print(f"{printable(csvs[0])}: not used are the columns {some_of(tuple(unused))}")
-    files += [load_training(path, arguments.complete_only, names) for path in csvs[1:]]
-    unknown = [name for name in arguments.alike if name not in names]
-    if unknown:
-        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
-    if names != KEY_POINTS:
-        print(f"{len(names)} key points by the header of {files[0].path}: {some_of(names)}")
-    by_hand = first_rows(files[0])
-    if by_hand and np.isfinite(files[0].key_points).all((1, 2)).any():
-        print(
-            f"{files[0].path} follows three conventions, from rows {some_of(by_hand)} on; for one"
-            " meaning per point train on what `python data/kaggle.py` makes of it."
-        )
-    return files
-
-
-def can_mirror(files: list[Faces]) -> bool:
-    """Look over the files' key points; say what is odd, and whether faces can be mirrored.
-
-    Raises InputError for what cannot be right, or where a file's left is another one's right.
-    """
-    looks = [look_over(file) for file in files]
-    for text in [text for look in looks for text in look.odd]:
-        print(f"warning: {text}", flush=True)
-    for other in files[1:]:
-        if turned_round(files[0], other):
-            raise InputError(
-                f"{other.path}: left and right are the other way round than in {files[0].path};"
-                " swap them in one of the two."
-            )
-    names = files[0].names
-    if mirror_partners(names) is None:
-        alone = without_partner(names)
-        reason = f"{alone} has no partner" if alone else "No key point has left or right"
-        print(f"{reason} in {'the names' if alone else 'its name'}, so faces are not mirrored.")
-        return False
-    return all(look.mirrors for look in looks)
+def make_synthetic_faces(arguments: argparse.Namespace, settings: Settings, workers: int) -> Faces:
+    """Synthetic faces to train on; says so."""
+    print(
+        f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
+        " real faces): training on synthetic faces."
+    )
+    count = 64 * workers if arguments.dry_run else SYNTHETIC_COUNT
+    return synthetic_faces(count, settings.seed)
 
 
 def started_from(
@@ -341,58 +293,6 @@ def join(
         some = np.random.default_rng(settings.seed).permutation(len(faces.rows))[: 64 * workers]
         faces = faces.take(np.sort(some))
     return faces
-
-
-def describe(
-    settings: Settings,
-    precision: str,
-    complete_only: bool,
-    files: list[Faces],
-    real: bool,
-    held_out: Faces,
-    model_path: Path,
-) -> dict[str, Any]:
-    """The record that is saved beside the model: what was trained on what."""
-    return {
-        "settings": asdict(settings),
-        "precision": precision,
-        "complete_only": complete_only,
-        "key_points": files[0].names,
-        "data": [
-            {
-                "path": str(file.path),
-                # Found again from another folder, and where all of it has moved.
-                "absolute": None if not real else str(file.path.resolve()),
-                "from_model": None if not real else beside(file.path, model_path),
-                "synthetic_faces": None if real else len(file.rows),
-                "faces": len(file.rows),
-                "sha256": fingerprint(file),
-                "first_rows": first_rows(file),  # of each hand that marked Kaggle's file
-                # 0-based rows below the header, as pandas counts them
-                "validation_rows": held_out.rows[held_out.file == i].tolist(),
-                "validation_sha256": fingerprint(held_out.take(held_out.file == i)),
-            }
-            for i, file in enumerate(files)
-        ],
-        "versions": versions(),
-    }
-
-
-def beside(path: Path, model: Path) -> str | None:
-    """A file's path as seen from the model's folder; None on another drive."""
-    try:
-        return os.path.relpath(path.resolve(), model.resolve().parent)
-    except ValueError:
-        return None
-
-
-def what_must_match(record: dict[str, Any], initial: keras.Model | None) -> dict[str, Any]:
-    """What has to be the same for a training to be resumed, from its record."""
-    return record["settings"] | {
-        "precision": record["precision"],
-        "init": weights_digest(initial) if initial else None,
-        "data": [[data["sha256"], data["validation_rows"]] for data in record["data"]],
-    }
 
 
 # --- loss and optimizer --------------------------------------------------------------------------

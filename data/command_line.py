@@ -80,10 +80,10 @@ def stoppable() -> Iterator[None]:
     Once is not enough: Python raises it wherever the program is, and while Keras builds a network
     and TensorFlow traces it that may be in a bare `except:` (Keras tries out whether a layer can be
     built, and asks tensors for their shapes, in such) or in a destructor, which swallow it.
-    Only a process's main thread is told: in another one, as a web program's, nothing is changed.
     """
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield  # only a process's main thread is told of signals
         return
 
     def stop(number: int, frame: Any) -> None:
@@ -129,27 +129,26 @@ def run_script(
         parse: makes an argparse namespace of them.
         work: does what they ask for; raises InputError where it cannot.
     """
-    with printable_output():
+    with printable_output(), stoppable():
         arguments = parse(argv)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
         keep_freed_memory()
         forget_missing_backend()
-        with stoppable():
-            try:
-                work(arguments)
-            except KeyboardInterrupt as stop:
-                return say_stopped(stop)
-            except Exception as error:
-                if stop_heard():  # it was swallowed, and what it had interrupted went wrong
-                    return say_stopped()
-                text = printable(error)
-                if isinstance(error, InputError):
-                    print(f"error: {text}", file=sys.stderr)
-                elif isinstance(error, OSError):
-                    print(f"error: {text}; make room, or choose another folder.", file=sys.stderr)
-                else:
-                    raise
-                return 2
+        try:
+            work(arguments)
+        except KeyboardInterrupt as stop:
+            return say_stopped(stop)
+        except Exception as error:
+            if stop_heard():  # it was swallowed, and what it had interrupted went wrong
+                return say_stopped()
+            if isinstance(error, InputError):
+                print(f"error: {printable(error)}", file=sys.stderr)
+            elif isinstance(error, OSError):
+                advice = "make room, or choose another folder."
+                print(f"error: {printable(error)}; {advice}", file=sys.stderr)
+            else:
+                raise
+            return 2
     return 0
 
 

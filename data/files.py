@@ -96,6 +96,13 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
         raise InputError(f"{path} has a header but no rows; it needs at least one row.")
 
 
+def record_path(model: Path) -> Path:
+    """Where the record of a model is: my_model.json, but my_model.tflite.json for an export."""
+    if model.suffix == ".keras":
+        return model.with_suffix(".json")
+    return model.with_name(f"{model.name}.json")
+
+
 @contextlib.contextmanager
 def open_table(path: Path) -> Iterator[Any]:
     """What pandas can read a CSV from: the path, or the one CSV in a .zip.
@@ -136,13 +143,6 @@ def other_separator(header: list[str]) -> str | None:
         if len(words) > len(header) and known and not known & set(header):
             return name
     return None
-
-
-def record_path(model: Path) -> Path:
-    """Where the record of a model is: my_model.json, but my_model.tflite.json for an export."""
-    if model.suffix == ".keras":
-        return model.with_suffix(".json")
-    return model.with_name(f"{model.name}.json")
 
 
 def make_folder(path: Path) -> None:

@@ -136,8 +136,8 @@ def read_photo(path: Path | str) -> Image.Image:
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
-        if by_opencv := read_wide(path):
-            return by_opencv
+        if colours := read_wide(path):
+            return colours
         kind = "empty or not a picture"
         if Path(path).suffix.lower() in RAW_ENDINGS:
             kind = (

@@ -207,7 +207,10 @@ class VideoWriter:
         self.last = -1
 
     def write(self, picture: np.ndarray, time: float) -> None:
-        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds."""
+        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds.
+
+        Raises OSError if the disk is full or the like.
+        """
         av = import_av()
         if any(self.pad):
             picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
@@ -215,12 +218,20 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace=self.colours)
         self.last = max(self.last + 1, round(time / CLOCK))
         frame.pts, frame.time_base = self.last, CLOCK
-        self.container.mux(self.stream.encode(frame))
+        self._mux(frame)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """Encode a frame, or with None what is left, and write what comes of it."""
+        av = import_av()
+        try:
+            self.container.mux(self.stream.encode(frame))
+        except av.error.FFmpegError as error:  # not all of these are OSErrors
+            raise OSError(error.errno, error.strerror) from None
 
     def close(self) -> None:
         """Finish the file: only now it plays."""
         try:
             if self.last >= 0:
-                self.container.mux(self.stream.encode())
+                self._mux(None)
         finally:
             self.container.close()

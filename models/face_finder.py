@@ -27,9 +27,9 @@ SEARCHED = 2048  # pixels along the width of the largest copy: a face of 1 % of 
 MOST_PIXELS = 8e6  # of the largest copy, so that a long thin photo takes seconds, not minutes
 STEP = 2**0.5  # from one copy's size to the next; windows know faces of 0.8 to 1.25 of theirs
 BORDER = 12  # pixels by which each copy is continued: half a face cut by the border is found
-FACE = -1.0  # the finder's logit from which a window counts
+FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
-CANDIDATE = 0.6  # score of a place (windows that see a face there) from which it is looked at
+CANDIDATE = 6.0  # score of a place (windows that see a face there) from which it is looked at
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
 HOPELESS = 10.0  # after the first look, without mirroring: pictures without a face are at 36

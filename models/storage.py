@@ -5,22 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import (
-    HERE,
-    InputError,
-    one_line,
-    printable,
-    record_path,
-    replace_file,
-    write_text,
-)
+from data.files import HERE, InputError, one_line, printable, record_path, replace_file, write_text
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
 from data.progress import say_start_of_keras
 from models.runtimes import RUNTIMES, open_exported
@@ -263,21 +254,3 @@ def names_of(model: Any, record: dict[str, Any]) -> Names:
         return tuple(record["key_points"])
     count = model.output["spread"].shape[-1]
     return KEY_POINTS if count == len(KEY_POINTS) else tuple(f"point_{k + 1}" for k in range(count))
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a result depends on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    def version_of(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:  # as where Keras computes with JAX
-            return None
-
-    import keras
-
-    backend = keras.backend.backend()
-    packages = (backend, "keras", "numpy", "pandas", "scikit-learn", "matplotlib")
-    found = {"python": sys.version.split()[0]} | {name: version_of(name) for name in packages}
-    return {name: text for name, text in found.items() if text}

@@ -9,10 +9,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +39,206 @@ from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+def run_photos(arguments: argparse.Namespace) -> None:
+    """Find the faces and key points in photos; write annotated pictures and key_points.csv.
+
+    A photo that cannot be read is told, and the run goes on; at the end InputError is raised. The
+    rows are kept as they are found, also where Ctrl-C ends the run.
+    """
+    photos = list_photos(arguments.image)
+    if arguments.box and len(photos) > 1:
+        raise InputError("--box says where the face is in one photo; give one photo only.")
+    make_folder(arguments.results)
+    reader = open_reader(arguments)
+    answers = open_answers(arguments, reader.names)
+    problems: list[InputError] = []
+    failed: list[tuple[Path, Path]] = []
+    targets = output_paths(photos, arguments.results)
+    try:
+        for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
+            try:
+                look_at(path, target, arguments.box, reader, answers)
+            except InputError as problem:
+                problems.append(problem)
+            except Exception as error:  # what one photo brings must not harm the others
+                problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
+            else:
+                continue
+            failed.append((path, target))
+            if len(photos) > 1:
+                print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        stop_heard()  # or it is raised again while the rows are written
+        answers.write()
+        raise KeyboardInterrupt(
+            f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
+            f" {len(photos)} photos are in {answers.table.path}."
+        ) from None
+    if problems and len(photos) == 1:
+        raise problems[0]
+    if answers.table.photos:
+        answers.write()
+        for path, target in failed:
+            forget(path, target)
+        found = len(answers.table.rows)
+        print(f"{found} face(s) in all; key points are in {printable(answers.table.path)}")
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
+            " mend them or leave them out."
+        )
+
+
+class Reader(NamedTuple):
+    """What finds the faces and their key points."""
+
+    model: Any  # as from `load_model`
+    names: Names  # of its key points
+    face: np.ndarray | None  # as from `crop_face`
+    mirror: bool
+
+
+def open_reader(arguments: argparse.Namespace) -> Reader:
+    """Load the model that the command line asks for, and say which that is."""
+    model_path = arguments.model or find_model()
+    model, record = load_model(model_path)
+    names = names_of(model, record)
+    face = crop_face(record, names, model_path)
+    print(describe_model(model_path, record), flush=True)
+    return Reader(model, names, face, arguments.mirror and knows_mirrored(record))
+
+
+class Table:
+    """key_points.csv, written again and again while rows are found: a kill loses few."""
+
+    def __init__(self, path: Path, names: Names, further: Sequence[str] = ()) -> None:
+        """`further` columns follow the key points' spreads."""
+        self.path = path
+        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+        self.columns += further
+        self.rows: list[list] = []
+        self.photos = 0  # looked at
+        self.written = -np.inf  # when
+
+    def add(self, photo: Path, rows: list[list]) -> None:
+        """The faces of one photo, each a row of the columns without the first two."""
+        self.rows += [[printable(photo), i, *row] for i, row in enumerate(rows, 1)]
+        self.photos += 1
+        if time.monotonic() > self.written + 5:
+            self.write()
+
+    def write(self) -> None:
+        """Write the file as a whole, in UTF-8."""
+        import pandas as pd
+
+        table = pd.DataFrame(self.rows, columns=self.columns)
+        options: dict[str, Any] = {"index": False, "float_format": "%.3f", "encoding": "utf-8"}
+        replace_file(self.path, lambda file: table.to_csv(file, **options))
+        self.written = time.monotonic()
+
+
+class Answers(NamedTuple):
+    """What is written beside the annotated pictures."""
+
+    table: Table
+    training: TrainingRows | None  # with --csv
+    crops: int  # pixels of a level crop's side, with --crops; else 0
+    folder: Path  # of the level crops
+
+    def write(self) -> None:
+        """Write the tables as a whole."""
+        self.table.write()
+        if self.training:
+            self.training.write()
+
+
+def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
+    """What the command line asks for. Raises InputError where the key points do not allow it."""
+    training = TrainingRows(arguments.csv, names) if arguments.csv else None
+    folder = arguments.results / "crops"
+    if arguments.crops:
+        check_names(names)
+        make_folder(folder)
+    further = MATRIX_COLUMNS if arguments.crops else []
+    table = Table(arguments.results / "key_points.csv", names, further)
+    return Answers(table, training, arguments.crops or 0, folder)
+
+
+def look_at(
+    path: Path, target: Path, box: list[float] | None, reader: Reader, answers: Answers
+) -> None:
+    """Find the faces in one photo, or the one in `box`; picture them and add them to the tables."""
+    from PIL.PngImagePlugin import PngInfo
+
+    photo = read_photo(path)
+    grey = np.array(photo.convert("L"))
+    model, names, face, mirror = reader
+    if box:
+        crops = square_crops(box_in_photo(box, photo, path))
+        key_points, spread = refine(model, grey, crops, mirror, names, face)
+    else:
+        key_points, spread = find_faces(model, grey, mirror, names, face)
+    crops = point_crops(key_points, face)
+    boxes = crop_boxes(crops)
+    photo_spread = spread * crop_scales(crops)[:, None]
+    values = [boxes, key_points.reshape(len(boxes), 2 * len(names)), photo_spread]
+    rows = np.column_stack(values).tolist()
+    if answers.crops:
+        level = level_crops(key_points, names, answers.crops)
+        save_crops(photo, level, answers.crops, answers.folder, target)
+        rows = [[*a, *b] for a, b in zip(rows, matrix_fields(level), strict=True)]
+    answers.table.add(path, rows)
+    if not len(boxes):
+        print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
+        forget(path, target)
+        return
+    if answers.training:
+        answers.training.add(path, grey, key_points, spread, crops)
+    own = PngInfo()
+    for key, value in OWN_OUTPUT.items():
+        own.add_text(key, value)
+    drawn = annotate(photo, boxes, key_points, spread, names)
+    # The least compression: a large photo takes seconds otherwise.
+    replace_file(target, lambda file: drawn.save(file, pnginfo=own, compress_level=1))
+    found = f"{len(boxes)} face(s)"
+    doubt = float(face_spread(spread)[0])
+    if box and not doubt < DOUBTFUL:
+        found = (
+            f"the box shows hardly a face, or none that this model knows: spread {doubt:.1f} px,"
+            f" faces have less than {DOUBTFUL:g}"
+        )
+    print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
+
+
+def forget(photo: Path, target: Path) -> None:
+    """Remove the picture that an earlier run drew of a photo: it is not what this one found."""
+    elsewhere = target.resolve().parent != photo.resolve().parent
+    if target.exists() and (elsewhere or is_own_output(target)):
+        target.unlink()
+        print(f"{printable(target)} of an earlier run is removed.")
+
+
+def save_crops(
+    photo: Image.Image, crops: np.ndarray, size: int, folder: Path, pictured: Path
+) -> None:
+    """Write the level crops (N, 2, 3) of a PIL photo's faces, named as its picture is."""
+    name = pictured.name.removesuffix("_key_points.png")
+    for number, crop in enumerate(crops, 1):
+        save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
+    for number in count(len(crops) + 1):  # of an earlier run that found more
+        left = folder / f"{name}_{number}.png"
+        if not left.exists():
+            break
+        left.unlink()
+
+
+def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:
+    """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
+    from PIL import Image
+
+    replace_file(path, Image.fromarray(cut_level(picture, crop, size)).save)
 
 
 def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
@@ -89,183 +288,6 @@ def box_in_photo(box: list[float], photo: Image.Image, path: Path) -> np.ndarray
             f" {width}x{height} pixels, or is far larger."
         )
     return np.array(box)
-
-
-def run_photos(arguments: argparse.Namespace) -> None:
-    """Find the faces and key points in photos; write annotated pictures and key_points.csv.
-
-    A photo that cannot be read is told, and the run goes on; at the end InputError is raised. The
-    rows are kept as they are found, also where Ctrl-C ends the run.
-    """
-    photos = list_photos(arguments.image)
-    if arguments.box and len(photos) > 1:
-        raise InputError("--box says where the face is in one photo; give one photo only.")
-    make_folder(arguments.results)
-    look = Look(arguments)
-    table = look.table
-    problems: list[InputError] = []
-    failed: list[tuple[Path, Path]] = []
-    targets = output_paths(photos, arguments.results)
-    try:
-        for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
-            try:
-                look.at(path, target)
-            except InputError as problem:
-                problems.append(problem)
-            except Exception as error:  # what one photo brings must not harm the others
-                problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
-            else:
-                continue
-            failed.append((path, target))
-            if len(photos) > 1:
-                print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        stop_heard()
-        look.write()
-        raise KeyboardInterrupt(
-            f"stopped; the {len(table.rows)} face(s) of {table.photos} of {len(photos)} photos are"
-            f" in {table.path}."
-        ) from None
-    if problems and len(photos) == 1:
-        raise problems[0]
-    if table.photos:
-        look.write()
-        for path, target in failed:
-            forget(path, target)
-        print(f"{len(table.rows)} face(s) in all; key points are in {printable(table.path)}")
-    if problems:
-        raise InputError(
-            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
-            " mend them or leave them out."
-        )
-
-
-class Look:
-    """How each photo is looked at, and where its answers go."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.box, self.crops, self.results = arguments.box, arguments.crops, arguments.results
-        model_path = arguments.model or find_model()
-        self.model, record = load_model(model_path)
-        self.names = names_of(self.model, record)
-        self.face = crop_face(record, self.names, model_path)
-        print(describe_model(model_path, record), flush=True)
-        self.mirror = arguments.mirror and knows_mirrored(record)
-        self.training = TrainingRows(arguments.csv, self.names) if arguments.csv else None
-        columns = output_columns(self.names)
-        if self.crops:
-            check_names(self.names)
-            make_folder(self.results / "crops")
-            columns = [*columns, *MATRIX_COLUMNS]
-        self.table = Table(self.results / "key_points.csv", columns)
-
-    def at(self, path: Path, target: Path) -> None:
-        """Find the faces in a photo, or the one in the box; picture them, add them to the table."""
-        photo = read_photo(path)
-        grey = np.array(photo.convert("L"))
-        how = self.mirror, self.names, self.face
-        if self.box:
-            crops = square_crops(box_in_photo(self.box, photo, path))
-            key_points, spread = refine(self.model, grey, crops, *how)
-        else:
-            key_points, spread = find_faces(self.model, grey, *how)
-        crops = point_crops(key_points, self.face)
-        boxes = crop_boxes(crops)
-        photo_spread = spread * crop_scales(crops)[:, None]
-        places = key_points.reshape(len(boxes), 2 * len(self.names))
-        fields = np.column_stack([boxes, places, photo_spread]).tolist()
-        if self.crops and fields:
-            level = level_crops(key_points, self.names, self.crops)
-            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
-            save_crops(photo, level, self.crops, self.results / "crops", target)
-        self.table.add(path, fields)
-        if not fields:
-            print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
-            forget(path, target)
-            return
-        if self.training:
-            self.training.add(path, grey, key_points, spread, crops)
-        save_annotated(annotate(photo, boxes, key_points, spread, self.names), target)
-        found, doubt = f"{len(boxes)} face(s)", float(face_spread(spread)[0])
-        if self.box and not doubt < DOUBTFUL:
-            found = (
-                f"the box shows hardly a face, or none that this model knows: spread {doubt:.1f}"
-                f" px, faces have less than {DOUBTFUL:g}"
-            )
-        print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
-
-    def write(self) -> None:
-        """Write the tables."""
-        self.table.write()
-        if self.training:
-            self.training.write()
-
-
-def save_annotated(drawn: Image.Image, target: Path) -> None:
-    """Write an annotated photo as a PNG that says whose output it is."""
-    from PIL.PngImagePlugin import PngInfo
-
-    own = PngInfo()
-    for key, value in OWN_OUTPUT.items():
-        own.add_text(key, value)
-    # The least compression: a large photo takes seconds otherwise.
-    replace_file(target, partial(drawn.save, compress_level=1, pnginfo=own))
-
-
-class Table:
-    """key_points.csv, written again and again while rows are found: a kill loses few."""
-
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path = path
-        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *columns]
-        self.rows: list[list] = []
-        self.photos = 0  # looked at
-        self.written = -np.inf  # when
-
-    def add(self, photo: Path, fields: list[list]) -> None:
-        """The faces of one photo, each a list of all columns but the first two."""
-        self.rows += [[printable(photo), i, *row] for i, row in enumerate(fields, 1)]
-        self.photos += 1
-        if time.monotonic() > self.written + 5:
-            self.write()
-
-    def write(self) -> None:
-        """Write the file as a whole, in UTF-8."""
-        import pandas as pd
-
-        table = pd.DataFrame(self.rows, columns=self.columns)
-        options: dict[str, Any] = {"index": False, "float_format": "%.3f", "encoding": "utf-8"}
-        replace_file(self.path, lambda file: table.to_csv(file, **options))
-        self.written = time.monotonic()
-
-
-def forget(photo: Path, target: Path) -> None:
-    """Remove the picture that an earlier run drew of a photo: it is not what this one found."""
-    elsewhere = target.resolve().parent != photo.resolve().parent
-    if target.exists() and (elsewhere or is_own_output(target)):
-        target.unlink()
-        print(f"{printable(target)} of an earlier run is removed.")
-
-
-def save_crops(
-    photo: Image.Image, crops: np.ndarray, size: int, folder: Path, pictured: Path
-) -> None:
-    """Write the level crops (N, 2, 3) of a PIL photo's faces, named as its picture is."""
-    name = pictured.name.removesuffix("_key_points.png")
-    for number, crop in enumerate(crops, 1):
-        save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
-    for number in count(len(crops) + 1):  # of an earlier run that found more
-        left = folder / f"{name}_{number}.png"
-        if not left.exists():
-            break
-        left.unlink()
-
-
-def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:
-    """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
-    from PIL import Image
-
-    replace_file(path, Image.fromarray(cut_level(picture, crop, size)).save)
 
 
 def annotate(

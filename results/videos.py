@@ -6,7 +6,6 @@ import argparse
 import csv
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from data.files import InputError, make_folder, replace_file
 from data.key_points import Names, output_columns
 from data.level_crops import MATRIX_COLUMNS, check_names, level_crops, matrix_fields
 from data.photos import crop_boxes, crop_face, crop_scales, point_crops
+from data.progress import followed
 from data.videos import Frame, VideoReader, VideoWriter
 from models.smoothing import LAG, Face
 from models.spread import face_spread
@@ -25,8 +25,6 @@ from models.storage import describe_model, find_model, knows_mirrored, load_mode
 from models.tracking import Tracker, make_tracker
 from results.drawing import draw_faces
 from results.photos import save_crop
-
-TOLD_EVERY = 3.0  # seconds between the lines that say how far it is
 
 
 class GentleStop:
@@ -72,7 +70,7 @@ class VideoAnswers:
             columns += output_columns(self.names) + (MATRIX_COLUMNS if self.crop_size else [])
             csv.writer(file, lineterminator="\n").writerow(columns)
             try:
-                for number, frame, faces in followed(self.video, tracker, stop):
+                for number, frame, faces in steady_frames(self.video, tracker, stop):
                     if writer is None:
                         size = frame.picture.shape[1], frame.picture.shape[0]
                         writer = VideoWriter(film, size, self.video.rate)
@@ -179,28 +177,20 @@ def tell(answers: VideoAnswers, count: int, film: Path, table: Path) -> None:
     print(f"key points are in {table}", flush=True)
 
 
-def followed(
+def steady_frames(
     video: VideoReader, tracker: Tracker, stop: GentleStop
 ) -> Iterator[tuple[int, Frame, list[Face]]]:
     """Each frame with its number, from 0, and its faces; `LAG` frames late, when they are steady.
 
-    Prints how far it is every few seconds, and ends early when asked to stop.
+    Shows how far it is, and ends early when asked to stop.
     """
     waiting: deque[tuple[int, Frame, list[Face]]] = deque()
-    started = told = time.monotonic()
-    for number, frame in enumerate(video):
-        waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
-        if len(waiting) > LAG:
-            yield waiting.popleft()
-        now = time.monotonic()
-        if now - told > TOLD_EVERY:
-            told = now
-            whole = f" of {video.count / video.rate:.0f}" if video.count else ""
-            print(
-                f"{frame.time:6.0f}{whole} s, {(number + 1) / (now - started):.0f} frames a second,"
-                f" {len(waiting[-1][2])} face(s)",
-                flush=True,
-            )
-        if stop.asked:
-            break
+    with followed("frames", video.count) as advance:
+        for number, frame in enumerate(video):
+            waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
+            if len(waiting) > LAG:
+                yield waiting.popleft()
+            advance(1)
+            if stop.asked:
+                break
     yield from waiting

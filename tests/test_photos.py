@@ -319,6 +319,13 @@ def test_folder_with_other_files(hopper, tmp_path, capsys):
     assert not (tmp_path / "r2" / "broken_key_points.png").exists()
 
 
+def test_heic_photos_are_told_what_to_do(tmp_path, capsys):
+    (tmp_path / "IMG_0001.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    assert run("--image", tmp_path, "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "save it as a JPEG" in error and "IMG_0001.HEIC" in error
+
+
 def png_of(width, height):
     """The bytes of a grey PNG that claims this size and holds next to nothing."""
 

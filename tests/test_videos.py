@@ -225,12 +225,31 @@ def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
+    tracker, tmp_path, monkeypatch, capsys
+):
+    write_clip(tmp_path / "clip.mp4")
+    results = tmp_path / "r"
+    results.mkdir()
+    (results / "clip_key_points.mp4").write_bytes(b"earlier")
+
+    def full(self, frame):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "_mux", full)
+    assert run("--video", tmp_path / "clip.mp4", "--results", results) == 2
+    error = capsys.readouterr().err
+    assert "No space left" in error and error.count("\n") == 1
+    assert [file.name for file in results.iterdir()] == ["clip_key_points.mp4"]
+    assert (results / "clip_key_points.mp4").read_bytes() == b"earlier"
+
+
 def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
     """At no time are more frames held than are looked ahead."""
     write_clip(tmp_path / "clip.mp4", count=60)
     given = 0
     with VideoReader(tmp_path / "clip.mp4") as video, room.GentleStop() as stop:
-        for number, _, _ in room.followed(video, tracker, stop):
+        for number, _, _ in room.steady_frames(video, tracker, stop):
             assert tracker.frames - number <= LAG + 1
             given += 1
     assert given == 60
