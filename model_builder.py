@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from data.training_files import can_mirror, load_files
-from models.record import describe, what_must_match
 
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
@@ -45,6 +43,7 @@ from data.key_points import (
 from data.lock import locked
 from data.progress import followed, say_start_of_keras
 from data.split import split_faces
+from data.training_files import can_mirror, load_files
 from models.network import (
     build_model,
     check_backend,
@@ -55,6 +54,7 @@ from models.network import (
     with_source_offsets,
 )
 from models.progress import model_inputs, progress
+from models.record import describe, what_must_match
 from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
 from models.storage import (
@@ -420,7 +420,9 @@ def train(
     steps = per_epoch * (settings.epochs - len(history))
     try:
         with unwrapped_interrupts(), followed("training, step", steps) as advance:
-            each_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))
+            each_step = keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs=None: advance(1)
+            )
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
