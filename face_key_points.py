@@ -299,8 +299,8 @@ def recorded_paths(record: dict[str, Any], model_path: Path) -> list[Path | None
 def leave_out_held_out_faces(results: Path, reason: InputError) -> None:
     """Say why the held-out faces are not judged; what an earlier run says of them is removed."""
     print(
-        f"Left out, for want of the held-out faces: {', '.join(ABOUT_HELD_OUT)}."
-        f" {printable(reason)}"
+        f"Left out, for want of the held-out faces ({printable(reason).rstrip('.')}):"
+        f" {', '.join(ABOUT_HELD_OUT)}."
     )
     for name in ABOUT_HELD_OUT:
         if (results / name).exists():

@@ -46,6 +46,7 @@ from data.split import split_faces
 from data.training_files import can_mirror, load_files
 from models.network import (
     build_model,
+    check_backend,
     has_bfloat16,
     plain_keras,
     predict,
@@ -119,6 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
 def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int = 1) -> None:
     """`run` for one of several workers; only worker 0 writes anything."""
     paths = find_places(arguments)
+    check_backend()
     strategy = join_workers() if workers > 1 else None  # before TensorFlow computes anything
     initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
     if worker:
@@ -419,7 +421,7 @@ def train(
     try:
         with unwrapped_interrupts(), followed("training, step", steps) as advance:
             each_step = keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda *_, **__: advance(1)
+                on_train_batch_end=lambda batch, logs=None: advance(1)
             )
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),

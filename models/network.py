@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +14,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.files import InputError
 from data.key_points import KEY_POINTS, PARTNERS, SIZE, Names, mirror_key_points, mirror_partners
 
 if TYPE_CHECKING:
     import keras
+
+
+def check_backend() -> None:
+    """Raise InputError where the backend that the user's Keras is set to cannot train.
+
+    That is looked up without importing Keras, which takes seconds. TensorFlow trains, and so does
+    JAX; PyTorch was not tried.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "")
+    if not backend:
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        try:
+            settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
+            backend = settings.get("backend", "tensorflow")
+        except (OSError, ValueError, AttributeError):
+            backend = "tensorflow"
+    if backend not in ("tensorflow", "jax", "torch"):
+        reason = "cannot train"
+    elif importlib.util.find_spec(backend) is None:
+        reason = "is not installed"
+    else:
+        return
+    raise InputError(
+        f"Keras is set to the backend {backend} (KERAS_BACKEND or keras.json), which {reason}; set"
+        " KERAS_BACKEND=tensorflow, which requirements.txt installs."
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from data.command_line import stop_heard
 from data.files import InputError, make_folder, one_line, printable, replace_file
 from data.key_points import KEY_POINTS, Names, output_columns
 from data.level_crops import MATRIX_COLUMNS, check_names, cut_level, level_crops, matrix_fields
@@ -69,6 +70,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
             if len(photos) > 1:
                 print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
+        stop_heard()  # or it is raised again while the rows are written
         answers.write()
         raise KeyboardInterrupt(
             f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
@@ -225,6 +227,11 @@ def save_crops(
     name = pictured.name.removesuffix("_key_points.png")
     for number, crop in enumerate(crops, 1):
         save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
+    for number in count(len(crops) + 1):  # of an earlier run that found more
+        left = folder / f"{name}_{number}.png"
+        if not left.exists():
+            break
+        left.unlink()
 
 
 def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:

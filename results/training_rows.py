@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import InputError, make_folder, replace_file
+from data.files import InputError, make_folder, printable, replace_file
 from data.key_points import Names, output_columns
 from data.photos import cut_crop
 from models.spread import face_spread
@@ -50,7 +50,7 @@ class TrainingRows:
             inside = (points - crop[:, 2]) @ np.linalg.inv(crop[:, :2]).T
             numbers = [f"{value:.3f}" for value in (*inside.ravel(), *unsure)]
             image = " ".join(map(str, picture.ravel().tolist()))
-            self.rows.append((float(doubt), [photo, number, *numbers, image]))
+            self.rows.append((float(doubt), [printable(photo), number, *numbers, image]))
 
     def write(self) -> None:
         """Write the file."""
@@ -59,5 +59,5 @@ class TrainingRows:
         rows = [row for _, row in sorted(self.rows, key=lambda pair: -pair[0])]
         columns = ["photo", "face", *output_columns(self.names), "Image"]
         table = pd.DataFrame(rows, columns=columns)
-        replace_file(self.path, lambda file: table.to_csv(file, index=False))
+        replace_file(self.path, lambda file: table.to_csv(file, index=False, encoding="utf-8"))
         print(f"{len(rows)} face(s) to correct and train on, least certain first, in {self.path}")

@@ -21,7 +21,7 @@ from data.progress import followed
 from data.videos import Frame, VideoReader, VideoWriter
 from models.smoothing import LAG, Face
 from models.spread import face_spread
-from models.storage import find_model, load_model, names_of
+from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
 from models.tracking import Tracker, make_tracker
 from results.drawing import draw_faces
 from results.photos import save_crop
@@ -65,7 +65,7 @@ class VideoAnswers:
     def write(self, film: Path, table: Path, tracker: Tracker, stop: GentleStop) -> None:
         """Write the annotated video and the CSV of its key points."""
         writer = None
-        with open(table, "w", newline="") as file:
+        with open(table, "w", newline="", encoding="utf-8") as file:
             columns = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
             columns += output_columns(self.names) + (MATRIX_COLUMNS if self.crop_size else [])
             csv.writer(file, lineterminator="\n").writerow(columns)
@@ -139,7 +139,9 @@ def run_video(arguments: argparse.Namespace) -> None:
         if arguments.crops:
             check_names(names)
             make_folder(arguments.results / "crops")
-        tracker = make_tracker(model, names, face, arguments.mirror, arguments.smooth)
+        print(describe_model(model_path, record), flush=True)
+        mirror = arguments.mirror and knows_mirrored(record)
+        tracker = make_tracker(model, names, face, mirror, arguments.smooth)
         answers = VideoAnswers(video, names, face, arguments.results, arguments.crops)
         film = arguments.results / f"{video.name}_key_points.mp4"
         table = film.with_suffix(".csv")

@@ -1,11 +1,15 @@
 """No setting of the user's Keras breaks a training or a prediction, and none is changed."""
 
+import importlib.util
+import json
+
 import numpy as np
 import pytest
 from conftest import write_csv
 
 import model_builder as mb
-from models.network import as_input, build_model, plain_keras, predict
+from data.files import InputError
+from models.network import as_input, build_model, check_backend, plain_keras, predict
 from models.storage import SHIPPED, load_model
 
 SETTINGS = [
@@ -64,6 +68,26 @@ def test_trainings_are_the_same(setting, tiny, faces, tmp_path_factory, capsys):
         expected = train("expected")
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("where", ["KERAS_BACKEND", "keras.json"])
+@pytest.mark.parametrize(
+    "backend, said",
+    [("tensorflow", None), ("openvino", "cannot train"), ("nonsense", "cannot train")]
+    + [(name, f"{name}.*is not installed") for name in ("jax", "torch", "tensorflow")],
+)
+def test_a_backend_that_cannot_train_is_said_at_once(backend, said, where, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_BACKEND", backend if where == "KERAS_BACKEND" else "")
+    if where == "keras.json":
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": backend}))
+    there = said is None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there" if there else None)
+    if there:
+        check_backend()
+        return
+    with pytest.raises(InputError, match=said):
+        check_backend()
 
 
 # --- what `predict` takes ------------------------------------------------------------------------
