@@ -30,6 +30,7 @@ RETURN = 1.5  # sides of the crop: so far from where it was heading a hidden fac
 HIDDEN = 2.0  # seconds for which a face that is hidden or turned away keeps its number
 GAP = 0.3  # seconds: after a longer one a face's motion begins anew
 SAME_PLACE = 0.5  # crops whose middles are nearer, in sides, hold the same face
+ALIGNED = 0.02  # sides of the crop: one that lies so near to the face shows its look
 # Correlations of coarse crops. Of one frame and the next, 0.92 or more were seen, and 0.6 after a
 # second; of two people, 0.3 in the middle and below 0.7 for 96 % (300 of Kaggle's faces).
 ALIKE = 0.7  # below, another face is in the same place: the scene was cut
@@ -109,7 +110,9 @@ class Tracker:
         faces: list[Face] = []
         taken: list[np.ndarray] = []
         for i in np.argsort(jumps):  # who is where it was heading has the first claim to a place
-            track, look = self.tracks[i], coarse_look(cut_crop(grey, found[i]))
+            # What the crop shows, laid anew where it did not lie as the face does.
+            picture = pictures[i] if jumps[i] < ALIGNED else cut_crop(grey, found[i])
+            track, look = self.tracks[i], coarse_look(picture)
             track.visible = bool(
                 doubt[i] < LOST
                 and jumps[i] < JUMP
