@@ -3,6 +3,7 @@
     python face_key_points.py                            # my_model.keras, else the shipped one
     python face_key_points.py --data test.zip            # Kaggle's test file just as it comes
     python face_key_points.py --image photo.jpg holiday/ # the faces in one's own photos
+    python face_key_points.py --video clip.mp4           # and in a video, or --video 0: a camera
     python face_key_points.py --submission IdLookupTable.csv # Kaggle's answers
     python face_key_points.py --export litert            # the model for phones, or onnx for servers
 
@@ -23,13 +24,30 @@ import numpy as np
 
 from data.command_line import run_script
 from data.faces import Faces, few_apart, fingerprint, load_training, read_faces, synthetic_faces
-from data.files import HERE, InputError, find_data, make_folder, record_path, replace_file
+from data.files import (
+    HERE,
+    InputError,
+    find_data,
+    make_folder,
+    printable,
+    record_path,
+    replace_file,
+    write_text,
+)
 from data.key_points import KEY_POINTS, Names, output_columns
+from data.level_crops import TEMPLATE_SIZE
 from data.progress import followed
 from models.export import EXTRAS, export, import_extras
 from models.network import predict
 from models.runtimes import RUNTIMES
-from models.storage import SHIPPED, find_model, load_model, names_of
+from models.storage import (
+    SHIPPED,
+    describe_model,
+    find_model,
+    knows_mirrored,
+    load_model,
+    names_of,
+)
 from results.measures import FAILURE, measure, measure_spread, rmse_per_part
 from results.photos import run_photos
 from results.pictures import (
@@ -40,6 +58,7 @@ from results.pictures import (
     plot_worst,
 )
 from results.submission import run_submission
+from results.videos import run_video
 
 if TYPE_CHECKING:
     import keras
@@ -52,6 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     if arguments.image:
         run_photos(arguments)
+    elif arguments.video:
+        run_video(arguments)
     elif arguments.submission:
         run_submission(arguments)
     elif arguments.export:
@@ -62,24 +83,37 @@ def run(arguments: argparse.Namespace) -> None:
 
 def run_pictures(arguments: argparse.Namespace) -> None:
     """Reload the model, predict the test faces, judge the held-out ones, picture both."""
-    make_folder(arguments.results)
+    results = arguments.results
+    make_folder(results)
     parts = test_faces(arguments.data)
     model_path = arguments.model or find_model()
     model, record = load_model(model_path)
     names = names_of(model, record)
+    print(describe_model(model_path, record), flush=True)
+    mirror = arguments.mirror and knows_mirrored(record)
     # First what may turn out to be unreadable: an error leaves the earlier results whole.
-    held_out = held_out_faces(record, model_path, arguments.training, names)
-    count = picture_test_faces(model, parts, arguments.results, arguments.mirror, names)
+    held_out, missing = None, None
+    try:
+        held_out = held_out_faces(record, model_path, arguments.training, names)
+    except InputError as problem:
+        if arguments.training:
+            raise
+        missing = problem
+    count = picture_test_faces(model, parts, results, mirror, names)
+    print(f"{count} test faces; pictures, key points and figures are in {printable(results)}")
+    if missing:
+        leave_out_held_out_faces(results, missing)
+        return
     if held_out is None:
         print(
             "The shipped model's training faces are not here: picturing synthetic ones. They mark"
             " lips and brows a little elsewhere, which counts as error."
         )
         held_out = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
-    predicted, spread = predict(model, held_out.pictures, arguments.mirror, names=names)
+    predicted, spread = predict(model, held_out.pictures, mirror, names=names)
     if record.get("few_points_offset"):  # such rows mark some points elsewhere
         predicted[held_out.source < 0] += record["few_points_offset"]
-    picture_held_out_faces(held_out, predicted, spread, arguments.results)
+    picture_held_out_faces(held_out, predicted, spread, results)
     figures = measure(predicted, held_out.key_points, names)
     for data in record.get("data", []):  # of Kaggle's file: three hands, one after the other
         if data.get("first_rows") and data["validation_rows"] == held_out.rows.tolist():
@@ -87,11 +121,8 @@ def run_pictures(arguments: argparse.Namespace) -> None:
                 predicted, held_out.key_points, held_out.rows, data["first_rows"]
             )
     figures["spread"] = measure_spread(predicted, spread, held_out.key_points)
-    report = {"model": str(model_path), "mirror": arguments.mirror, **figures}
-    text = json.dumps(report, indent=2) + "\n"
-    replace_file(arguments.results / "validation.json", lambda file: file.write_text(text))
-
-    print(f"{count} test faces; pictures, key points and figures are in {arguments.results}")
+    report = {"model": str(model_path), "mirror": mirror, **figures}
+    write_text(results / "validation.json", json.dumps(report, indent=2) + "\n")
     if figures["nme"] is not None:
         print(
             f"NME {100 * figures['nme']:.2f} % of the {figures['normalised_by']},"
@@ -151,7 +182,7 @@ def predict_file(
     def write(temporary: Path) -> None:
         nonlocal first, last, count
         with (
-            open(temporary, "w", newline="") as file,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
             followed("predicting test faces") as advance,
         ):
             for faces in parts:
@@ -217,7 +248,7 @@ def held_out_faces(
             " python model_builder.py"
         )
     tried, problems = [], []
-    for path in [training] if training else recorded_paths(record):
+    for path in [training] if training else recorded_paths(record, model_path):
         if path is None:
             data, seed = record["data"][0], record["settings"]["seed"]
             faces = synthetic_faces(data["faces"], seed, data["validation_rows"])
@@ -226,7 +257,7 @@ def held_out_faces(
             faces = synthetic_faces(data["faces"], seed)  # the record is from before that was noted
         else:
             try:
-                faces = load_training(path, record["complete_only"], names)
+                faces = load_training(path, record.get("complete_only", False), names)
             except InputError as problem:
                 problems.append(problem)
                 continue
@@ -247,13 +278,43 @@ def held_out_faces(
     )
 
 
-def recorded_paths(record: dict[str, Any]) -> list[Path | None]:
-    """Where the data that the record names may be now: paths, or None for synthetic faces."""
-    if record["data"][0]["synthetic_faces"]:
+def recorded_paths(record: dict[str, Any], model_path: Path) -> list[Path | None]:
+    """Where the data that the record names may be now: paths, or None for synthetic faces.
+
+    As it was named, seen from here, from the model or from the project, or beside the model.
+    """
+    if record["data"][0].get("synthetic_faces"):
         return [None]
-    named = [folder / data["path"] for data in record["data"] for folder in (Path(), HERE)]
-    candidates = [*named, find_data("training")]
-    return list(dict.fromkeys(path for path in candidates if path and path.is_file()))
+    candidates: list[Path | None] = []
+    for data in record["data"]:
+        named = [data.get(key) for key in ("absolute", "path") if data.get(key)]
+        candidates += [Path(name) for name in named] + [HERE / data["path"]]
+        beside = data.get("from_model") or data["path"], Path(data["path"]).name
+        candidates += [model_path.parent / name for name in beside]
+    candidates.append(find_data("training"))
+    found = {path.resolve(): path for path in candidates if path and path.is_file()}
+    return list(found.values())
+
+
+def leave_out_held_out_faces(results: Path, reason: InputError) -> None:
+    """Say why the held-out faces are not judged; what an earlier run says of them is removed."""
+    print(
+        f"Left out, for want of the held-out faces ({printable(reason).rstrip('.')}):"
+        f" {', '.join(ABOUT_HELD_OUT)}."
+    )
+    for name in ABOUT_HELD_OUT:
+        if (results / name).exists():
+            (results / name).unlink()
+            print(f"{printable(results / name)} of an earlier run is removed.")
+
+
+# What is written about the held-out faces.
+ABOUT_HELD_OUT = (
+    "worst16_in_validation.png",
+    "error_by_key_point.png",
+    "calibration.png",
+    "validation.json",
+)
 
 
 def picture_held_out_faces(
@@ -278,6 +339,7 @@ def run_export(arguments: argparse.Namespace) -> None:
     if model_path.suffix in RUNTIMES:
         raise InputError(f"{model_path} is an export already; --export needs the .keras file.")
     model, record = load_model(model_path)
+    print(describe_model(model_path, record), flush=True)
     export(model, record, model_path, arguments.export, faces, arguments.results)
 
 
@@ -340,6 +402,35 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " the chin: no face is searched for",
     )
     add(
+        "--video",
+        metavar="VIDEO",
+        help="a video, or a camera's number such as 0, to follow the faces in; writes"
+        " <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
+    )
+    add(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="steady the points of --video over time; --no-smooth: each frame by itself",
+    )
+    add(
+        "--crops",
+        type=crop_size,
+        nargs="?",
+        const=TEMPLATE_SIZE,
+        default=0,
+        metavar="SIZE",
+        help="with --image or --video: also write level colour crops of the faces into crops/, as"
+        " face recognition expects them (of a video one a second; default: 112 pixels)",
+    )
+    add(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="with --image: also write the faces as rows of a training CSV, least certain first, to"
+        " correct and train on",
+    )
+    add(
         "--submission",
         type=Path,
         metavar="TABLE",
@@ -354,14 +445,31 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " faces (the packages that this needs are extras: models/README.md)",
     )
     arguments = parser.parse_args(argv)
-    if sum(map(bool, (arguments.image, arguments.submission, arguments.export))) > 1:
-        parser.error("--image, --submission and --export do different things; give one of them")
+    modes = arguments.image, arguments.video, arguments.submission, arguments.export
+    if sum(map(bool, modes)) > 1:
+        parser.error(
+            "--image, --video, --submission and --export do different things; give one of them"
+        )
+    if arguments.crops and not (arguments.image or arguments.video):
+        parser.error("--crops needs --image or --video")
+    if arguments.csv and not arguments.image:
+        parser.error("--csv needs --image")
+    if not arguments.smooth and not arguments.video:
+        parser.error("--no-smooth needs --video")
     if arguments.box:
         if not arguments.image:
             parser.error("--box needs --image")
         if not (np.isfinite(arguments.box).all() and min(arguments.box[2:]) > 0):
             parser.error("--box: X Y W H must be numbers, W and H above zero")
     return arguments
+
+
+def crop_size(text: str) -> int:
+    """An argparse type: the side of a level crop in pixels."""
+    size = int(text)
+    if not 16 <= size <= 2048:
+        raise argparse.ArgumentTypeError(f"{size} is not from 16 to 2048 pixels")
+    return size
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,14 +27,34 @@ import numpy as np
 from data.augmentation import milder
 from data.batches import PART, batches, epoch_rows
 from data.command_line import natural, positive, run_script, share, stop_heard
-from data.faces import Faces, fingerprint, join_faces, load_training, synthetic_faces
+from data.faces import (
+    Faces,
+    join_faces,
+    synthetic_faces,
+)
 from data.files import HERE, InputError, find_data, make_folder
-from data.kaggle import first_rows
-from data.key_points import KEY_POINTS, Names, mean_face, mirror_partners, rmse, some_of
+from data.key_points import (
+    Names,
+    mean_face,
+    mirror_partners,
+    rmse,
+    some_of,
+)
+from data.lock import locked
 from data.progress import followed, say_start_of_keras
 from data.split import split_faces
-from models.network import build_model, has_bfloat16, predict, warm_start, with_source_offsets
+from data.training_files import can_mirror, load_files
+from models.network import (
+    build_model,
+    check_backend,
+    has_bfloat16,
+    plain_keras,
+    predict,
+    warm_start,
+    with_source_offsets,
+)
 from models.progress import model_inputs, progress
+from models.record import describe, what_must_match
 from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
 from models.storage import (
@@ -43,8 +63,6 @@ from models.storage import (
     names_of,
     save_model,
     unfinished,
-    versions,
-    weights_digest,
 )
 from models.workers import check_share, find_worker, join_workers, replicated, share_among_gpus
 from results.pictures import plot_training
@@ -102,18 +120,40 @@ def run(arguments: argparse.Namespace) -> None:
 def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int = 1) -> None:
     """`run` for one of several workers; only worker 0 writes anything."""
     paths = find_places(arguments)
+    check_backend()
     strategy = join_workers() if workers > 1 else None  # before TensorFlow computes anything
     initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
-    if not worker:
-        make_folder(paths.model.parent)
-        make_folder(paths.results)
+    if worker:
+        train_into(paths, arguments, initial, initial_record, worker, workers, strategy)
+        return
+    make_folder(paths.model.parent)
+    make_folder(paths.results)
+    wait = "wait for it, stop it, or give another"
+    with (
+        locked(paths.model, f"{paths.model}", f"{wait} --model"),
+        locked(paths.results, f"the log in {paths.results}", f"{wait} --results"),
+    ):
+        train_into(paths, arguments, initial, initial_record, worker, workers, strategy)
 
+
+def train_into(
+    paths: Places,
+    arguments: argparse.Namespace,
+    initial: keras.Model | None,
+    initial_record: dict[str, Any],
+    worker: int,
+    workers: int,
+    strategy: Any,
+) -> None:
+    """Load, split, train and save, in places that nobody else writes to."""
     csvs = arguments.data or [path for path in [find_data("training")] if path]
     settings = choose_settings(arguments, bool(csvs), workers)
-    files = load_files(csvs, arguments, settings, workers)
+    if csvs:
+        files = load_files(csvs, arguments.complete_only, settings.alike)
+    else:
+        files = [make_synthetic_faces(arguments, settings, workers)]
     names = files[0].names
-    if mirror_partners(names) is None:
-        print("No key point has left or right in its name, so faces are not mirrored.")
+    if not can_mirror(files):
         settings = replace(settings, flip=0.0)
     if initial:
         initial = started_from(arguments.init, initial, initial_record, names, settings.seed)
@@ -131,7 +171,15 @@ def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int 
         f" in {precision}, seed {settings.seed}.",
         flush=True,
     )
-    record = describe(settings, precision, arguments.complete_only, files, bool(csvs), held_out)
+    record = describe(
+        asdict(settings),
+        precision,
+        arguments.complete_only,
+        files,
+        bool(csvs),
+        held_out,
+        paths.model,
+    )
     record["mean_face"] = mean_face(faces.key_points[training])
     if paths.resume.exists() and not arguments.resume:
         print(f"{paths.resume} of an unfinished training is there: starting anew, without it.")
@@ -197,35 +245,14 @@ def choose_settings(arguments: argparse.Namespace, real: bool, workers: int) -> 
 # --- load ----------------------------------------------------------------------------------------
 
 
-def load_files(
-    csvs: list[Path], arguments: argparse.Namespace, settings: Settings, workers: int
-) -> list[Faces]:
-    """The training's files, the first of which sets the key points; without any, synthetic faces.
-
-    Raises InputError if one cannot be trained on.
-    """
-    if not csvs:
-        print(
-            f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
-            " real faces): training on synthetic faces."
-        )
-        count = 64 * workers if arguments.dry_run else SYNTHETIC_COUNT
-        return [synthetic_faces(count, settings.seed)]
-    files = [load_training(csvs[0], arguments.complete_only)]
-    names = files[0].names
-    files += [load_training(path, arguments.complete_only, names) for path in csvs[1:]]
-    unknown = [name for name in arguments.alike if name not in names]
-    if unknown:
-        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
-    if names != KEY_POINTS:
-        print(f"{len(names)} key points by the header of {files[0].path}: {some_of(names)}")
-    by_hand = first_rows(files[0])
-    if by_hand and np.isfinite(files[0].key_points).all((1, 2)).any():
-        print(
-            f"{files[0].path} follows three conventions, from rows {some_of(by_hand)} on; for one"
-            " meaning per point train on what `python data/kaggle.py` makes of it."
-        )
-    return files
+def make_synthetic_faces(arguments: argparse.Namespace, settings: Settings, workers: int) -> Faces:
+    """Synthetic faces to train on; says so."""
+    print(
+        f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
+        " real faces): training on synthetic faces."
+    )
+    count = 64 * workers if arguments.dry_run else SYNTHETIC_COUNT
+    return synthetic_faces(count, settings.seed)
 
 
 def started_from(
@@ -266,46 +293,6 @@ def join(
         some = np.random.default_rng(settings.seed).permutation(len(faces.rows))[: 64 * workers]
         faces = faces.take(np.sort(some))
     return faces
-
-
-def describe(
-    settings: Settings,
-    precision: str,
-    complete_only: bool,
-    files: list[Faces],
-    real: bool,
-    held_out: Faces,
-) -> dict[str, Any]:
-    """The record that is saved beside the model: what was trained on what."""
-    return {
-        "settings": asdict(settings),
-        "precision": precision,
-        "complete_only": complete_only,
-        "key_points": files[0].names,
-        "data": [
-            {
-                "path": str(file.path),
-                "synthetic_faces": None if real else len(file.rows),
-                "faces": len(file.rows),
-                "sha256": fingerprint(file),
-                "first_rows": first_rows(file),  # of each hand that marked Kaggle's file
-                # 0-based rows below the header, as pandas counts them
-                "validation_rows": held_out.rows[held_out.file == i].tolist(),
-                "validation_sha256": fingerprint(held_out.take(held_out.file == i)),
-            }
-            for i, file in enumerate(files)
-        ],
-        "versions": versions(),
-    }
-
-
-def what_must_match(record: dict[str, Any], initial: keras.Model | None) -> dict[str, Any]:
-    """What has to be the same for a training to be resumed, from its record."""
-    return record["settings"] | {
-        "precision": record["precision"],
-        "init": weights_digest(initial) if initial else None,
-        "data": [[data["sha256"], data["validation_rows"]] for data in record["data"]],
-    }
 
 
 # --- loss and optimizer --------------------------------------------------------------------------
@@ -373,6 +360,7 @@ class Outcome(NamedTuple):
     # marked elsewhere: 15 pairs of pixels; None without such rows
 
 
+@plain_keras()
 def train(
     training: Faces,
     validation: Faces,
@@ -432,7 +420,9 @@ def train(
     steps = per_epoch * (settings.epochs - len(history))
     try:
         with unwrapped_interrupts(), followed("training, step", steps) as advance:
-            each_step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))
+            each_step = keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs=None: advance(1)
+            )
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
@@ -455,7 +445,7 @@ def train(
         network, model = build()
         model.set_weights(weights)
     learn_spread(network, model, training, settings, checkpoint)
-    final, offsets = finish(network, model, validation, sources, alike)
+    final, offsets = finish(network, model, validation, sources, alike, settings.flip > 0)
     return Outcome(final, history, offsets[-1].tolist() if few else None)
 
 
@@ -532,6 +522,7 @@ def finish(
     validation: Faces,
     sources: int,
     alike: Sequence[int],
+    mirror: bool = True,
 ) -> tuple[keras.Model, np.ndarray]:
     """The network as it is saved, calibrated, and the sources' offsets (sources, K, 2) in pixels.
 
@@ -550,7 +541,7 @@ def finish(
     moved = ops.convert_to_numpy(judged(views)["key_points"]).reshape(sources, -1, 2)
     offsets = moved - moved[:1]
     # Calibrated as it will be used: on faces that were held out, with flip averaging.
-    key_points, spread = predict(final, validation.pictures, mirror=True, names=names)
+    key_points, spread = predict(final, validation.pictures, mirror, names=names)
     calibrate(final, key_points + offsets[validation.source], spread, validation.key_points)
     return final, offsets
 
@@ -570,7 +561,8 @@ def save(
     finished = len(history) == epochs
     if not finished and not unfinished(model_path):
         model_path = model_path.with_suffix(".stopped.keras")  # the earlier one is worth more
-    scores = score_files(model, held_out, files, few_points_offset)
+    mirrored = record["settings"]["flip"] > 0
+    scores = score_files(model, held_out, files, few_points_offset, mirrored)
     record["few_points_offset"] = few_points_offset
     record["results"] |= {
         "epochs": len(history),
@@ -599,6 +591,7 @@ def score_files(
     held_out: Faces,
     files: list[Faces],
     few_points_offset: list[list[float]] | None,
+    mirrored: bool = True,
 ) -> list[dict[str, Any]]:
     """Held-out RMSE in pixels per file: each has its own convention, the model speaks the first's.
 
@@ -611,7 +604,7 @@ def score_files(
         part = held_out.take(held_out.file == i)
         score = {"path": str(file.path), "faces": len(part.rows)}
         if score["faces"]:
-            for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", True)):
+            for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", mirrored)):
                 found, _ = predict(model, part.pictures, mirror, names=part.names)
                 if few_points_offset:
                     found[part.source < 0] += few_points_offset

@@ -1,16 +1,20 @@
 """What every script's command line has in common: kinds of numbers, and the exit status."""
 
 import argparse
+import contextlib
 import ctypes
+import importlib
+import io
 import os
 import platform
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from data.files import InputError
+from data.files import InputError, printable
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
@@ -78,6 +82,10 @@ def stoppable() -> Iterator[None]:
     built, and asks tensors for their shapes, in such) or in a destructor, which swallow it.
     """
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only a process's main thread is told of signals
+        return
+
     def stop(number: int, frame: Any) -> None:
         if hasattr(signal, "setitimer"):  # not on Windows
             signal.setitimer(signal.ITIMER_REAL, STOP_AGAIN)
@@ -101,6 +109,8 @@ def stop_heard() -> bool:
 
     For whoever catches KeyboardInterrupt and still has something to finish.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return False
     return hasattr(signal, "setitimer") and signal.setitimer(signal.ITIMER_REAL, 0)[0] > 0
 
 
@@ -119,10 +129,11 @@ def run_script(
         parse: makes an argparse namespace of them.
         work: does what they ask for; raises InputError where it cannot.
     """
-    arguments = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
-    keep_freed_memory()
-    with stoppable():
+    with printable_output(), stoppable():
+        arguments = parse(argv)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+        keep_freed_memory()
+        forget_missing_backend()
         try:
             work(arguments)
         except KeyboardInterrupt as stop:
@@ -131,9 +142,10 @@ def run_script(
             if stop_heard():  # it was swallowed, and what it had interrupted went wrong
                 return say_stopped()
             if isinstance(error, InputError):
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {printable(error)}", file=sys.stderr)
             elif isinstance(error, OSError):
-                print(f"error: {error}; make room, or choose another folder.", file=sys.stderr)
+                advice = "make room, or choose another folder."
+                print(f"error: {printable(error)}; {advice}", file=sys.stderr)
             else:
                 raise
             return 2
@@ -142,5 +154,35 @@ def run_script(
 
 def say_stopped(stop: object = "") -> int:
     """Say that a stop was obeyed, and what is left, if `stop` tells; returns the exit status."""
-    print(f"\n{str(stop) or 'stopped; the files from before are untouched.'}", file=sys.stderr)
+    print(
+        f"\n{printable(stop) or 'stopped; the files from before are untouched.'}", file=sys.stderr
+    )
     return 130
+
+
+@contextlib.contextmanager
+def printable_output() -> Iterator[None]:
+    """What the terminal's encoding lacks is printed as \\u0141 instead of being an error."""
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    earlier = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, earlier, strict=True):
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
+
+
+def forget_missing_backend() -> None:
+    """Unset MPLBACKEND where Matplotlib does not know the backend, which then fails to start.
+
+    Notebooks hand theirs on to all that they start, and Keras imports Matplotlib.
+    """
+    if "MPLBACKEND" not in os.environ or "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND")
+    with contextlib.suppress(ImportError, ValueError):  # ValueError: not known
+        importlib.import_module("matplotlib").rcParams["backend"] = backend
+        os.environ["MPLBACKEND"] = backend

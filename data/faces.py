@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,13 +103,18 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
     """Some rows of `path`, a pandas data frame of text, as Faces."""
     import pandas as pd
 
+    chunk = chunk.set_axis(tidy_header(chunk.columns), axis=1)
     if "Image" not in chunk.columns:
         raise InputError(f"{path} has no column named Image; its first line must name the columns.")
     if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the first fields as row names
-        raise InputError(f"{path} has more fields in its rows than names in its header; mend it.")
+        raise InputError(
+            f"{path} has more fields in its rows than names in its header; mend it (if its"
+            " decimal numbers have commas, write points)."
+        )
     coordinates = [name for name in chunk.columns if name[-2:] in ("_x", "_y") and name[:-2]]
-    for name in ("Image", *coordinates):
-        if f"{name}.1" in chunk.columns:  # so pandas renames it
+    for name in ("Image", "ImageId", "identity", *coordinates):
+        renamed = f"{name}.1" in chunk.columns and name in ("Image", *coordinates)  # by pandas
+        if renamed or (chunk.columns == name).sum() > 1:
             raise InputError(f"{path} has two columns named {name}; rename or delete one.")
     pictures = _parse_pictures(chunk, path)
     names: Names = tuple(dict.fromkeys(name[:-2] for name in coordinates))
@@ -131,6 +137,29 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
         path=path,
         names=names,
     )
+
+
+def tidy_header(columns: Iterable[str]) -> list[str]:
+    """The names of the columns without blanks at their ends, Image and _x, _y as they should be.
+
+    IMAGE and left_eye_X count where there is nothing by the proper name.
+    """
+    names = [str(name).strip() for name in columns]
+    for proper in ("Image", "ImageId", "identity"):
+        if proper not in names:
+            names = [proper if name.lower() == proper.lower() else name for name in names]
+    if not any(name[-2:] in ("_x", "_y") and name[:-2] for name in names):
+        names = [n[:-1] + n[-1].lower() if n[-2:] in ("_X", "_Y") and n[:-2] else n for n in names]
+    return names
+
+
+def unused_columns(path: Path | str) -> tuple[list[str], list[str]]:
+    """The columns of a training file that nothing is read from, and Kaggle's points it lacks."""
+    header = tidy_header(next(read_table(path)).columns)
+    points = [name[:-2] for name in header if name[-2:] in ("_x", "_y") and name[:-2]]
+    lacking = [p for p in KEY_POINTS if p not in points] if set(points) <= set(KEY_POINTS) else []
+    known = {"Image", "ImageId", "identity", *columns_of(tuple(points))}
+    return [n for n in header if n not in known and not n.startswith("Unnamed:")], lacking
 
 
 def _parse_pictures(chunk: pd.DataFrame, path: Path) -> np.ndarray:
@@ -169,9 +198,11 @@ def _parse_key_points(
         wrong = chunk[name].notna() & ~((numbers > -SIZE) & (numbers < 2 * SIZE))
         if wrong.any():
             i = int(np.argmax(wrong))
+            comma = re.fullmatch(r"\s*-?\d+,\d*\s*", str(chunk[name].iloc[i]))
+            point = " (decimal numbers are written with a point)" if comma else ""
             raise InputError(
                 f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
-                f" {chunk[name].iloc[i]!r:.40}, not a position in the picture;"
+                f" {chunk[name].iloc[i]!r:.40}, not a position in the picture{point};"
                 " mend it, or leave it empty if the point is not labelled."
             )
         values[:, columns.index(name)] = numbers

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import re
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +25,17 @@ class InputError(Exception):
 def one_line(error: BaseException) -> str:
     """An exception's message as part of a sentence."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def printable(name: object) -> str:
+    """A path, or another text, on one line and such that UTF-8 can hold it.
+
+    File names on Linux are bytes: what is not UTF-8 in them comes out as \\xe9, a line end as \\n.
+    """
+    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    return "".join(
+        c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def find_data(name: str) -> Path | None:
@@ -43,13 +58,26 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path, or see data/README.md.")
     rows = 0
+    # As text: pandas would read True as 1, and guess anew for every few hundred rows.
+    options: dict[str, Any] = {"dtype": str, "encoding": "utf-8-sig"}
     try:
-        # As text: pandas would read True as 1, and guess anew for every few hundred rows.
-        with pd.read_csv(path, chunksize=256, dtype=str, encoding="utf-8-sig") as chunks:
+        with open_table(path) as source:
+            header = list(pd.read_csv(source, nrows=0, **options).columns)
+        if separator := other_separator(header):
+            raise InputError(
+                f"{path} separates its columns by {separator}; save it with commas between the"
+                " columns, and with points in its decimal numbers."
+            )
+        with (
+            open_table(path) as source,
+            pd.read_csv(source, chunksize=256, **options) as chunks,
+        ):
             for chunk in chunks:
                 if len(chunk):
                     yield chunk
                 rows += len(chunk)
+    except InputError:
+        raise
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty; it should start with a line of column names.") from None
     except UnicodeDecodeError:
@@ -75,6 +103,48 @@ def record_path(model: Path) -> Path:
     return model.with_name(f"{model.name}.json")
 
 
+@contextlib.contextmanager
+def open_table(path: Path) -> Iterator[Any]:
+    """What pandas can read a CSV from: the path, or the one CSV in a .zip.
+
+    What macOS and Windows leave in an archive does not count. Raises InputError if the archive
+    has no CSV, or several.
+    """
+    if path.suffix.lower() != ".zip":
+        yield path
+        return
+    with zipfile.ZipFile(path) as archive:
+        files = [name for name in archive.namelist() if not re.search(JUNK, name)]
+        if len(files) != 1:
+            files = [name for name in files if name.lower().endswith(".csv")] or files
+        if len(files) != 1:
+            held = ", ".join(files[:4]) + (", …" if len(files) > 4 else "") or "nothing"
+            raise InputError(
+                f"{path} holds {printable(held)}; it must hold one CSV. A table may be plain, as"
+                " .gz or alone in a .zip: unpack the archive and name the CSV in it."
+            )
+        with archive.open(files[0]) as file:
+            yield file
+
+
+JUNK = r"/$|^__MACOSX/|(^|/)(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$"
+
+
+def other_separator(header: list[str]) -> str | None:
+    """What separates the columns of a table that is no CSV, in words; None where it is commas.
+
+    `header` is the header as it comes out when split at commas.
+    """
+    text = ",".join(header)
+    names = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
+    for separator, name in names.items():
+        words = [word.strip(" \t\"'") for word in text.split(separator)]
+        known = {"Image", "ImageId", "RowId"} & set(words)
+        if len(words) > len(header) and known and not known & set(header):
+            return name
+    return None
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and see to it that one can write there, before hours of training."""
     try:
@@ -94,11 +164,15 @@ def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
     Raises InputError if the disk is full or the like.
     """
     path = Path(path)
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # by a kill, an hour ago or more
-        if left.stat().st_mtime < time.time() - 3600:
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # As long as the file's own name at most: a file system takes 255 bytes.
+    short = len(os.fsencode(path.name)) < 200
+    stem = path.stem if short else hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = path.with_name(f".{stem}.{os.getpid()}{path.suffix}")
     try:
+        left_by_kills = re.compile(rf"\.{re.escape(stem)}\.\d+{re.escape(path.suffix)}")
+        for left in path.parent.iterdir():
+            if left_by_kills.fullmatch(left.name) and left.stat().st_mtime < time.time() - 3600:
+                left.unlink(missing_ok=True)
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
@@ -107,4 +181,10 @@ def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
             " before is untouched: make room, or choose another folder."
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """`replace_file` with a text, in UTF-8 whatever the user's language settings are."""
+    replace_file(path, lambda file: file.write_text(text, encoding="utf-8"))

@@ -1,6 +1,7 @@
 """The key points: their names, CSV columns and mirror images, and how far off a prediction is."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,22 +43,89 @@ def output_columns(names: Names) -> list[str]:
     return [*columns_of(names), *(f"{name}_spread" for name in names)]
 
 
+# A name's words: by underscores, blanks and the like, digits, and capitals (eyeLeft, LEyeOuter).
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
+
+OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l", "lt": "rt", "rt": "lt"}
+
+
+def other_side(word: str) -> str:
+    """left, l or lt as right, r or rt and the other way round, capitals kept; else the word."""
+    other = OTHER_SIDE.get(word.lower(), word.lower())
+    if other == word.lower():
+        return word
+    return other.upper() if word.isupper() else other.title() if word[0].isupper() else other
+
+
+def glued_side(word: str) -> str:
+    """As `other_side` for words such as lefteye, eyeleft, leye or lm, which hold the side."""
+    low = word.lower()
+    for side in ("left", "right"):
+        if low.startswith(side):
+            return other_side(word[: len(side)]) + word[len(side) :]
+    for side in ("left", "right"):
+        if low.endswith(side):
+            return word[: -len(side)] + other_side(word[-len(side) :])
+    return other_side(word[0]) + word[1:] if low[:1] in ("l", "r") else word
+
+
+def mirrored_names(name: str) -> Iterator[str]:
+    """What the mirror image of a point may be called, the likeliest first; none without a side."""
+    words = WORDS.findall(name)
+    full = [other_side(word) if len(word) > 2 else word for word in words]
+    if full == words:
+        full = [other_side(word) for word in words]
+    if full != words:
+        yield "".join(full)
+        return
+    for i, word in enumerate(words):
+        if glued_side(word) != word:
+            yield "".join([*words[:i], glued_side(word), *words[i + 1 :]])
+
+
+def side_of(name: str) -> str | None:
+    """left or right, where a key point's name says so; else None."""
+    for word in map(str.lower, WORDS.findall(name)):
+        for side in ("left", "right"):
+            if word.startswith(side) or word in (side[0], f"{side[0]}t"):
+                return side
+    return None
+
+
 def mirror_partners(names: Names = KEY_POINTS) -> np.ndarray | None:
     """For each key point the index of the one that it becomes in a mirrored picture, (K,) int.
 
-    The words left and right in the names tell; a point with neither is its own partner. None if no
-    name has them, as p0 .. p67: then nothing tells what a point becomes.
+    The words left and right in the names tell, also as people else write them: Left_Eye, lefteye
+    (CelebA), eyeLeft (AWS), LEye (OpenPose), l_eye, le. A point with neither is its own partner.
+    None if no name has a side, as p0 .. p67, or `without_partner` names one: then nothing tells
+    what a point becomes.
 
-    Raises ValueError, naming the point, if a partner is missing.
+    Raises ValueError, naming the point, if a partner is missing (of a name such as left_eye).
     """
     swap = {"left": "right", "right": "left"}
-    partners = ["_".join(swap.get(word, word) for word in name.split("_")) for name in names]
-    if partners == list(names):
-        return None
-    for name, partner in zip(names, partners, strict=True):
+    partners = []
+    for name in names:
+        partner = "_".join(swap.get(word, word) for word in name.split("_"))
         if partner not in names:
             raise ValueError(f"has the key point {name} but no {partner} to be its mirror image")
-    return np.array([names.index(partner) for partner in partners])
+        if partner == name:
+            others = (other for other in mirrored_names(name) if other in names)
+            partner = next(others, name)
+        partners.append(partner)
+    if partners == list(names) or without_partner(names):
+        return None
+    index = np.array([names.index(partner) for partner in partners])
+    return index if (index[index] == np.arange(len(names))).all() else None
+
+
+def without_partner(names: Names) -> str | None:
+    """The first key point whose name begins with left or right, but whose partner is missing."""
+    for name in names:
+        if any(word.lower().startswith(("left", "right")) for word in WORDS.findall(name)):
+            others = list(mirrored_names(name))
+            if not set(others) & set(names):
+                return name
+    return None
 
 
 PARTNERS = mirror_partners()

@@ -70,6 +70,8 @@ class Frame(NamedTuple):
 def find_frame(key_points: np.ndarray, eyes: tuple[int, int]) -> Frame:
     """The faces' frames, from key points (N, K, 2) and the indices of the eyes' centres."""
     left, right = (key_points[:, eye] for eye in eyes)
+    if np.nansum((left - right)[:, 0]) < 0:  # whose left is the viewer's: up would be down
+        left, right = right, left
     across = left - right
     distance = np.linalg.norm(across, axis=-1)
     return Frame(

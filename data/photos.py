@@ -6,6 +6,9 @@ the points found, and predicted once more; a crop is the 2x3 matrix of its pixel
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,20 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import InputError, one_line, record_path
+from data.files import InputError, one_line, printable, record_path
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names
 
 if TYPE_CHECKING:
     from PIL import Image
 
+# What this project's own pictures say of themselves, so that nobody takes them for photos.
+OWN_OUTPUT = {"Software": "face_key_points"}
+
 # Endings of files in a folder that ought to be pictures, so that one that is not gets told.
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+
+# Kinds of photos that Pillow does not read by itself: what their files begin with or are called,
+# and what to do.
+HEIF = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
+HEIF_ENDINGS = (".heic", ".heif", ".hif")
+RAW_ENDINGS = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jxl", ".psd")
 
 
 def list_photos(paths: Iterable[Path]) -> list[Path]:
     """The photos to look at: `paths`, and in place of a folder the files in it, by name.
 
-    Raises InputError if a path does not exist or a folder has no pictures.
+    What is left out of a folder is said, this project's own pictures as well. Raises InputError if
+    a path does not exist or a folder has no pictures.
     """
     photos = []
     for path in paths:
@@ -34,11 +47,16 @@ def list_photos(paths: Iterable[Path]) -> list[Path]:
             raise InputError(f"{path} does not exist; check the path of the photo.")
         files = [path]
         if path.is_dir():
-            inside = sorted(f for f in path.iterdir() if f.is_file() and f.name[0] != ".")
-            files = [f for f in inside if is_picture(f)]
+            inside = sorted(file for file in path.iterdir() if file.name[0] != ".")
+            files = [file for file in inside if file.is_file() and is_picture(file)]
+            own = [file for file in files if is_own_output(file)]
+            files = [file for file in files if file not in own]
             for file in inside:
+                reason = "not a picture" if file.is_file() else "a folder, name it as well"
+                if file in own:
+                    reason = "a picture that this project drew"
                 if file not in files:
-                    print(f"{file} is not a picture: skipped.")
+                    print(f"{printable(file)} is {reason}: skipped.")
             if not files:
                 raise InputError(f"{path} is a folder without pictures; give one with photos.")
         photos += files
@@ -49,11 +67,31 @@ def is_picture(path: Path) -> bool:
     """Whether a file is a picture, or at least is called one."""
     from PIL import Image
 
-    if path.suffix.lower() in PHOTO_ENDINGS:
+    if path.suffix.lower() in (*PHOTO_ENDINGS, *HEIF_ENDINGS, *RAW_ENDINGS):
         return True
     try:
         with Image.open(path):
             return True
+    except Exception:  # Pillow raises whatever a broken file brings
+        return is_heif(path)
+
+
+def is_heif(path: Path | str) -> bool:
+    """Whether a file holds an iPhone's HEIC picture or the like, whatever it is called."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return HEIF.match(file.read(12)) is not None
+    return False
+
+
+def is_own_output(path: Path) -> bool:
+    """Whether a file is a picture that this project drew."""
+    from PIL import Image
+
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with Image.open(path) as file:
+            return file.info.get("Software") == OWN_OUTPUT["Software"]
     except Exception:  # Pillow raises whatever a broken file brings
         return False
 
@@ -61,20 +99,33 @@ def is_picture(path: Path) -> bool:
 def read_photo(path: Path | str) -> Image.Image:
     """A photo as it is meant to be seen: a PIL RGB picture, upright, on white where transparent.
 
-    Raises InputError if it is not a whole picture, or is too large.
+    Of a file of several pictures it is the first; a printed line says so. Raises InputError if it
+    is not a whole picture, or is too large.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
+    heif = is_heif(path)
+    if heif:
+        try:  # which iPhones write, and which an extra package reads
+            importlib.import_module("pillow_heif").register_heif_opener()
+        except (ImportError, AttributeError):
+            raise InputError(
+                f"{path} is a HEIC photo, for which another package is needed: pip install"
+                " pillow-heif; or save it as a JPEG."
+            ) from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as about metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                photo = ImageOps.exif_transpose(file)
-                if photo.mode[0] in "IF":  # 16 bits, which Pillow would cut off at 255
-                    values = np.asarray(photo, np.float32)
-                    values = values / np.float32(257 if values.max() > 255 else 1)
-                    photo = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+                frames = getattr(file, "n_frames", 1)
+                if frames > 1 and file.format != "MPO" and not heif:  # those are previews
+                    print(f"{printable(path)} holds {frames} pictures: only the first is used.")
+                wide = "16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
+                file.load()
+                photo = in_eight_bits(upright(file))
+                if wide and np.asarray(photo)[..., :3].max() < 64:
+                    photo = read_wide(path) or photo  # 12 bits kept in 16, or a very dark one
                 if "A" in photo.getbands() or "transparency" in photo.info:
                     photo = photo.convert("RGBA")
                     photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
@@ -85,14 +136,73 @@ def read_photo(path: Path | str) -> Image.Image:
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
-        raise InputError(
-            f"{path} is empty or not a picture that can be read; save it as a JPEG or PNG."
-        ) from None
+        if colours := read_wide(path):
+            return colours
+        kind = "empty or not a picture"
+        if Path(path).suffix.lower() in RAW_ENDINGS:
+            kind = (
+                f"of a kind ({Path(path).suffix.lower()}) that Pillow does not read, not a picture"
+            )
+        raise InputError(f"{path} is {kind} that can be read; save it as a JPEG or PNG.") from None
     except Exception as error:  # Pillow raises whatever a broken file brings
         raise InputError(
             f"{path} cannot be read as a picture ({one_line(error)}); it may be cut short: copy it"
             " again."
         ) from None
+
+
+def upright(photo: Image.Image) -> Image.Image:
+    """A loaded PIL picture turned as its EXIF note says; as it is where that note is broken."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(photo)
+    except Exception:  # as of Pillow 11.0 a single broken entry, which others pass over
+        return photo
+
+
+def in_eight_bits(photo: Image.Image) -> Image.Image:
+    """A PIL picture of more than 8 bits per value as one of 8, all its light kept; others as is."""
+    from PIL import Image
+
+    return Image.fromarray(eight_bits(np.array(photo))) if photo.mode[0] in "IF" else photo
+
+
+def read_wide(path: Path | str) -> Image.Image | None:
+    """A colour picture of 16 bits or fractions, which Pillow does not read, as one of 8 bits.
+
+    OpenCV reads it; None where that is not here, or cannot either.
+    """
+    from PIL import Image
+
+    try:
+        import cv2
+
+        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if values is None or values.ndim != 3 or values.dtype == np.uint8:
+            return None
+        return Image.fromarray(eight_bits(values[..., 2::-1]))  # from blue, green, red
+    except Exception:  # OpenCV raises whatever a broken file brings
+        return None
+
+
+def eight_bits(values: np.ndarray) -> np.ndarray:
+    """Grey or colour values of any range as uint8, of the same shape.
+
+    Fractions are 0 to 1, as floating point pictures have them, or else any range; whole numbers
+    fill 8, 10, 12, 14, 16 bits or more: as many as the brightest pixel needs.
+    """
+    fractions = values.dtype.kind == "f"
+    values = values.astype(np.float64)
+    values = np.nan_to_num(values, posinf=values[np.isfinite(values)].max(initial=0), neginf=0.0)
+    low, high = values.min(), values.max()
+    if low < -1e-3:  # such as -1 to 1
+        values, white = values - low, high - low
+    elif fractions and high < 2**8 and np.quantile(values, 0.98) <= 1 and (values % 1).any():
+        white = 1.0  # lamps may be brighter
+    else:
+        white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), high)
+    return np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8)
 
 
 def square_crops(boxes: np.ndarray) -> np.ndarray:
@@ -116,16 +226,18 @@ CENTRE, RADIUS = np.array([47.9, 47.3]), 26.5
 
 
 def crop_face(record: dict[str, Any], names: Names, model_path: Path) -> np.ndarray | None:
-    """The mean face of the training, (K, 2) pixels of its crops; None for Kaggle's key points.
+    """The mean face of the training, (K, 2) pixels of its crops; None for Kaggle's key points,
+    if their left is the subject's.
 
     Raises InputError if the model's record has none that crops can be laid by.
     """
-    if names == KEY_POINTS:
-        return None
     try:
         face = np.array(record["mean_face"], np.float64).reshape(len(names), 2)
     except (KeyError, TypeError, ValueError):
         face = np.full((len(names), 2), np.nan)
+    # By eyes that stand the other way round, where left is the viewer's, none would be upright.
+    if names == KEY_POINTS and not face[LEFT_EYE, 0] < face[RIGHT_EYE, 0]:
+        return None
     if len(np.unique(face[np.isfinite(face).all(1)], axis=0)) < 2:
         raise InputError(
             f"{record_path(model_path)} has no mean face of two points or more, by which"

@@ -525,7 +525,7 @@ def _draw_light(f, rng):
 
 
 def _rasterise(value, x, y, f, canvas):
-    """Draw the grid's values at picture pixels x, y over the canvas, near parts last.
+    """Draw the grid's values at picture pixels x, y over the canvas (a square), near parts last.
 
     Seen from azimuth -yaw, of two surface points on one ray the nearer is the one at the angle
     nearer to that azimuth, so that drawing the columns in this order hides what is hidden.
@@ -534,11 +534,12 @@ def _rasterise(value, x, y, f, canvas):
     rows = slice(None) if f.pitch > 0 else slice(None, None, -1)
     pixel_x = np.rint(ZOOM * (x + 0.5) - 0.5).astype(np.int32)
     pixel_y = np.rint(ZOOM * (y + 0.5) - 0.5).astype(np.int32)
-    out = (pixel_x < 0) | (pixel_x >= CANVAS) | (pixel_y < 0) | (pixel_y >= CANVAS)
-    pixel = np.where(out, CANVAS * CANVAS, pixel_y * CANVAS + pixel_x)
-    drawn = np.full(CANVAS * CANVAS + 1, -1, np.float32)
+    side = len(canvas)
+    out = (pixel_x < 0) | (pixel_x >= side) | (pixel_y < 0) | (pixel_y >= side)
+    pixel = np.where(out, side * side, pixel_y * side + pixel_x)
+    drawn = np.full(side * side + 1, -1, np.float32)
     drawn[pixel.T[columns][:, rows].ravel()] = value.T[columns][:, rows].ravel()
-    drawn = drawn[:-1].reshape(CANVAS, CANVAS)
+    drawn = drawn[:-1].reshape(side, side)
     # Close the one-pixel gaps that are left between neighbouring surface points.
     for axis, way in ((0, 1), (1, 1), (0, -1), (1, -1)):
         drawn = np.where(drawn < 0, np.maximum(np.roll(drawn, way, axis), drawn), drawn)
@@ -786,7 +787,7 @@ def write_csv(path: Path | str, pictures: np.ndarray, key_points: np.ndarray | N
     """
 
     def write(temporary: Path) -> None:
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*(["ImageId"] if key_points is None else COLUMNS), "Image"])
             for index, picture in enumerate(pictures):

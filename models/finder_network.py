@@ -79,7 +79,7 @@ def weights_of(model: keras.Model) -> Finder:
 
 def save_finder(finder: Finder, path: Path) -> None:
     """Write the weights as a .npz of float32 arrays, `<layer>_kernel` and `<layer>_bias`."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, kernel, bias in zip(LAYERS, finder.kernels, finder.biases, strict=True):
         arrays |= {f"{name}_kernel": kernel, f"{name}_bias": bias}
     with open(path, "wb") as file:  # given a name, NumPy would append .npz

@@ -2,17 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.files import InputError
 from data.key_points import KEY_POINTS, PARTNERS, SIZE, Names, mirror_key_points, mirror_partners
 
 if TYPE_CHECKING:
     import keras
+
+
+def check_backend() -> None:
+    """Raise InputError where the backend that the user's Keras is set to cannot train.
+
+    That is looked up without importing Keras, which takes seconds. TensorFlow trains, and so does
+    JAX; PyTorch was not tried.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "")
+    if not backend:
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        try:
+            settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
+            backend = settings.get("backend", "tensorflow")
+        except (OSError, ValueError, AttributeError):
+            backend = "tensorflow"
+    if backend not in ("tensorflow", "jax", "torch"):
+        reason = "cannot train"
+    elif importlib.util.find_spec(backend) is None:
+        reason = "is not installed"
+    else:
+        return
+    raise InputError(
+        f"Keras is set to the backend {backend} (KERAS_BACKEND or keras.json), which {reason}; set"
+        " KERAS_BACKEND=tensorflow, which requirements.txt installs."
+    )
+
+
+@contextmanager
+def plain_keras() -> Iterator[None]:
+    """Keras with the settings it comes with, whatever the user's keras.json or program sets.
+
+    Among them: in which type losses are computed, and where pictures have their channels.
+    """
+    from keras import config
+
+    earlier = config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy()
+    plain = "float32", 1e-7, "channels_last", "float32"
+    setters = (
+        config.set_floatx,
+        config.set_epsilon,
+        config.set_image_data_format,
+        config.set_dtype_policy,
+    )
+    try:
+        for set_to, value in zip(setters, plain, strict=True):
+            set_to(value)
+        yield
+    finally:
+        for set_to, value in zip(setters, earlier, strict=True):
+            set_to(value)
 
 
 def build_model(dtype: str = "float32", count: int = 15) -> keras.Model:
@@ -32,7 +89,7 @@ def build_model(dtype: str = "float32", count: int = 15) -> keras.Model:
     """
     import keras
 
-    picture = keras.Input((SIZE, SIZE, 1), name="picture")
+    picture = keras.Input((SIZE, SIZE, 1), dtype="float32", name="picture")
     grid, deep = encode(picture, dtype)
     key_points, maps, signs = read_key_points(grid, count)
     outputs = {"key_points": key_points, "spread": read_spread(grid, deep, maps, signs, count)}
@@ -44,8 +101,11 @@ def encode(picture: Any, dtype: str) -> tuple[Any, Any]:
     which see the whole face, (N, 6, 6, 160); Keras tensors."""
     from keras import layers
 
-    Conv = partial(layers.Conv2D, padding="same", use_bias=False, dtype=dtype)
-    Norm = partial(layers.BatchNormalization, dtype=dtype)
+    # What the user's Keras takes for granted (keras.json) is said here: where the channels are.
+    Conv = partial(
+        layers.Conv2D, padding="same", use_bias=False, data_format="channels_last", dtype=dtype
+    )
+    Norm = partial(layers.BatchNormalization, axis=-1, dtype=dtype)
     Relu = partial(layers.Activation, "relu", dtype=dtype)
     Add = partial(layers.Add, dtype=dtype)
 
@@ -62,7 +122,7 @@ def encode(picture: Any, dtype: str) -> tuple[Any, Any]:
     x = residual(residual(residual(conv(x, 96, 3, stride=2), 96), 96), 96)  # 12x12
     skip = x
     deep = residual(residual(conv(x, 160, 3, stride=2), 160), 160)  # 6x6: sees the whole face
-    x = layers.UpSampling2D(2, dtype=dtype)(conv(deep, 96, 1))
+    x = layers.UpSampling2D(2, data_format="channels_last", dtype=dtype)(conv(deep, 96, 1))
     return residual(Add()([skip, x]), 96), deep  # 12x12 again
 
 
@@ -86,14 +146,15 @@ def read_key_points(grid: Any, count: int) -> tuple[Any, Any, Any]:
     centre = (np.arange(side, dtype=np.float32) + 0.5) * 8 - 0.5
     centres = np.stack(np.meshgrid(centre, centre), -1).reshape(1, 1, cells, 2)
 
-    head = partial(layers.Conv2D, kernel_size=1, dtype="float32")
+    head = partial(layers.Conv2D, kernel_size=1, data_format="channels_last", dtype="float32")
     reshape = partial(layers.Reshape, dtype="float32")
     maps = reshape((cells, count))(head(count, name="maps")(grid))
     maps = layers.Softmax(axis=1, name="where", dtype="float32")(maps)
     offsets = head(2 * count, kernel_initializer="zeros", name="offsets")(grid)
     offsets = reshape((cells, count, 2))(offsets)
     weights = ops.expand_dims(maps, -1)
-    places = ops.transpose(centres, (0, 2, 1, 3)) + 8 * offsets
+    # `ops.add`: JAX's own addition takes no symbolic tensors.
+    places = ops.add(centres.transpose(0, 2, 1, 3), 8 * offsets)
     means = ops.sum(weights * places, axis=1)
     key_points = reshape((2 * count,), name="key_points")(means)
 
@@ -114,7 +175,8 @@ def read_spread(grid: Any, deep: Any, maps: Any, signs: Any, count: int) -> Any:
     cells = grid.shape[1] * grid.shape[2]
     features = layers.Reshape((cells, grid.shape[-1]), dtype="float32")(grid)
     looked_at = ops.matmul(ops.transpose(maps, (0, 2, 1)), features)  # (N, K, channels)
-    whole = [layers.GlobalAveragePooling2D(dtype="float32")(level) for level in (grid, deep)]
+    pool = partial(layers.GlobalAveragePooling2D, data_format="channels_last", dtype="float32")
+    whole = [pool()(level) for level in (grid, deep)]
     whole = layers.RepeatVector(count, dtype="float32")(ops.concatenate(whole, axis=-1))
     signs = ops.concatenate([signs, looked_at, whole], axis=-1)
     signs = layers.LayerNormalization(name="spread_scaled", dtype="float32")(signs)
@@ -168,38 +230,73 @@ def predict(
     pictures: np.ndarray,
     mirror: bool = False,
     batch_size: int = 256,
-    names: Names = KEY_POINTS,
+    names: Names | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the key points, and how far off each may be.
 
     Args:
         model: as from `load_model`.
-        pictures: (N, 96, 96) grey values 0 .. 255.
-        mirror: test-time flip averaging: the mean with the prediction for the mirrored picture.
-        names: of the model's key points; without left and right among them nothing is mirrored.
+    pictures: (N, 96, 96) grey values 0 .. 255; also (N, 96, 96, 1), or one picture alone.
+    mirror: test-time flip averaging: the mean with the prediction for the mirrored picture.
+    names: of the model's key points, Kaggle's 15 if not given; without left and right among
+        them nothing is mirrored.
 
     Returns:
         float32 key points (N, K, 2) in pixels, and float32 spread (N, K): the standard
         deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
+
+    Raises ValueError if these are no such pictures, or the names not the model's.
     """
-    inputs = np.asarray(pictures, np.float32)[..., None]
+    inputs = as_input(pictures)
     # Not Keras's `predict`, which takes longer to get going than to find a face.
     parts = [
         model.predict_on_batch(inputs[start : start + batch_size])
-        for start in range(0, len(inputs), batch_size)
+        for start in range(0, max(len(inputs), 1), batch_size)
     ]
     key_points, spread = (
-        np.concatenate([part[name] for part in parts]) for name in ("key_points", "spread")
+        np.concatenate([np.asarray(part[name], np.float32) for part in parts])
+        for name in ("key_points", "spread")
     )
     key_points = key_points.reshape(len(inputs), -1, 2)
+    names = KEY_POINTS if names is None else tuple(names)
+    if not mirror:
+        return key_points, spread
+    if len(names) != spread.shape[1]:
+        raise ValueError(
+            f"the model has {spread.shape[1]} key points, but the names of {len(names)} are given;"
+            " to mirror, give names=names_of(model, record), with both from load_model"
+        )
     partners = mirror_partners(names)
-    if mirror and partners is not None:
-        flipped, other = predict(model, np.asarray(pictures)[:, :, ::-1], batch_size=batch_size)
+    if partners is not None:
+        flipped, other = predict(model, inputs[:, :, ::-1], batch_size=batch_size)
         half = (mirror_key_points(flipped, partners) - key_points) / 2
         # The spread of a mixture of two: where they disagree, neither is to be trusted.
         spread = np.sqrt((spread**2 + other[:, partners] ** 2) / 2 + (half**2).mean(-1))
         key_points = key_points + half
     return key_points, spread
+
+
+def as_input(pictures: np.ndarray) -> np.ndarray:
+    """Grey pictures as the network takes them, float32 (N, 96, 96, 1). Raises ValueError.
+
+    They may be (N, 96, 96) or (N, 96, 96, 1), or one alone, (96, 96) or (96, 96, 1).
+    """
+    inputs = np.asarray(pictures)
+    if inputs.shape[-1:] == (1,) and inputs.ndim > 2:
+        inputs = inputs[..., 0]
+    if inputs.ndim == 2:
+        inputs = inputs[None]
+    if inputs.shape[1:] != (SIZE, SIZE) or inputs.dtype.kind not in "buif":
+        raise ValueError(
+            f"pictures are {inputs.dtype} {np.shape(pictures)}, but must be grey values 0 to 255,"
+            f" (N, {SIZE}, {SIZE}) or (N, {SIZE}, {SIZE}, 1)"
+        )
+    if inputs.dtype.kind in "bf" and inputs.size and 0 < np.max(inputs) <= 1:
+        warnings.warn(
+            "no picture has a grey value above 1: the network wants 0 to 255, not shares",
+            stacklevel=3,
+        )
+    return np.asarray(inputs, np.float32)[..., None]
 
 
 def with_source_offsets(

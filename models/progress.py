@@ -55,6 +55,8 @@ def progress(
             )
             if log_path:
                 write_log(log_path, history)
+                if len(history) == 1:  # the curves of an earlier training are not this one's
+                    log_path.with_name("training_process.png").unlink(missing_ok=True)
 
     return Progress()
 
@@ -66,10 +68,24 @@ def averaged_key_points(model: keras.Model, validation: Faces) -> np.ndarray:
     """
     own = [variable.numpy() for variable in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    output = model.predict(model_inputs(validation), batch_size=256, verbose=0)
+    output = model_output(model, model_inputs(validation))
     for variable, value in zip(model.trainable_variables, own, strict=True):
         variable.assign(value)
     return output["key_points"].reshape(validation.key_points.shape)
+
+
+def model_output(model: keras.Model, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+    """What a model that is being trained finds in its inputs."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return model.predict(inputs, batch_size=256, verbose=0)
+    # With JAX, `predict` in the middle of `fit` takes the weights' memory away.
+    parts = []
+    for start in range(0, len(inputs[0]), 256):
+        found = model([part[start : start + 256] for part in inputs], training=False)
+        parts.append({name: keras.ops.convert_to_numpy(found[name]) for name in found})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def model_inputs(faces: Faces) -> tuple[np.ndarray, np.ndarray]:
@@ -81,4 +97,6 @@ def write_log(path: Path, history: list[dict[str, Any]]) -> None:
     """Write the epochs' lines as CSV."""
     import pandas as pd
 
-    replace_file(path, lambda file: pd.DataFrame(history).to_csv(file, index=False))
+    replace_file(
+        path, lambda file: pd.DataFrame(history).to_csv(file, index=False, encoding="utf-8")
+    )

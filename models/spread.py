@@ -98,7 +98,11 @@ def fit_spread(
             steps_per_epoch=steps,
             shuffle=False,
             verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: advance(1))],
+            callbacks=[
+                keras.callbacks.LambdaCallback(
+                    on_train_batch_end=lambda batch, logs=None: advance(1)
+                )
+            ],
         )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import HERE, InputError, one_line, record_path, replace_file
+from data.files import HERE, InputError, one_line, printable, record_path, replace_file, write_text
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
 from data.progress import say_start_of_keras
 from models.runtimes import RUNTIMES, open_exported
@@ -100,7 +100,7 @@ def unfinished(path: Path) -> bool:
     if not path.exists():
         return True
     try:
-        record = json.loads(record_path(path).read_text())
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
         return record["results"]["epochs"] < record["settings"]["epochs"]
     except (OSError, ValueError, LookupError, TypeError):
         return False
@@ -120,7 +120,7 @@ def save_record(path: Path, model: Any, record: dict[str, Any]) -> None:
     else:
         mark = {"weights_sha256": weights_digest(model)}
     text = json.dumps(record | mark, indent=2) + "\n"
-    replace_file(record_path(path), lambda file: file.write_text(text))
+    write_text(record_path(path), text)
 
 
 def load_model(path: Path | str) -> tuple[Any, dict[str, Any]]:
@@ -142,7 +142,7 @@ def load_model(path: Path | str) -> tuple[Any, dict[str, Any]]:
     count = check_shapes(model, path)
     file = record_path(path)
     try:
-        record = json.loads(file.read_text()) if file.exists() else {}
+        record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if path.suffix in RUNTIMES:
             of_this = record.get("file_sha256") in (None, file_digest(path))
         else:
@@ -175,9 +175,13 @@ def load_keras(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
         reason = one_line(error).split(". ")[0]  # the rest is advice to programmers
-        raise InputError(
-            f"{path} cannot be loaded as a Keras model ({reason}); train it again or copy it again."
-        ) from None
+        mend = "train it again or copy it again"
+        if newer := written_by_newer(path):
+            mend = (
+                f"it was written by Keras {newer}, here is {keras.__version__}: install that one,"
+                f" pip install keras=={newer}, or train the model again"
+            )
+        raise InputError(f"{path} cannot be loaded as a Keras model ({reason}); {mend}.") from None
 
 
 def check_shapes(model: Any, path: Path) -> int:
@@ -197,17 +201,56 @@ def check_shapes(model: Any, path: Path) -> int:
     return count
 
 
+def written_by_newer(path: Path) -> str | None:
+    """The version of Keras that wrote a .keras file, if newer than the one here; else None."""
+    import keras
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+        numbers = [
+            [int(n) for n in re.findall(r"\d+", v)[:3]] for v in (version, keras.__version__)
+        ]
+        return version if numbers[0] > numbers[1] else None
+    except Exception:  # it may hold anything
+        return None
+
+
+def describe_model(path: Path, record: dict[str, Any]) -> str:
+    """A sentence: which model is used, and what speaks against relying on it."""
+    try:
+        settings, results = record["settings"], record["results"]
+        done, planned = results["epochs"], settings["epochs"]
+        error = results["validation"][0].get("rmse_px")
+        against = [
+            f"stopped after epoch {done} of {planned}" if done < planned else "",
+            f"trained for {done} epoch(s) only" if done == planned < FEW_EPOCHS else "",
+            f"{error:.1f} px off on held-out faces" if error and error > POOR else "",
+        ]
+    except (LookupError, TypeError, AttributeError):
+        against = ["its training is not known, for want of its JSON"]
+    text = "; ".join(reason for reason in against if reason)
+    if not text:
+        return f"Model: {printable(path)}"
+    other = ""
+    if path.resolve() != SHIPPED and SHIPPED.exists():
+        other = f" The shipped one is --model {printable(SHIPPED)}"
+    return f"Model: {printable(path)}, not to be relied on ({text}).{other}"
+
+
+# A training of fewer epochs, or an error near the mean face's 3.2 px, is said with every answer.
+FEW_EPOCHS, POOR = 3, 2.5
+
+
+def knows_mirrored(record: dict[str, Any]) -> bool:
+    """Whether the model's training saw mirrored faces: one that did not is not asked about them."""
+    settings = record.get("settings")
+    return not isinstance(settings, dict) or settings.get("flip", 1) > 0
+
+
 def names_of(model: Any, record: dict[str, Any]) -> Names:
     """The names of a loaded model's key points, (K,): its record's, else Kaggle's or numbers."""
     if record.get("key_points"):
         return tuple(record["key_points"])
     count = model.output["spread"].shape[-1]
     return KEY_POINTS if count == len(KEY_POINTS) else tuple(f"point_{k + 1}" for k in range(count))
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a result depends on."""
-    from importlib.metadata import version
-
-    packages = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib")
-    return {"python": sys.version.split()[0]} | {name: version(name) for name in packages}

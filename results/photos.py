@@ -3,48 +3,279 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.files import InputError, make_folder, replace_file
-from data.key_points import KEY_POINTS, SIZE, Names, output_columns
+from data.command_line import stop_heard
+from data.files import InputError, make_folder, one_line, printable, replace_file
+from data.key_points import KEY_POINTS, Names, output_columns
+from data.level_crops import MATRIX_COLUMNS, check_names, cut_level, level_crops, matrix_fields
 from data.photos import (
+    OWN_OUTPUT,
     crop_boxes,
     crop_face,
     crop_scales,
+    is_own_output,
     list_photos,
     point_crops,
     read_photo,
     square_crops,
 )
 from data.progress import follow
-from models.face_finder import find_faces, refine
-from models.spread import REGION_90
-from models.storage import find_model, load_model, names_of
-from results.measures import UNSURE
-from results.pictures import style_of
+from models.face_finder import DOUBTFUL, find_faces, refine
+from models.spread import face_spread
+from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
+from results.drawing import draw_faces
+from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
+def run_photos(arguments: argparse.Namespace) -> None:
+    """Find the faces and key points in photos; write annotated pictures and key_points.csv.
+
+    A photo that cannot be read is told, and the run goes on; at the end InputError is raised. The
+    rows are kept as they are found, also where Ctrl-C ends the run.
+    """
+    photos = list_photos(arguments.image)
+    if arguments.box and len(photos) > 1:
+        raise InputError("--box says where the face is in one photo; give one photo only.")
+    make_folder(arguments.results)
+    reader = open_reader(arguments)
+    answers = open_answers(arguments, reader.names)
+    problems: list[InputError] = []
+    failed: list[tuple[Path, Path]] = []
+    targets = output_paths(photos, arguments.results)
+    try:
+        for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
+            try:
+                look_at(path, target, arguments.box, reader, answers)
+            except InputError as problem:
+                problems.append(problem)
+            except Exception as error:  # what one photo brings must not harm the others
+                problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
+            else:
+                continue
+            failed.append((path, target))
+            if len(photos) > 1:
+                print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        stop_heard()  # or it is raised again while the rows are written
+        answers.write()
+        raise KeyboardInterrupt(
+            f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
+            f" {len(photos)} photos are in {answers.table.path}."
+        ) from None
+    if problems and len(photos) == 1:
+        raise problems[0]
+    if answers.table.photos:
+        answers.write()
+        for path, target in failed:
+            forget(path, target)
+        found = len(answers.table.rows)
+        print(f"{found} face(s) in all; key points are in {printable(answers.table.path)}")
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
+            " mend them or leave them out."
+        )
+
+
+class Reader(NamedTuple):
+    """What finds the faces and their key points."""
+
+    model: Any  # as from `load_model`
+    names: Names  # of its key points
+    face: np.ndarray | None  # as from `crop_face`
+    mirror: bool
+
+
+def open_reader(arguments: argparse.Namespace) -> Reader:
+    """Load the model that the command line asks for, and say which that is."""
+    model_path = arguments.model or find_model()
+    model, record = load_model(model_path)
+    names = names_of(model, record)
+    face = crop_face(record, names, model_path)
+    print(describe_model(model_path, record), flush=True)
+    return Reader(model, names, face, arguments.mirror and knows_mirrored(record))
+
+
+class Table:
+    """key_points.csv, written again and again while rows are found: a kill loses few."""
+
+    def __init__(self, path: Path, names: Names, further: Sequence[str] = ()) -> None:
+        """`further` columns follow the key points' spreads."""
+        self.path = path
+        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+        self.columns += further
+        self.rows: list[list] = []
+        self.photos = 0  # looked at
+        self.written = -np.inf  # when
+
+    def add(self, photo: Path, rows: list[list]) -> None:
+        """The faces of one photo, each a row of the columns without the first two."""
+        self.rows += [[printable(photo), i, *row] for i, row in enumerate(rows, 1)]
+        self.photos += 1
+        if time.monotonic() > self.written + 5:
+            self.write()
+
+    def write(self) -> None:
+        """Write the file as a whole, in UTF-8."""
+        import pandas as pd
+
+        table = pd.DataFrame(self.rows, columns=self.columns)
+        options: dict[str, Any] = {"index": False, "float_format": "%.3f", "encoding": "utf-8"}
+        replace_file(self.path, lambda file: table.to_csv(file, **options))
+        self.written = time.monotonic()
+
+
+class Answers(NamedTuple):
+    """What is written beside the annotated pictures."""
+
+    table: Table
+    training: TrainingRows | None  # with --csv
+    crops: int  # pixels of a level crop's side, with --crops; else 0
+    folder: Path  # of the level crops
+
+    def write(self) -> None:
+        """Write the tables as a whole."""
+        self.table.write()
+        if self.training:
+            self.training.write()
+
+
+def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
+    """What the command line asks for. Raises InputError where the key points do not allow it."""
+    training = TrainingRows(arguments.csv, names) if arguments.csv else None
+    folder = arguments.results / "crops"
+    if arguments.crops:
+        check_names(names)
+        make_folder(folder)
+    further = MATRIX_COLUMNS if arguments.crops else []
+    table = Table(arguments.results / "key_points.csv", names, further)
+    return Answers(table, training, arguments.crops or 0, folder)
+
+
+def look_at(
+    path: Path, target: Path, box: list[float] | None, reader: Reader, answers: Answers
+) -> None:
+    """Find the faces in one photo, or the one in `box`; picture them and add them to the tables."""
+    from PIL.PngImagePlugin import PngInfo
+
+    photo = read_photo(path)
+    grey = np.array(photo.convert("L"))
+    model, names, face, mirror = reader
+    if box:
+        crops = square_crops(box_in_photo(box, photo, path))
+        key_points, spread = refine(model, grey, crops, mirror, names, face)
+    else:
+        key_points, spread = find_faces(model, grey, mirror, names, face)
+    crops = point_crops(key_points, face)
+    boxes = crop_boxes(crops)
+    photo_spread = spread * crop_scales(crops)[:, None]
+    values = [boxes, key_points.reshape(len(boxes), 2 * len(names)), photo_spread]
+    rows = np.column_stack(values).tolist()
+    if answers.crops:
+        level = level_crops(key_points, names, answers.crops)
+        save_crops(photo, level, answers.crops, answers.folder, target)
+        rows = [[*a, *b] for a, b in zip(rows, matrix_fields(level), strict=True)]
+    answers.table.add(path, rows)
+    if not len(boxes):
+        print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
+        forget(path, target)
+        return
+    if answers.training:
+        answers.training.add(path, grey, key_points, spread, crops)
+    own = PngInfo()
+    for key, value in OWN_OUTPUT.items():
+        own.add_text(key, value)
+    drawn = annotate(photo, boxes, key_points, spread, names)
+    # The least compression: a large photo takes seconds otherwise.
+    replace_file(target, lambda file: drawn.save(file, pnginfo=own, compress_level=1))
+    found = f"{len(boxes)} face(s)"
+    doubt = float(face_spread(spread)[0])
+    if box and not doubt < DOUBTFUL:
+        found = (
+            f"the box shows hardly a face, or none that this model knows: spread {doubt:.1f} px,"
+            f" faces have less than {DOUBTFUL:g}"
+        )
+    print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
+
+
+def forget(photo: Path, target: Path) -> None:
+    """Remove the picture that an earlier run drew of a photo: it is not what this one found."""
+    elsewhere = target.resolve().parent != photo.resolve().parent
+    if target.exists() and (elsewhere or is_own_output(target)):
+        target.unlink()
+        print(f"{printable(target)} of an earlier run is removed.")
+
+
+def save_crops(
+    photo: Image.Image, crops: np.ndarray, size: int, folder: Path, pictured: Path
+) -> None:
+    """Write the level crops (N, 2, 3) of a PIL photo's faces, named as its picture is."""
+    name = pictured.name.removesuffix("_key_points.png")
+    for number, crop in enumerate(crops, 1):
+        save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
+    for number in count(len(crops) + 1):  # of an earlier run that found more
+        left = folder / f"{name}_{number}.png"
+        if not left.exists():
+            break
+        left.unlink()
+
+
+def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:
+    """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
+    from PIL import Image
+
+    replace_file(path, Image.fromarray(cut_level(picture, crop, size)).save)
+
+
 def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
-    """Where each photo's annotated picture goes: no two the same, none in a photo's own place."""
+    """Where each photo's annotated picture goes: no two the same, none in a photo's own place.
+
+    Photos of one name in several folders are told apart by the folders.
+    """
+    whole = [photo.resolve().parts[1:] for photo in photos]
+    ends = Counter(fold(parts[-n:]) for parts in whole for n in range(1, len(parts) + 1))
     taken = {str(photo.resolve()).lower() for photo in photos}
     paths = []
-    for photo in photos:
-        names = chain([photo.stem, photo.name], (f"{photo.name}_{i}" for i in count(2)))
-        candidates = (results / f"{name}_key_points.png" for name in names)
+    for photo, parts in zip(photos, whole, strict=True):
+        # As many folders as tell it from all the others, more where such a file is there already.
+        lengths = range(1, len(parts) + 1)
+        shown = [parts[-n:] for n in lengths if ends[fold(parts[-n:])] == 1] or [parts]
+        folders = ("_".join([*map(printable, some[:-1]), ""]) for some in shown)
+        names = chain.from_iterable((f + photo.stem, f + photo.name) for f in folders)
+        names = chain(names, (f"{photo.name}_{i}" for i in count(2)))
+        candidates = (results / f"{shortened(name)}_key_points.png" for name in names)
         free = (path for path in candidates if str(path.resolve()).lower() not in taken)
         paths.append(next(free))
         taken.add(str(paths[-1].resolve()).lower())
     return paths
+
+
+def fold(parts: Sequence[str]) -> str:
+    """Parts of a path such that those which are one to Windows and macOS are equal."""
+    return "/".join(parts).lower()
+
+
+def shortened(name: str, room: int = 200) -> str:
+    """A file's name that leaves room for an ending: file systems take no more than 255 bytes."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= room:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: room - 9].decode("utf-8", "ignore") + "_" + digest
 
 
 def box_in_photo(box: list[float], photo: Image.Image, path: Path) -> np.ndarray:
@@ -57,64 +288,6 @@ def box_in_photo(box: list[float], photo: Image.Image, path: Path) -> np.ndarray
             f" {width}x{height} pixels, or is far larger."
         )
     return np.array(box)
-
-
-def run_photos(arguments: argparse.Namespace) -> None:
-    """Find the faces and key points in photos; write annotated pictures and key_points.csv.
-
-    A photo that cannot be read is told, and the run goes on; at the end InputError is raised.
-    """
-    import pandas as pd
-
-    photos = list_photos(arguments.image)
-    if arguments.box and len(photos) > 1:
-        raise InputError("--box says where the face is in one photo; give one photo only.")
-    make_folder(arguments.results)
-    model_path = arguments.model or find_model()
-    model, record = load_model(model_path)
-    names = names_of(model, record)
-    face = crop_face(record, names, model_path)
-    rows, problems = [], []
-    targets = output_paths(photos, arguments.results)
-    for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
-        try:
-            photo = read_photo(path)
-            grey = np.array(photo.convert("L"))
-            if arguments.box:
-                crops = square_crops(box_in_photo(arguments.box, photo, path))
-                key_points, spread = refine(model, grey, crops, arguments.mirror, names, face)
-            else:
-                key_points, spread = find_faces(model, grey, arguments.mirror, names, face)
-        except InputError as problem:
-            problems.append(problem)
-            if len(photos) > 1:
-                print(f"error: {problem}", file=sys.stderr)
-            continue
-        crops = point_crops(key_points, face)
-        boxes = crop_boxes(crops)
-        if not len(boxes):
-            print(f"{path}: no face found; --box X Y W H says where one is.")
-            continue
-        drawn = annotate(photo, boxes, key_points, spread, names)
-        # The least compression: a large photo takes seconds otherwise.
-        replace_file(target, partial(drawn.save, compress_level=1))
-        print(f"{path}: {len(boxes)} face(s), pictured in {target}", flush=True)
-        photo_spread = spread * crop_scales(crops)[:, None]
-        values = np.column_stack([boxes, key_points.reshape(len(boxes), -1), photo_spread])
-        rows += [[path, i, *row] for i, row in enumerate(values.tolist(), 1)]
-    if problems and len(photos) == 1:
-        raise problems[0]
-    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
-    table = pd.DataFrame(rows, columns=columns)
-    csv_path = arguments.results / "key_points.csv"
-    if len(problems) < len(photos):
-        replace_file(csv_path, lambda file: table.to_csv(file, index=False, float_format="%.3f"))
-        print(f"{len(rows)} face(s) in all; key points are in {csv_path}")
-    if problems:
-        raise InputError(
-            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
-            " mend them or leave them out."
-        )
 
 
 def annotate(
@@ -130,63 +303,8 @@ def annotate(
     the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
     the same size.
     """
-    drawn = photo.copy()
-    for number, face in enumerate(zip(boxes, key_points, spread, strict=True), 1):
-        draw_face(drawn, number, *face, names)
-    return drawn
+    from PIL import Image
 
-
-SMOOTH = 1600  # pixels: a face's surroundings are drawn enlarged up to about this, for smooth edges
-
-
-def draw_face(
-    photo: Image.Image,
-    number: int,
-    box: np.ndarray,
-    points: np.ndarray,
-    spread: np.ndarray,
-    names: Names,
-) -> None:
-    """Draw one face on the PIL photo; as `annotate`."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    x, y, side, _ = box.tolist()
-    width, letters = max(1, round(side / 150)), max(9, side / 8)
-    regions = np.maximum(REGION_90 * spread * side / SIZE, side / 50) + width
-    # What is drawn on, in photo pixels; the number stands above the box, or in it at the top.
-    y_text = y - 2 * width if y - 2 * width - letters > 0 else y + letters + 2 * width
-    low = np.minimum((points - regions[:, None]).min(0), (x - width, min(y, y_text - letters)))
-    high = np.maximum((points + regions[:, None]).max(0), box[:2] + side + width)
-    low = np.clip(np.floor(low) - width - 1, 0, photo.size).astype(int)
-    high = np.clip(np.ceil(high) + width + 2, 0, photo.size).astype(int)
-    if (high <= low).any():
-        return
-    fine = int(np.clip(SMOOTH // (high - low).max(), 1, 4))
-    # Nearest pixels: what is not drawn on comes back as it was.
-    part = photo.crop((*low.tolist(), *high.tolist()))
-    large = part.resize((part.width * fine, part.height * fine), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(large)
-
-    def place(where: Any) -> np.ndarray:
-        """Of a photo pixel's centre in the enlarged part."""
-        return (np.asarray(where) - low + 0.5) * fine - 0.5
-
-    def circle(point: np.ndarray, radius: float, **how: Any) -> None:
-        middle = place(point)
-        draw.ellipse((*(middle - radius * fine), *(middle + radius * fine)), **how)
-
-    corners = place((x - width / 2, y - width / 2)), place(box[:2] + side - 1 + width / 2)
-    draw.rectangle((*corners[0], *corners[1]), outline="white", width=width * fine)
-    font = ImageFont.load_default(letters * fine)
-    how = {"anchor": "ls", "stroke_width": width * fine, "stroke_fill": "black"}
-    draw.text(tuple(place((x, y_text))), str(number), "white", font, **how)
-    radius = max(side / 80, 0.7)
-    for name, point, unsure in zip(names, points, spread.tolist(), strict=True):
-        colour, thin = style_of(name)[0], max(fine, width * fine // 2)
-        circle(point, REGION_90 * unsure * side / SIZE + width / 4, outline=colour, width=thin)
-        if unsure > UNSURE:
-            circle(point, radius + width / 2, outline=colour, width=width * fine)
-        else:
-            circle(point, 1.5 * radius, fill="black")
-            circle(point, radius, fill=colour)
-    photo.paste(large.reduce(fine), tuple(low.tolist()))
+    canvas = np.array(photo)
+    draw_faces(canvas, boxes, key_points, spread, range(1, len(boxes) + 1), names)
+    return Image.fromarray(canvas)

@@ -1,5 +1,6 @@
 """Every figure, and the style of the points in them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 
 from data.faces import Faces
 from data.files import replace_file
-from data.key_points import KEY_POINTS, SIZE, Names
+from data.key_points import KEY_POINTS, SIZE, Names, side_of
+from data.photos import OWN_OUTPUT
 from models.spread import REGION_90, face_spread
 from results.measures import (
     FAILURE,
@@ -27,44 +29,49 @@ PER_PICTURE = 16  # faces in each picture, 4 by 4
 # Okabe and Ito's colours, told apart by colour-blind eyes too; the triangles point outwards.
 COLOURS = {"eyebrow": "#F0E442", "eye": "#56B4E9", "nose": "#009E73", "mouth": "#E69F00"}
 
+# What the parts are called in their points' names, wherever those come from.
+PARTS = {
+    "eyebrow": re.compile("brow"),
+    "eye": re.compile("eye|pupil|iris|canthus"),
+    "nose": re.compile("nose|nostril|nasal"),
+    "mouth": re.compile("mouth|lip"),
+}
+
 OTHER = "#CC79A7"  # of points whose names say none of these parts
 
 MARKERS = {"left": ">", "right": "<", "middle": "o"}
 
 
-def start_plotting() -> Any:
-    """Matplotlib's pyplot, drawing into files: no screen is needed."""
-    import matplotlib
+def new_figure(width: float, height: float) -> Any:
+    """A Matplotlib figure for a file: it needs no screen, and leaves everybody's pyplot alone."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(plt: Any, figure: Any, path: Path | str) -> None:
-    """Write the figure as a whole file, and forget it."""
-    replace_file(path, lambda file: figure.savefig(file, dpi=110))
-    plt.close(figure)
+def save_figure(figure: Any, path: Path | str) -> None:
+    """Write the figure as a whole PNG that says whose output it is."""
+    replace_file(path, lambda file: figure.savefig(file, dpi=110, metadata=OWN_OUTPUT))
 
 
-def face_grid(plt: Any, pictures: Iterable[np.ndarray], titles: Sequence[str]) -> tuple[Any, Any]:
+def face_grid(pictures: Iterable[np.ndarray], titles: Sequence[str]) -> tuple[Any, Any]:
     """A figure of up to 16 faces and the axes that they are on."""
-    figure, axes = plt.subplots(4, 4, figsize=(10, 10.8), layout="constrained")
+    figure = new_figure(10, 10.8)
+    axes = figure.subplots(4, 4)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
         # Without ticks, which are hidden here but cost as much as the rest.
         axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5), xticks=[], yticks=[])
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, parse_math=False)  # an ImageId may hold a $
     return figure, axes.flat
 
 
 def style_of(name: str) -> tuple[str, str, str]:
     """Colour, marker and legend entry of a key point: colour tells the part, marker the side."""
-    part = next((part for part in COLOURS if part in name), "other")
-    side = next((word for word in name.split("_") if word in MARKERS), "middle")
+    part = next((part for part, words in PARTS.items() if words.search(name.lower())), "other")
+    side = side_of(name) or "middle"
     label = f"{part}, {side}" if side != "middle" else part
     return COLOURS.get(part, OTHER), MARKERS[side], label
 
@@ -98,8 +105,7 @@ def plot_faces(
     names: Names = KEY_POINTS,
 ) -> None:
     """Picture up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
-    plt = start_plotting()
-    figure, axes = face_grid(plt, pictures, titles)
+    figure, axes = face_grid(pictures, titles)
     styles = [style_of(name) for name in names]
     sure = {"ms": 5, "mec": "black", "mew": 0.5}
     for axis, points, radii in zip(axes, key_points, spread, strict=False):
@@ -121,7 +127,7 @@ def plot_faces(
         title="left and right are the subject's; ring: 90 % region; hollow: not sure",
         title_fontsize=8,
     )
-    save_figure(plt, figure, path)
+    save_figure(figure, path)
 
 
 def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np.ndarray) -> None:
@@ -129,12 +135,11 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
 
     A line is red where the true point lies outside of the 90 % region: wrong, and too sure.
     """
-    plt = start_plotting()
     errors = face_errors(predicted, faces.key_points)
     worst = np.argsort(-errors)[:PER_PICTURE]
     expected = face_spread(spread)
     titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
-    figure, axes = face_grid(plt, faces.pictures[worst], titles)
+    figure, axes = face_grid(faces.pictures[worst], titles)
     sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
     unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
     for axis, i in zip(axes, worst, strict=False):
@@ -154,19 +159,17 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
     ]
     figure.suptitle(f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)")
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
-    save_figure(plt, figure, path)
+    save_figure(figure, path)
 
 
 def plot_errors(
     path: Path | str, predicted: np.ndarray, truth: np.ndarray, names: Names = KEY_POINTS
 ) -> None:
     """Picture the error per key point, and the share of faces below an error."""
-    plt = start_plotting()
     errors = point_errors(predicted, truth)
     height = max(5.5, 0.2 * len(names))
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(15, height), layout="constrained", width_ratios=(1.6, 1, 1)
-    )
+    figure = new_figure(15, height)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.6, 1, 1))
     columns = [column[np.isfinite(column)] for column in errors.T]
     boxes = left.boxplot(
         columns,
@@ -178,7 +181,9 @@ def plot_errors(
     )
     for name, box in zip(names, boxes["boxes"], strict=True):
         box.set_facecolor(style_of(name)[0])
-    left.set_yticks(range(1, len(names) + 1), [name.replace("_", " ") for name in names])
+    left.set_yticks(
+        range(1, len(names) + 1), [name.replace("_", " ") for name in names], parse_math=False
+    )
     left.invert_yaxis()
     left.set(title="Error per key point: quartiles, 5 to 95 %", xlabel="distance, px")
     left.grid(axis="x", alpha=0.3)
@@ -197,7 +202,7 @@ def plot_errors(
         axis.grid(alpha=0.3)
     right.axvline(100 * FAILURE, color="#D55E00", ls="--", label="counts as failed beyond")
     right.legend(loc="lower right")
-    save_figure(plt, figure, path)
+    save_figure(figure, path)
 
 
 def plot_calibration(
@@ -208,11 +213,11 @@ def plot_calibration(
     Args:
         predicted, spread, truth: (N, K, 2), (N, K), (N, K, 2) pixels; NaN truth is masked.
     """
-    plt = start_plotting()
     errors = point_errors(predicted, truth)
     labelled = np.isfinite(errors)
     errors, doubt = errors[labelled], spread[labelled]
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 5), layout="constrained")
+    figure = new_figure(15, 5)
+    left, middle, right = figure.subplots(1, 3)
 
     bins = [part for part in np.array_split(np.argsort(doubt), 10) if part.size]
     told = [np.sqrt((doubt[part] ** 2).mean()) for part in bins]
@@ -250,18 +255,14 @@ def plot_calibration(
     right.legend()
     for axis in (left, right):
         axis.grid(alpha=0.3)
-    save_figure(plt, figure, path)
+    save_figure(figure, path)
 
 
 def plot_training(path: Path | str, history: list[dict[str, Any]]) -> None:
     """Picture the loss and the held-out RMSE in pixels over the epochs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     epochs = [line["epoch"] for line in history]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure = new_figure(11, 4)
+    left, right = figure.subplots(1, 2)
     left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
     left.set(title="Training loss (augmented faces)", xlabel="epoch", ylabel="Huber loss, px²")
     right.plot(epochs, [line["validation_rmse_px"] for line in history], color="tab:red")
@@ -272,5 +273,4 @@ def plot_training(path: Path | str, history: list[dict[str, Any]]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.grid(alpha=0.3, which="both")
-    replace_file(path, lambda file: figure.savefig(file, dpi=110))
-    plt.close(figure)
+    save_figure(figure, path)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.faces import FEW_POINTS, read_faces
-from data.files import InputError, find_data, make_folder, read_table, replace_file
+from data.files import (
+    InputError,
+    find_data,
+    make_folder,
+    printable,
+    read_table,
+    replace_file,
+)
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
 from data.progress import followed
 from models.network import predict
-from models.storage import find_model, load_model, names_of
+from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +36,7 @@ def read_lookup_table(path: Path | str) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.concat(read_table(path))
+    table.columns = [name.strip() for name in table.columns]
     names = ["RowId", "ImageId", "FeatureName"]
     for name in names:
         if name not in table.columns:
@@ -62,9 +71,16 @@ def answer(
         few_points_offset: by how much, 15 pairs of pixels, or None.
 
     Returns:
-        (rows of the table,) pixels, clipped to 0 .. 96. Raises InputError if a face is missing.
+        (rows of the table,) pixels, clipped to 0 .. 96. Raises InputError if a face is
+        missing, or there more than once.
     """
     face = {image_id: i for i, image_id in enumerate(image_ids)}
+    if len(face) < len(image_ids):
+        repeated = next(i for i, times in Counter(image_ids).items() if times > 1)
+        raise InputError(
+            f"the test faces have the ImageId {printable(repeated):.40} more than once, so that the"
+            " table does not say whose coordinates it asks for; mend it in the test CSV."
+        )
     index = table["ImageId"].map(face)
     if index.isna().any():
         missing = table["ImageId"][index.isna()].iloc[0]
@@ -95,12 +111,14 @@ def run_submission(arguments: argparse.Namespace) -> None:
             f"{model_path} finds other key points than Kaggle's 15, which --submission is about;"
             " name a model of those by --model."
         )
+    print(describe_model(model_path, record), flush=True)
+    mirror = arguments.mirror and knows_mirrored(record)
     image_ids: list[str] = []
     key_points = []
     with followed("predicting test faces") as advance:
         for faces in read_faces(test_path):
             image_ids += map(str, faces.image_ids)
-            key_points.append(predict(model, faces.pictures, arguments.mirror)[0])
+            key_points.append(predict(model, faces.pictures, mirror)[0])
             advance(len(faces.rows))
     offset = record.get("few_points_offset")
     if not offset:

@@ -54,6 +54,25 @@ def zipped(*names):
     return change
 
 
+def placeholder(table, value):
+    """The nose is missing in the second row."""
+    for axis in "xy":
+        table = field_of(table, f"nose_tip_{axis}", value)
+    return table.to_csv(index=False).encode()
+
+
+def field_of(table, name, value):
+    table = table.astype({name: object})
+    table.loc[1, name] = value
+    return table
+
+
+def shares(table):
+    for name in COLUMNS:
+        table[name] = table[name].astype(float) / 96
+    return table.to_csv(index=False).encode()
+
+
 # Name of the file, how it comes about from a good table, words of the message.
 BAD_FILES = {
     "empty": ("a.csv", whole(lambda data: b""), "is empty"),
@@ -88,6 +107,23 @@ BAD_FILES = {
     "UTF-16": ("a.csv", whole(lambda data: data.decode().encode("utf-16")), "not UTF-8"),
     "cut gzip": ("a.csv.gz", whole(lambda data: gzip.compress(data)[:-9]), "download it again"),
     "no gzip": ("a.csv.gz", whole(lambda data: data), "download it again"),
+    "semicolons": ("a.csv", whole(lambda d: d.replace(b",", b";")), "columns by semicolons; save"),
+    "semicolons and commas": (
+        "a.csv",
+        whole(lambda d: d.replace(b",", b";").replace(b".", b",")),
+        "by semicolons.* points in its decimal",
+    ),
+    "tabs between columns": ("a.csv", whole(lambda d: d.replace(b",", b"\t")), "columns by tabs"),
+    "decimal comma": ("a.csv", field("nose_tip_x", "39,2"), "row 2 .*written with a point"),
+    "decimal commas": (
+        "a.csv",
+        whole(lambda d: d.replace(b".", b",")),
+        "write points|as CSV again",
+    ),
+    "-1 for missing": ("a.csv", lambda t: placeholder(t, "-1"), r"row 2 .*\(-1, -1\), which is no"),
+    "0 for missing": ("a.csv", lambda t: placeholder(t, "0"), r"row 2 .*\(0, 0\), which is no"),
+    "shares": ("a.csv", lambda t: shares(t), "shares of the picture, 0 to 1; make pixels"),
+    "a Mac's zip of two": ("a.zip", zipped("a.csv", "__MACOSX/._a.csv", "b.csv"), "one CSV"),
     "cut zip": ("a.zip", lambda t: zipped("a.csv")(t)[:-9], "download it again"),
     "two in a zip": ("a.zip", zipped("a.csv", "b.csv"), "one CSV.*alone in a .zip"),
     "nothing in a zip": ("a.zip", zipped(), "one CSV.*alone in a .zip"),

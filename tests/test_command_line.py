@@ -1,11 +1,14 @@
 """Both scripts run as a user runs them, in processes of their own."""
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 
 import numpy as np
@@ -17,7 +20,7 @@ import model_builder as mb
 from data import command_line, files
 from data.command_line import ALLOCATOR, keep_freed_memory, run_script, stop_heard
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
-from data.files import find_data
+from data.files import InputError, find_data
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
 from data.split import split_faces
 
@@ -287,3 +290,80 @@ def test_the_users_own_allocator_settings_win(monkeypatch):
     assert keep_freed_memory() and asked == [-4, -1]
     monkeypatch.setattr(command_line.platform, "libc_ver", lambda: ("", ""))  # musl, macOS, Windows
     assert not keep_freed_memory() and asked == [-4, -1]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8", "cp437"])
+def test_what_a_terminal_cannot_show_is_not_fatal(encoding, monkeypatch):
+    text = "Łódź.png, caf\udce9, 90 %, …"
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+
+    def work(arguments):
+        print(text)
+        raise InputError(f"{text} is no good.")
+
+    assert run_script([], mb.parse_arguments, work) == 2
+    assert {stream.errors for stream in streams.values()} == {"strict"}
+    for stream in streams.values():
+        stream.flush()
+        assert b"dz" in stream.buffer.getvalue().replace("ź".encode(encoding, "ignore"), b"z") or (
+            b"d\\u017a" in stream.buffer.getvalue()
+        )
+    assert streams["stderr"].buffer.getvalue().count(b"\n") == 1
+
+
+def test_a_script_runs_in_a_thread_and_leaves_the_signals_as_they_were(capsys):
+    ran = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run():
+        ran.append(run_script([], mb.parse_arguments, lambda arguments: ran.append("worked")))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    run()
+    assert ran == ["worked", 0] * 2 and signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    "backend, kept",
+    [
+        ("module://matplotlib_inline.backend_inline", None),
+        ("module://no_such_module.backend", None),
+        ("nonsense", False),
+        ("inline", None),
+        ("TkAgg", True),
+        ("svg", True),
+        ("agg", True),
+        ("", None),
+    ],
+)
+def test_any_mplbackend_lets_pyplot_be_imported(backend, kept):
+    """As Keras does when it is imported."""
+    code = (
+        "import sys, os; sys.path.insert(0, '.')\n"
+        "from data.command_line import run_script\n"
+        "import argparse\n"
+        "def work(arguments):\n"
+        "    import matplotlib.pyplot\n"
+        "    from results.pictures import new_figure, save_figure\n"
+        "    figure = new_figure(2, 2)\n"
+        "    figure.subplots().plot([1, 2])\n"
+        "    save_figure(figure, sys.argv[1])\n"
+        "assert run_script([], lambda argv: argparse.Namespace(), work) == 0\n"
+        "print(os.environ.get('MPLBACKEND'))\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"{folder}/figure.png"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"MPLBACKEND": backend},
+        )
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(folder) == ["figure.png"]
+    if kept is not None:
+        assert done.stdout.strip() == (backend if kept else "None")

@@ -153,14 +153,68 @@ def test_another_training_file_is_an_error_and_nothing_is_lost(
     assert (results / "validation.json").read_text() == "earlier"
 
 
-def test_model_without_its_record_is_an_error(trained, test_csv, tmp_path, capsys):
+@pytest.mark.parametrize("gone", ["record", "training file", "record of another", "no data in it"])
+def test_without_held_out_faces_the_rest_is_done(
+    gone, trained, test_csv, tmp_path, capsys, monkeypatch
+):
+    """And what an earlier run says of held-out faces is removed."""
+    monkeypatch.setattr(fkp, "find_data", lambda name: None)
+    alone, results = tmp_path / "alone.keras", tmp_path / "r"
+    shutil.copy(trained / "models" / "small.keras", alone)
+    record = json.loads((trained / "models" / "small.json").read_text())
+    if gone == "training file":
+        record["data"][0] |= {
+            "path": "not_here.csv",
+            "absolute": "/not/here.csv",
+            "from_model": "x",
+        }
+    elif gone == "record of another":
+        record["weights_sha256"] = "0"
+    elif gone == "no data in it":
+        record["data"] = []
+    if gone != "record":
+        alone.with_suffix(".json").write_text(json.dumps(record))
+    results.mkdir()
+    for name in FILES:
+        (results / name).write_text("earlier")
+    assert run("--model", alone, "--data", test_csv, "--results", results) == 0
+    out = capsys.readouterr().out
+    left = [line for line in out.splitlines() if line.startswith("Left out, for want of the held")]
+    assert len(left) == 1 and str(alone.with_suffix("")) in left[0]
+    written = {"test_result01.png", "test_result02.png", "test_key_points.csv"}
+    assert {file.name for file in results.iterdir()} == written
+    assert all(file.read_bytes() != b"earlier" for file in results.iterdir())
+
+
+def test_a_broken_record_is_an_error(trained, test_csv, tmp_path, capsys):
     alone = tmp_path / "alone.keras"
     shutil.copy(trained / "models" / "small.keras", alone)
-    assert run("--model", alone, "--data", test_csv, "--results", tmp_path / "r") == 2
-    assert "alone.json" in capsys.readouterr().err
     (tmp_path / "alone.json").write_text("{broken")
     assert run("--model", alone, "--data", test_csv, "--results", tmp_path / "r") == 2
     assert "alone.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["absolute", "from_model", "path", "beside the model"])
+def test_the_training_file_is_found_from_another_folder(key, training_csv, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    copy = tmp_path / "data" / "t.csv"
+    copy.parent.mkdir()
+    shutil.copy(training_csv, copy)
+    data = {"path": "gone/t.csv", "absolute": "/gone/t.csv", "from_model": "../gone/t.csv"}
+    model = tmp_path / "models" / "m.keras"
+    model.parent.mkdir()
+    if key == "path":
+        monkeypatch.chdir(tmp_path)
+    if key == "beside the model":
+        copy = copy.rename(model.parent / "t.csv")
+    else:
+        data[key] = {"absolute": str(copy), "from_model": "../data/t.csv", "path": "data/t.csv"}[
+            key
+        ]
+    found = fkp.recorded_paths({"data": [data]}, model)
+    assert copy.resolve() in [path.resolve() for path in found]
 
 
 def test_shipped_model_does_without_its_data(
@@ -170,16 +224,16 @@ def test_shipped_model_does_without_its_data(
     own.parent.mkdir()
     shutil.copy(trained / "models" / "small.keras", own)
     record = json.loads((trained / "models" / "small.json").read_text())
-    record["data"][0]["path"] = "data/not_here.csv"
+    record["data"][0] |= {"path": "data/not_here.csv", "absolute": "", "from_model": ""}
     own.with_suffix(".json").write_text(json.dumps(record))
     monkeypatch.setattr(fkp, "find_data", lambda name: None)
     monkeypatch.setattr(fkp, "SYNTHETIC_TEST", 20)
     monkeypatch.chdir(tmp_path)
     flags = ["--model", "models/own.keras", "--data", test_csv]  # as one types it
     results = tmp_path / "results"
-    assert run(*flags, "--results", results) == 2
-    assert "what is in data/ is not the data" in capsys.readouterr().err
-    assert not list(results.iterdir())
+    assert run(*flags, "--results", results) == 0
+    assert "what is in data/ is not the data" in capsys.readouterr().out
+    assert not (results / "validation.json").exists()
     monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
     assert run(*flags, "--results", results) == 0
     assert "picturing synthetic ones" in capsys.readouterr().out

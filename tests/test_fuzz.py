@@ -41,7 +41,11 @@ def reference(data):
     """The slow way: the csv module, int() and float(); ValueError where it is no proper file."""
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=False)
     rows = [row for row in lines if "".join(row).strip() or len(row) > 1]
-    header, pictures, key_points = rows[0], [], []
+    header, pictures, key_points = [name.strip() for name in rows[0]], [], []
+    if "Image" not in header:
+        header = ["Image" if name.lower() == "image" else name for name in header]
+    if not any(name[-2:] in ("_x", "_y") and name[:-2] for name in header):
+        header = [n[:-2] + n[-2:].lower() if n[-2:] in ("_X", "_Y") else n for n in header]
     names = [name[:-2] for name in header if name[-2:] in ("_x", "_y") and name[:-2]]
     names = KEY_POINTS if set(names) <= set(KEY_POINTS) else tuple(dict.fromkeys(names))
     for row in rows[1:]:
@@ -117,7 +121,12 @@ odd = st.sampled_from(
         *("7 " * SIDE**2, "7 " * (SIDE**2 - 1), "007 " * SIDE**2, "#", ";", "\\", "1e400", "1j"),
     ]
 )
-names = st.sampled_from([*COLUMNS[:4], "Image", "ImageId", "identity", "image", "", "x", "a.1"])
+names = st.sampled_from(
+    [
+        *(*COLUMNS[:4], "Image", "ImageId", "identity", "image", "", "x", "a.1", "IMAGE", " Image"),
+        *(f"{COLUMNS[0]} ", f"\t{COLUMNS[1]}", "nose_tip_X", "lefteye_x", "Left_Eye_y", "ImageId "),
+    ]
+)
 
 
 @st.composite
@@ -200,6 +209,27 @@ def test_odd_fields(small, tmp_path, data, table):
     except UnicodeEncodeError:  # a lone surrogate cannot be written
         return
     check(tmp_path / "odd.csv", content)
+
+
+@tries(200)
+@given(table=tables(), separator=st.sampled_from(";\t| "), comma=st.booleans())
+def test_other_separators_are_named(small, tmp_path, table, separator, comma):
+    """As spreadsheets save tables in countries where numbers have a decimal comma."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    for row in table:
+        number = [
+            w.replace(".", ",") if comma and " " not in w and row is not table[0] else w
+            for w in row
+        ]
+        writer.writerow(number)
+    if len(table[0]) == 1:
+        return
+    path = tmp_path / "separated.csv"
+    path.write_text(text.getvalue())
+    word = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}[separator]
+    with pytest.raises(InputError, match=f"separates its columns by {word}"):
+        load_faces(path)
 
 
 @tries(1000)

@@ -1,6 +1,7 @@
 """data/kaggle.py: which labels of Kaggle's file mean another spot, and the file without them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from conftest import write_csv
 import model_builder as mb
 from data import kaggle
 from data.command_line import run_script
-from data.faces import join_faces, load_training, synthetic_faces
+from data.faces import Faces, join_faces, load_training, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, interocular_distance
 from data.split import split_faces
 
@@ -26,6 +27,13 @@ def standing_in():
     for row, place in kaggle.KNOWN_ROWS.items():
         labels[row, LEFT_EYE] = place
     return labels
+
+
+def first_rows(labels):
+    """`kaggle.first_rows` of a file with these labels, (N, 15, 2)."""
+    rows = np.arange(len(labels))
+    nothing = np.zeros((len(labels), 1, 1), np.uint8)
+    return kaggle.first_rows(Faces(nothing, labels, rows, None, rows, 0 * rows, Path("a.csv")))
 
 
 def whole_file():
@@ -58,7 +66,7 @@ def test_rows_of_the_whole_file_follow_the_complete_ones_around_them():
     assert not another[late][:, [0, 1]].any()
     inside = early[early < complete[1100]]
     assert (another[inside] == alone[0]).all()
-    assert kaggle.first_rows(labels) == complete[list(kaggle.FIRST_ROWS)].tolist()
+    assert first_rows(labels) == complete[list(kaggle.FIRST_ROWS)].tolist()
 
 
 def test_a_row_between_two_hands_loses_what_either_marked_elsewhere():
@@ -76,7 +84,7 @@ def test_masked_file_is_still_known_and_loses_nothing_more(make):
     labels = make()
     another = kaggle.means_another_spot(labels)
     masked = np.where(another[..., None], np.nan, labels)
-    assert kaggle.first_rows(masked) == kaggle.first_rows(labels)
+    assert first_rows(masked) == first_rows(labels)
     again = kaggle.means_another_spot(masked) & np.isfinite(masked[..., 0])
     assert not again.any()
 
@@ -94,7 +102,7 @@ def test_other_rows_are_refused(change, message):
     labels = change(standing_in())
     with pytest.raises(ValueError, match=message):
         kaggle.means_another_spot(labels)
-    assert kaggle.first_rows(labels) is None
+    assert first_rows(labels) is None
 
 
 @pytest.fixture
@@ -196,7 +204,7 @@ def test_real_file_keeps_its_split(real_training_csv):
     assert np.isfinite(masked.key_points[..., 0]).sum() == 25_900
     splits = [split_faces(join_faces([each]))[1] for each in (faces, masked)]
     np.testing.assert_array_equal(*splits)
-    assert kaggle.first_rows(faces.key_points) == kaggle.first_rows(masked.key_points)
+    assert kaggle.first_rows(faces) == kaggle.first_rows(masked)
 
 
 def test_hands_of_the_real_file_mark_other_spots(real_training_csv):

@@ -29,6 +29,7 @@ from data.key_points import (
     mirror_key_points,
     mirror_partners,
     output_columns,
+    without_partner,
 )
 from data.photos import crop_face, move_points, point_crops, similarities
 from models.network import POINT_AXIS, build_model, predict, warm_start
@@ -115,6 +116,49 @@ def test_names_without_sides_have_no_partners(made):
     settings = mb.Settings(rotation=0, scale=0, stretch=0, perspective=0, shift=0, flip=1.0)
     _, same = augment(made.pictures, key_points, np.random.default_rng(0), settings, names)
     np.testing.assert_allclose(same, key_points, atol=1e-4)
+
+
+# What people call the points: in one line those of the left, of the right and of the middle.
+CONVENTIONS = {
+    "CelebA": "lefteye leftmouth | righteye rightmouth | nose",
+    "MTCNN": "left_eye mouth_left | right_eye mouth_right | nose",
+    "mixed": "left_eye leftmouth | right_eye rightmouth | nose",
+    "RetinaFace, short": "le lm | re rm | n",
+    "COCO": "left_eye left_ear | right_eye right_ear | nose",
+    "MediaPipe": "LEFT_EYE LEFT_EAR_TRAGION | RIGHT_EYE RIGHT_EAR_TRAGION | NOSE_TIP MOUTH_CENTER",
+    "OpenPose": "LEye LEar | REye REar | Nose",
+    "AWS": "eyeLeft leftEyeBrowLeft leftEyeBrowRight leftEyeBrowUp leftPupil upperJawlineLeft |"
+    " eyeRight rightEyeBrowRight rightEyeBrowLeft rightEyeBrowUp rightPupil upperJawlineRight |"
+    " nose chinBottom",
+    "Azure": "pupilLeft eyebrowLeftOuter noseRootLeft | pupilRight eyebrowRightOuter noseRootRight"
+    " | noseTip underLipTop",
+    "Google": "LEFT_EYE LEFT_OF_LEFT_EYEBROW LEFT_EYE_LEFT_CORNER |"
+    " RIGHT_EYE RIGHT_OF_RIGHT_EYEBROW RIGHT_EYE_RIGHT_CORNER | NOSE_TIP",
+    "capitals": "Left_Eye Mouth_Left_Corner | Right_Eye Mouth_Right_Corner | Nose_Tip",
+    "letters": "l_eye mouth_l | r_eye mouth_r | nose",
+    "glued letters": "leye lbrow1 lbrow2 | reye rbrow1 rbrow2 | nose lower_lip",
+    "dashes": "left-eye left-brow-1 | right-eye right-brow-1 | nose",
+    "numbers": "left1 left2 | right1 right2 | mid1 mid2",
+    "lt and rt": "eye_lt | eye_rt | nose",
+}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_partners_by_the_names_that_people_use(convention):
+    left, right, middle = (part.split() for part in CONVENTIONS[convention].split("|"))
+    names = (*left, *middle, *right)
+    partners = mirror_partners(names)
+    pairs = {names[k]: names[partner] for k, partner in enumerate(partners)}
+    assert pairs == dict(zip(left, right, strict=True)) | dict(zip(right, left, strict=True)) | {
+        name: name for name in middle
+    }
+    assert without_partner(names) is None
+
+
+@pytest.mark.parametrize("alone", ["Left_Eye", "lefteye", "rightEyeBrow"])
+def test_a_side_without_its_other_one_mirrors_nothing(alone):
+    assert mirror_partners((alone, "nose", "left_a", "right_a")) is None
+    assert without_partner((alone, "nose")) == alone
 
 
 def test_a_missing_partner_is_one_sentence(write, tmp_path, capsys):
@@ -377,3 +421,7 @@ def test_share_of_the_bounding_box_where_there_are_no_eyes():
 def test_other_parts_have_a_colour_of_their_own():
     assert style_of("left_jaw_3") == (OTHER, ">", "other, left")
     assert style_of("p7") == (OTHER, "o", "other")
+    assert (
+        style_of("lefteye")[2] == "eye, left" and style_of("RIGHT_EYEBROW")[2] == "eyebrow, right"
+    )
+    assert style_of("Upper_Lip")[2] == "mouth" and style_of("mouth_l")[2] == "mouth, left"

@@ -291,10 +291,9 @@ def test_names_never_collide(tmp_path):
     written = output_paths(photos, tmp_path)
     assert len({str(path).lower() for path in written}) == len(names)
     assert not {str(path).lower() for path in written} & {str(path).lower() for path in photos}
-    assert [path.name for path in written[:3]] == [
-        "a.jpg_key_points.png",  # a_key_points.png is a photo's own name
-        "a.png_key_points.png",
-        "a.jpg_2_key_points.png",
+    assert [path.name for path in written[1:3]] == [
+        "a.png_key_points.png",  # a_key_points.png is a photo's own name
+        "other_a_key_points.png",
     ]
 
 
@@ -318,6 +317,13 @@ def test_folder_with_other_files(hopper, tmp_path, capsys):
     assert "broken.png" in error and "1 of 3 photos" in error and "Traceback" not in error
     assert len(pd.read_csv(tmp_path / "r2" / "key_points.csv")) == 2
     assert not (tmp_path / "r2" / "broken_key_points.png").exists()
+
+
+def test_heic_photos_are_told_what_to_do(tmp_path, capsys):
+    (tmp_path / "IMG_0001.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    assert run("--image", tmp_path, "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "save it as a JPEG" in error and "IMG_0001.HEIC" in error
 
 
 def png_of(width, height):

@@ -12,7 +12,7 @@ from results.pictures import plot_worst, style_of
 def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        pictures_room, "face_grid", lambda plt, pictures, titles: seen.update(t=titles) or 1
+        pictures_room, "face_grid", lambda pictures, titles: seen.update(t=titles) or 1
     )
     predicted = np.nan_to_num(faces.key_points) + np.arange(120)[:, None, None] / 10
     with pytest.raises(TypeError):  # the stand-in gives no figure: the titles are enough
@@ -29,9 +29,7 @@ def test_marks_stand_where_the_points_are(tmp_path, monkeypatch):
     spread = np.full((1, 15), 2.0)
     spread[0, 0] = 50  # sees it coming: the true point is in the 90 % region
     drawn = []
-    monkeypatch.setattr(
-        pictures_room, "save_figure", lambda plt, figure, path: drawn.append(figure)
-    )
+    monkeypatch.setattr(pictures_room, "save_figure", lambda figure, path: drawn.append(figure))
     plot_worst(tmp_path / "worst.png", faces, truth + 40, spread)
     axis = drawn[0].axes[0]
     assert axis.get_title() == "row 77: 40.00 px, expected 13.05"

@@ -1,7 +1,9 @@
 """models/storage.py: what is saved is what is loaded, or one sentence."""
 
+import json
 import os
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +13,14 @@ from data.files import InputError, replace_file
 from data.key_points import rmse
 from models import storage
 from models.network import build_model, predict
-from models.storage import find_model, load_model, save_model
+from models.storage import (
+    describe_model,
+    find_model,
+    knows_mirrored,
+    load_model,
+    save_model,
+    versions,
+)
 
 
 def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, faces):
@@ -105,3 +114,61 @@ def test_a_record_of_another_model_is_not_used(tmp_path):
             earlier = path.with_suffix(".json").read_text()
     path.with_suffix(".json").write_text(earlier)
     assert load_model(path)[1] == {}
+
+
+@pytest.mark.parametrize("version, newer", [("99.1.0", True), ("3.0.0", False), ("odd", False)])
+def test_a_model_by_a_newer_keras_says_so(version, newer, tmp_path):
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
+        archive.writestr("config.json", json.dumps({"class_name": "NotYet", "config": {}}))
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(InputError, match="m.keras cannot be loaded as a Keras model") as caught:
+        load_model(path)
+    said = str(caught.value)
+    assert ("written by Keras 99.1.0, here is 3" in said) == newer and "\n" not in said
+    assert ("pip install keras==99.1.0" in said) == newer == ("copy it again" not in said)
+
+
+def finished(epochs=75, planned=75, rmse=1.2):
+    results = {"epochs": epochs, "validation": [{"rmse_px": rmse}]}
+    return {"settings": {"epochs": planned}, "results": results}
+
+
+@pytest.mark.parametrize(
+    "record, against",
+    [
+        (finished(), ""),
+        (finished(3, 3, 1.8), ""),
+        (finished(4, 75), "stopped after epoch 4 of 75"),
+        (finished(1, 1), "trained for 1 epoch"),
+        (finished(75, 75, 7.2), "7.2 px off"),
+        ({}, "not known, for want of its JSON"),
+        ({"settings": {"epochs": 3}, "results": []}, "not known"),
+    ],
+)
+def test_every_run_says_its_model_and_what_speaks_against_it(record, against, tmp_path):
+    text = describe_model(tmp_path / "m.keras", record)
+    assert text.startswith(f"Model: {tmp_path / 'm.keras'}") and against in text
+    assert ("not to be relied on" in text) == bool(against) == ("pretrained.keras" in text)
+
+
+def test_a_model_that_saw_no_mirrored_face_is_not_asked_about_them():
+    assert knows_mirrored({}) and knows_mirrored({"settings": {}})
+    assert knows_mirrored({"settings": {"flip": 0.5}})
+    assert not knows_mirrored({"settings": {"flip": 0.0}})
+
+
+def test_versions_do_without_tensorflow(monkeypatch):
+    import importlib.metadata
+
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "tensorflow":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = versions()
+    assert "tensorflow" not in found and {"python", "keras", "numpy"} <= set(found)

@@ -114,6 +114,20 @@ def test_missing_test_faces_and_two_tasks_are_one_sentence(tmp_path, monkeypatch
     assert end.value.code == 2 and "give one of them" in capsys.readouterr().err
 
 
+def test_an_image_id_that_is_no_key_is_refused(stand_in, faces, tmp_path, capsys):
+    """Nobody can tell whose coordinates are asked for; the first file's order decided before."""
+    ids = [3, 4, 5, 4]
+    test = write_csv(tmp_path / "test.csv", faces.pictures[:4], ImageId=ids)
+    table = tmp_path / "table.csv"
+    table.write_text("RowId,ImageId ,FeatureName\n1,3,nose_tip_x\n")
+    flags = ["--data", test, "--submission", table, "--results", tmp_path / "r"]
+    assert run(*flags) == 2
+    assert "have the ImageId 4 more than once" in capsys.readouterr().err
+    assert not list((tmp_path / "r").iterdir())
+    write_csv(test, faces.pictures[:3], ImageId=ids[:3])
+    assert run(*flags) == 0
+
+
 def test_kaggles_own_table():
     path = SHARED / "IdLookupTable.csv"
     if not path.exists():

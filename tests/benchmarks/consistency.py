@@ -105,7 +105,7 @@ def eye_width(key_points):
 def held_out_faces(path):
     """The held-out Faces of Kaggle's file by the default split, and the hand of each, 0 .. 2."""
     faces = load_training(path)
-    first_rows = kaggle.first_rows(faces.key_points)
+    first_rows = kaggle.first_rows(faces)
     if first_rows is None:
         raise InputError(f"{path} is not Kaggle's training file; give that.")
     default = mb.Settings()

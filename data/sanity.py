@@ -1,0 +1,262 @@
+"""A look at a training file's key points before hours are spent on them: can they be right?
+
+What is impossible is an InputError, what is odd a sentence; both name a row, a column and what is
+likely wrong. Real faces pass: on Kaggle's, LFW's and AFLW's nothing is impossible.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from data.faces import Faces
+from data.files import InputError
+from data.key_points import KEY_POINTS, SIZE, Names, mirror_partners
+
+FEW = 5  # faces: with fewer an average says little
+
+FAR = 35.0  # pixels from where a point usually is; nothing in Kaggle's or LFW's faces is above 30
+
+FILLED = 0.1  # share of the faces that have a point where another face has it, to the last digit
+
+
+class Look(NamedTuple):
+    """What the look found."""
+
+    odd: list[str]  # sentences
+    mirrors: bool  # whether the points that the names make partners are each other's mirror images
+
+
+def look_over(faces: Faces) -> Look:
+    """Look at the key points of a training file. Raises InputError if they cannot be right."""
+    refuse_placeholders(faces)
+    refuse_shares(faces)
+    mean = average(faces.key_points)
+    refuse_turned_axes(faces, mean)
+    partners = mirror_partners(faces.names)
+    wrong = None if partners is None else not_mirrored(faces.names, mean, partners)
+    odd = [
+        wrong,
+        viewers_left(faces, mean),
+        crossed_over(faces),
+        far_off(faces),
+        out_of_place(mean),
+    ]
+    odd.append(filled_in(faces))
+    return Look([f"{faces.path}: {text}" for text in odd if text], wrong is None)
+
+
+def average(key_points: np.ndarray) -> np.ndarray:
+    """Each point's median place over faces (N, K, 2), (K, 2); NaN where fewer than FEW have it."""
+    middle = np.full(key_points.shape[1:], np.nan)
+    enough = np.isfinite(key_points[..., 0]).sum(0) >= FEW
+    middle[enough] = np.nanmedian(key_points[:, enough], 0)
+    return middle
+
+
+def place(faces: Faces, where: np.ndarray) -> str:
+    """The first of the points marked in `where`, bool (N, K): its column and row, in words."""
+    i, k = np.argwhere(where)[0]
+    x, y = faces.key_points[i, k]
+    more = f", as {where.sum() - 1} more do" if where.sum() > 1 else ""
+    return (
+        f"{faces.names[k]}_x and {faces.names[k]}_y in row {faces.rows[i] + 1} below the header say"
+        f" ({x:g}, {y:g}){more}"
+    )
+
+
+# --- impossible ----------------------------------------------------------------------------------
+
+
+def refuse_placeholders(faces: Faces) -> None:
+    """Raise InputError where a point is at (0, 0), (-1, -1) or the like, for missing."""
+    x, y = np.moveaxis(faces.key_points, -1, 0)
+    corner = (x == y) & (x <= 0)
+    if corner.any():
+        raise InputError(
+            f"{faces.path}: {place(faces, corner)}, which is no point of a face; if it stands for"
+            " a point that is not labelled, leave both fields empty."
+        )
+
+
+def refuse_shares(faces: Faces) -> None:
+    """Raise InputError where the coordinates are shares of the picture instead of pixels."""
+    values = faces.key_points[np.isfinite(faces.key_points)]
+    low, high = np.quantile(values, (0.01, 0.99))
+    if low < -1.5 or high > 1.5:
+        return
+    kind, mend = ("-1 to 1", f"(value + 1) * {SIZE // 2}")
+    if low > -0.3:
+        kind, mend = ("0 to 1", f"value * {SIZE}")
+    raise InputError(
+        f"{faces.path}: {place(faces, np.isfinite(faces.key_points[..., 0]))}: these look like"
+        f" shares of the picture, {kind}; make pixels of them, {mend} - 0.5."
+    )
+
+
+# Words in the names of points that lie above and below one another in every upright face.
+UPPER, LOWER = ("eye", "brow", "pupil"), ("mouth", "lip", "chin")
+
+
+def refuse_turned_axes(faces: Faces, mean: np.ndarray) -> None:
+    """Raise InputError where, on average, x and y are swapped or y counts upwards."""
+    down = np.full(2, np.nan)  # from the eyes to the mouth
+    upper, lower = (
+        [k for k, n in enumerate(faces.names) if any(word in n.lower() for word in words)]
+        for words in (UPPER, LOWER)
+    )
+    if np.isfinite(mean[upper]).any() and np.isfinite(mean[lower]).any():
+        down = np.nanmean(mean[lower], 0) - np.nanmean(mean[upper], 0)
+    across = np.full(2, np.nan)  # how far apart left and right are
+    partners = mirror_partners(faces.names)
+    if partners is not None:
+        apart = np.abs(mean - mean[partners])[partners != np.arange(len(mean))]
+        if np.isfinite(apart).any():
+            across = np.nanmean(apart, 0)
+    swapped = [down[0] > 2 * abs(down[1]) and down[0] > 8, across[1] > 2 * across[0] + 8]
+    known = [np.isfinite(down).all(), np.isfinite(across).all()]
+    if any(known) and all(s for s, k in zip(swapped, known, strict=True) if k):
+        lies = "the mouth lies beside the eyes" if known[0] else "left lies above or below right"
+        raise InputError(
+            f"{faces.path}: on average {lies}; x and y"
+            " look swapped: swap the columns (or turn the pictures, if the faces lie on the side)."
+        )
+    if known[0] and down[1] < -8 and -down[1] > abs(down[0]):
+        raise InputError(
+            f"{faces.path}: on average the mouth lies above the eyes; y must count downwards from"
+            f" the top of the picture: make it {SIZE - 1} - y (or turn the pictures, if the faces"
+            " are upside down)."
+        )
+
+
+# --- odd -----------------------------------------------------------------------------------------
+
+
+def not_mirrored(names: Names, mean: np.ndarray, partners: np.ndarray) -> str | None:
+    """A sentence if the points that names make partners are not mirror images, on average.
+
+    The mean face is mirrored about the middle line; where a point then lies closer to another one
+    than to its partner, and both by far, the names mislead.
+    """
+    pairs = partners != np.arange(len(names))
+    both = (mean + mean[partners])[pairs, 0]
+    both = both[np.isfinite(both)]
+    if not both.size:
+        return None
+    middle = both.mean() / 2
+    mirrored = np.array([2 * middle, 0]) + mean * [-1, 1]
+    off = np.linalg.norm(mirrored - mean[partners], axis=1)
+    apart = np.linalg.norm(mirrored[:, None] - mean[None], axis=-1)  # (K, K)
+    nearest = np.argmin(np.where(np.isnan(apart), np.inf, apart), axis=1)
+    best = apart[np.arange(len(names)), nearest]
+    size = np.sqrt(np.nanmean((mean - np.nanmean(mean, 0)) ** 2))
+    wrong = (off > 0.15 * size) & (best < 0.4 * off)
+    for k in np.flatnonzero(wrong):
+        other = names[nearest[k]]
+        if nearest[nearest[k]] == k or wrong[nearest[k]]:
+            alone = "no partner" if partners[k] == k else f"the partner {names[partners[k]]}"
+            return (
+                f"by their names {names[k]} has {alone}, but in a mirrored picture it lies where"
+                f" {other} does: faces are not mirrored; call the two alike but for left and right."
+            )
+    return None
+
+
+def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
+    """A sentence if Kaggle's key points call left what is left to the viewer."""
+    if faces.names != KEY_POINTS:
+        return None
+    partners = mirror_partners(faces.names)
+    assert partners is not None
+    left = [k for k, name in enumerate(faces.names) if "left" in name.split("_")]
+    across = (mean - mean[partners])[left, 0]
+    if not np.isfinite(across).any() or np.nanmean(across) >= 0:
+        return None
+    k = left[int(np.nanargmin(across))]
+    column = f"{faces.names[k]}_x"
+    rows = faces.key_points[:, k, 0] < faces.key_points[:, partners[k], 0]
+    return (
+        f"{column} is smaller than {faces.names[partners[k]]}_x in {rows.sum()} rows, the first of"
+        f" them row {faces.rows[np.argmax(rows)] + 1} below the header: left seems to be the"
+        " viewer's, but should be the subject's (the larger x): swap the names, or every answer"
+        " will have them the other way round."
+    )
+
+
+def turned_round(first: Faces, other: Faces) -> bool:
+    """Whether two files with the same key points mean the opposite by left and right."""
+    partners = mirror_partners(first.names)
+    if partners is None:
+        return False
+    across = [
+        mean[:, 0] - mean[partners, 0]
+        for mean in map(average, (first.key_points, other.key_points))
+    ]
+    both = np.isfinite(across).all(0) & (np.abs(across) > 5).all(0)
+    return bool(both.any() and (np.sign(across[0]) != np.sign(across[1]))[both].all())
+
+
+def crossed_over(faces: Faces) -> str | None:
+    """A sentence if left and right are the other way round in some rows only."""
+    partners = mirror_partners(faces.names)
+    if partners is None:
+        return None
+    across = faces.key_points[..., 0] - faces.key_points[:, partners, 0]
+    usual = np.sign(np.nanmedian(across, 0)) if len(across) >= FEW else 0 * across[0]
+    across = np.where(np.isnan(across), 0, across * usual)
+    crossed = (across < -10) & (np.arange(len(partners)) < partners)
+    if not crossed.any():
+        return None
+    k = np.argwhere(crossed)[0, 1]
+    return (
+        f"{place(faces, crossed)}, which is beyond {faces.names[partners[k]]}: were left and right"
+        " mixed up there, or a picture mirrored without them?"
+    )
+
+
+def far_off(faces: Faces) -> str | None:
+    """A sentence if a point is far from where it is in most faces."""
+    distance = np.linalg.norm(faces.key_points - average(faces.key_points), axis=-1)
+    far = np.isfinite(distance) & (distance > FAR)
+    if not far.any():
+        return None
+    return f"{place(faces, far)}, more than {FAR:g} px from where it usually lies; is it right?"
+
+
+def out_of_place(mean: np.ndarray) -> str | None:
+    """A sentence if the faces as a whole are not in the picture as they should be."""
+    known = mean[np.isfinite(mean).all(1)]
+    if len(known) < 3:
+        return None
+    inside = ((known > -0.5) & (known < SIZE - 0.5)).all(1)
+    if inside.mean() < 0.5:
+        return f"most points lie outside of the {SIZE}x{SIZE} picture; are these its pixels?"
+    width, height = np.ptp(known, 0)
+    if max(width, height) < 16:
+        return (
+            f"all points lie within {max(width, height):.0f} px of one another on average; are"
+            f" these pixels of the {SIZE}x{SIZE} picture?"
+        )
+    return None
+
+
+def filled_in(faces: Faces) -> str | None:
+    """A sentence if points seem to be filled in from other rows, or by an average."""
+    if len(faces.rows) < 2 * FEW:
+        return None
+    points = faces.key_points
+    for k, name in enumerate(faces.names):
+        there = np.flatnonzero(np.isfinite(points[:, k, 0]))
+        if len(there) < 2 * FEW or (points[there, k] % 1 == 0).all():
+            continue  # whole pixels meet by chance
+        _, index, count = np.unique(
+            points[there, k], axis=0, return_inverse=True, return_counts=True
+        )
+        repeated = there[count[np.ravel(index)] > 1]
+        pictures = {faces.pictures[row].tobytes() for row in repeated}
+        if len(pictures) > max(FILLED * len(there), FEW):
+            return (
+                f"{name}_x and {name}_y are the same to the last digit in {len(repeated)} rows that"
+                f" show other faces, such as row {faces.rows[repeated[1]] + 1} below the header:"
+                " were they filled in? Leave empty what is not labelled; it is left out then."
+            )
+    return None

@@ -1,0 +1,67 @@
+"""The files of a training: loading them, and looking them over before hours go into them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.faces import Faces, load_training, unused_columns
+from data.files import InputError, printable
+from data.kaggle import first_rows
+from data.key_points import KEY_POINTS, mirror_partners, some_of, without_partner
+from data.sanity import look_over, turned_round
+
+
+def load_files(csvs: list[Path], complete_only: bool, alike: Sequence[str] = ()) -> list[Faces]:
+    """A training's files, the first of which sets the key points; says what is particular.
+
+    Args:
+        csvs: at least one.
+        complete_only: drop the rows that lack a key point.
+        alike: key points that all of them mark at the same spot.
+
+    Raises InputError if one cannot be trained on, or there is no key point of such a name.
+    """
+    files = [load_training(csvs[0], complete_only)]
+    names = files[0].names
+    unused, lacking = unused_columns(csvs[0])
+    if lacking:
+        print(f"{printable(csvs[0])} has no columns for {some_of(tuple(lacking))}: not labelled.")
+    if unused:
+        print(f"{printable(csvs[0])}: not used are the columns {some_of(tuple(unused))}")
+    files += [load_training(path, complete_only, names) for path in csvs[1:]]
+    unknown = [name for name in alike if name not in names]
+    if unknown:
+        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
+    if names != KEY_POINTS:
+        print(f"{len(names)} key points by the header of {files[0].path}: {some_of(names)}")
+    by_hand = first_rows(files[0])
+    if by_hand and np.isfinite(files[0].key_points).all((1, 2)).any():
+        print(
+            f"{files[0].path} follows three conventions, from rows {some_of(by_hand)} on; for one"
+            " meaning per point train on what `python data/kaggle.py` makes of it."
+        )
+    return files
+
+
+def can_mirror(files: list[Faces]) -> bool:
+    """Look over the files' key points; say what is odd, and whether faces can be mirrored.
+
+    Raises InputError for what cannot be right, or where a file's left is another one's right.
+    """
+    looks = [look_over(file) for file in files]
+    for text in [text for look in looks for text in look.odd]:
+        print(f"warning: {text}", flush=True)
+    for other in files[1:]:
+        if turned_round(files[0], other):
+            raise InputError(
+                f"{other.path}: left and right are the other way round than in {files[0].path};"
+                " swap them in one of the two."
+            )
+    names = files[0].names
+    if mirror_partners(names) is None:
+        alone = without_partner(names)
+        reason = f"{alone} has no partner" if alone else "No key point has left or right"
+        print(f"{reason} in {'the names' if alone else 'its name'}, so faces are not mirrored.")
+        return False
+    return all(look.mirrors for look in looks)

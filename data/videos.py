@@ -1,0 +1,237 @@
+"""Videos and cameras: their frames as they are meant to be seen, and writing them again.
+
+PyAV does it (`pip install av`, an extra): FFmpeg within its wheel, nothing to install besides. It
+was chosen over imageio-ffmpeg, which starts FFmpeg as another program: PyAV gives each frame with
+the time at which it is shown and the turn that a phone notes, opens cameras, and is half as large.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from data.files import InputError, one_line
+
+if TYPE_CHECKING:
+    import av
+
+CLOCK = Fraction(1, 90_000)  # what times of written frames are multiples of: MPEG's usual clock
+QUALITY = 20  # H.264's constant rate factor: 18 is hardly told from the original, 23 is usual
+PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 10 % larger
+HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
+SHORT = 0.95  # a file that gives fewer than this share of the frames it promises is cut short
+
+
+class Frame(NamedTuple):
+    """One frame, upright."""
+
+    picture: np.ndarray  # uint8 (H, W, 3), RGB
+    grey: np.ndarray  # uint8 (H, W)
+    time: float  # when it is shown, in seconds from the first frame
+
+
+def import_av() -> Any:
+    """PyAV, which only videos need. Raises InputError where it is not."""
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            "--video needs PyAV, which reads and writes videos; install it with: pip install av"
+        ) from None
+    av.logging.set_level(av.logging.PANIC)  # FFmpeg's own chatter; errors come as exceptions
+    return av
+
+
+def camera_input(number: int) -> tuple[str, str]:
+    """What FFmpeg calls the camera of that number on this system: file and format."""
+    if sys.platform == "darwin":
+        return str(number), "avfoundation"
+    if sys.platform != "win32":
+        return f"/dev/video{number}", "v4l2"
+    cameras = [
+        device.name
+        for device in import_av().enumerate_input_devices("dshow")
+        if "video" in device.media_types
+    ]
+    if number >= len(cameras):
+        raise InputError(f"There is no camera {number}; this computer has {len(cameras)}.")
+    return f"video={cameras[number]}", "dshow"
+
+
+class VideoReader:
+    """A video file or a camera, opened; iterating gives its frames, a few in memory at a time.
+
+    Attributes:
+        name: of the file without its ending, or `camera_0`.
+        rate: frames a second, on average; a frame's own `time` tells when it is shown.
+        count: about how many frames there are; None for a camera, or where the file does not say.
+        has_sound: whether there is sound, which is not read.
+        trouble: after the last frame, what was wrong with the file, as part of a sentence, or None.
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        """Open `source`: a path, or a camera's number. Raises InputError if that fails."""
+        av = import_av()
+        self.source, self.is_camera = str(source), str(source).isdecimal()
+        self.trouble: str | None = None
+        path = Path(source)
+        self.name = f"camera_{source}" if self.is_camera else path.stem
+        try:
+            if self.is_camera:
+                file, form = camera_input(int(str(source)))
+                self.container = av.open(file, format=form)
+            else:
+                if not path.exists():
+                    raise InputError(f"{path} does not exist; check the path of the video.")
+                if path.is_dir():
+                    raise InputError(f"{path} is a folder; give one video.")
+                if not path.stat().st_size:
+                    raise InputError(f"{path} is empty; copy the video again.")
+                # By its whole path and from the disk alone: a colon in a name is no address, and
+                # a playlist opens nothing on the network.
+                self.container = av.open(
+                    str(path.resolve()),
+                    metadata_errors="ignore",
+                    container_options={"protocol_whitelist": "file"},
+                )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            if self.is_camera:
+                raise InputError(
+                    f"Camera {source} cannot be opened ({one_line(error)}); is it plugged in, free"
+                    " and allowed? A video file goes by its path."
+                ) from None
+            raise InputError(
+                f"{path} cannot be read as a video ({one_line(error)}); it may be cut short or"
+                " something else: copy it again."
+            ) from None
+        # A picture in a song's file is a video stream of its own; so is a photo to FFmpeg.
+        pictured = getattr(av.stream.Disposition, "attached_pic")  # noqa: B009  mypy knows no member
+        streams = [s for s in self.container.streams.video if not s.disposition & pictured]
+        still = self.container.format.name.endswith(("image2", "_pipe", "tty"))
+        if still or not streams:
+            self.container.close()
+            raise InputError(
+                f"{self.source} has no moving pictures in it; give a video, or a photo by --image."
+            )
+        self.stream = streams[0]
+        self.stream.thread_type = "AUTO"
+        self.has_sound = bool(self.container.streams.audio)
+        self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
+        self.count = None if self.is_camera else self._count()
+
+    def _count(self) -> int | None:
+        """How many frames the file says that it has, or its length times its rate."""
+        if self.stream.frames:
+            return self.stream.frames
+        if self.stream.duration and self.stream.time_base:
+            return round(float(self.stream.duration * self.stream.time_base) * self.rate)
+        if self.container.duration:
+            return round(self.container.duration / 1e6 * self.rate)
+        return None
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in order. Raises InputError if not one can be read."""
+        first, last, number = 0.0, 0.0, 0
+        for frame in self._decode():
+            # Few files lack times, or go back: there the rate says how the time goes on.
+            time = frame.time
+            if number and (time is None or time <= last):
+                time = last + 1 / self.rate
+            last = time or 0.0
+            first = first if number else last
+            number += 1
+            turn = round(frame.rotation / 90) if frame.rotation else 0
+            picture, grey = (
+                np.ascontiguousarray(np.rot90(frame.to_ndarray(format=form), turn))
+                for form in ("rgb24", "gray")
+            )
+            yield Frame(picture, grey, last - first)
+        if not number:
+            raise InputError(
+                f"{self.source} has no frame that can be read; it may be cut short: copy it again."
+            )
+        if self.count and number < SHORT * self.count and not self.trouble:
+            self.trouble = f"only {number} of its {self.count} frames can be read"
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """PyAV's frames; a broken one is left out, and `trouble` says so."""
+        av = import_av()
+        try:
+            for packet in self.container.demux(self.stream):
+                try:
+                    yield from packet.decode()
+                except av.error.InvalidDataError:
+                    self.trouble = "some of its frames are broken"
+        except (av.error.FFmpegError, OSError) as error:
+            self.trouble = f"reading it stopped at an error ({one_line(error)})"
+
+
+class VideoWriter:
+    """An H.264 video in an .mp4, which everything plays, without sound; frames keep their times.
+
+    Its sides must be even for that: an odd one is continued by one pixel.
+    """
+
+    def __init__(self, path: Path | str, size: tuple[int, int], rate: float) -> None:
+        """Start the file for pictures of `size` (width, height), about `rate` frames a second."""
+        av = import_av()
+        self.container = av.open(str(path), "w")
+        self.stream = self.container.add_stream(
+            "libx264",
+            rate=Fraction(rate).limit_denominator(1001),
+            options={"crf": str(QUALITY), "preset": PRESET},
+        )
+        self.pad = size[0] % 2, size[1] % 2
+        self.stream.width, self.stream.height = size[0] + self.pad[0], size[1] + self.pad[1]
+        self.stream.pix_fmt = "yuv420p"
+        context = self.stream.codec_context
+        context.time_base = CLOCK
+        # Said in the file, so that no player has to guess what the colours were made by.
+        self.colours = av.video.reformatter.Colorspace.ITU709
+        if size[1] < HD:
+            self.colours = av.video.reformatter.Colorspace.ITU601
+        context.colorspace = 1 if size[1] >= HD else 6
+        context.color_primaries = context.color_trc = context.colorspace
+        context.color_range = 1  # 16 .. 235, as usual in videos
+        self.last = -1
+
+    def write(self, picture: np.ndarray, time: float) -> None:
+        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds.
+
+        Raises OSError if the disk is full or the like.
+        """
+        av = import_av()
+        if any(self.pad):
+            picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=self.colours)
+        self.last = max(self.last + 1, round(time / CLOCK))
+        frame.pts, frame.time_base = self.last, CLOCK
+        self._mux(frame)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """Encode a frame, or with None what is left, and write what comes of it."""
+        av = import_av()
+        try:
+            self.container.mux(self.stream.encode(frame))
+        except av.error.FFmpegError as error:  # not all of these are OSErrors
+            raise OSError(error.errno, error.strerror) from None
+
+    def close(self) -> None:
+        """Finish the file: only now it plays."""
+        try:
+            if self.last >= 0:
+                self._mux(None)
+        finally:
+            self.container.close()

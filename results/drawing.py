@@ -1,0 +1,119 @@
+"""Drawing faces on pictures: smooth dots and rings by NumPy, so that no other package is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from data.key_points import KEY_POINTS, SIZE, Names
+from models.spread import REGION_90
+from results.measures import UNSURE
+from results.pictures import style_of
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+def draw_faces(
+    canvas: np.ndarray,
+    boxes: np.ndarray,
+    key_points: np.ndarray,
+    spread: np.ndarray,
+    numbers: Sequence[int],
+    names: Names = KEY_POINTS,
+) -> None:
+    """Draw faces on `canvas`, a uint8 (H, W, 3) picture, in place.
+
+    That is their boxes (N, 4), numbers, key points (N, K, 2) and 90 % regions, from `spread` (N, K)
+    in pixels of the crop. Lines and dots grow with the face; colours, rings and hollow points are
+    as in the other pictures.
+    """
+    colours = [colour_of(name) for name in names]
+    for box, points, radii, number in zip(boxes, key_points, spread, numbers, strict=True):
+        side = float(box[2])
+        width, dot = max(1, round(side / 150)), max(side / 80, 0.7)
+        draw_box(canvas, box, width)
+        draw_number(canvas, number, box, max(9, round(side / 9)))
+        for point, radius, colour in zip(points, radii.tolist(), colours, strict=True):
+            draw_ring(canvas, point, REGION_90 * radius * side / SIZE, max(0.8, width / 2), colour)
+            if radius > UNSURE:
+                draw_ring(canvas, point, dot, width, colour)
+            else:
+                draw_ring(canvas, point, 0, 3 * dot, BLACK)
+                draw_ring(canvas, point, 0, 2 * dot, colour)
+
+
+@lru_cache(maxsize=512)
+def colour_of(name: str) -> tuple[int, int, int]:
+    """A key point's colour, red, green and blue 0 .. 255."""
+    from PIL import ImageColor
+
+    red, green, blue = ImageColor.getrgb(style_of(name)[0])[:3]
+    return red, green, blue
+
+
+def draw_ring(
+    canvas: np.ndarray, middle: np.ndarray, radius: float, width: float, colour: Sequence[int]
+) -> None:
+    """A circle of that radius and line width, or with radius 0 a disc of that diameter."""
+    reach = radius + width / 2 + 1
+    height, across = canvas.shape[:2]
+    x0, x1 = max(int(middle[0] - reach), 0), min(int(middle[0] + reach) + 2, across)
+    y0, y1 = max(int(middle[1] - reach), 0), min(int(middle[1] + reach) + 2, height)
+    if x0 >= x1 or y0 >= y1:
+        return
+    far = np.hypot(
+        np.arange(x0, x1, dtype=np.float32)[None] - np.float32(middle[0]),
+        np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(middle[1]),
+    )
+    # How much of each pixel the line covers, so that edges are smooth.
+    cover = np.clip(width / 2 + 0.5 - np.abs(far - np.float32(radius)), 0, 1)
+    blend(canvas[y0:y1, x0:x1], cover, colour)
+
+
+def draw_box(canvas: np.ndarray, box: np.ndarray, width: int) -> None:
+    """The outline of a box, x y w h, in white."""
+    height, across = canvas.shape[:2]
+    x0, y0 = (round(v) for v in box[:2].tolist())
+    x1, y1 = (round(v) for v in (box[:2] + box[2:]).tolist())
+    columns = slice(max(x0, 0), max(min(x1, across), 0))
+    rows = slice(max(y0, 0), max(min(y1, height), 0))
+    for edge in (x0, x1 - width):
+        canvas[rows, max(edge, 0) : max(edge + width, 0)] = WHITE
+    for edge in (y0, y1 - width):
+        canvas[max(edge, 0) : max(edge + width, 0), columns] = WHITE
+
+
+def draw_number(canvas: np.ndarray, number: int, box: np.ndarray, size: int) -> None:
+    """A face's number over the upper left corner of its box, white with a dark rim."""
+    rim, body = number_mask(str(number), size)
+    height, width = rim.shape
+    x = int(np.clip(round(float(box[0])), 0, max(canvas.shape[1] - width, 0)))
+    y = int(np.clip(round(float(box[1])) - height, 0, max(canvas.shape[0] - height, 0)))
+    part = canvas[y : y + height, x : x + width]
+    for cover, colour in ((rim, BLACK), (body, WHITE)):
+        blend(part, cover[: part.shape[0], : part.shape[1]], colour)
+
+
+@lru_cache(maxsize=64)
+def number_mask(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """How much a text, `size` pixels high, covers each pixel: with its rim, and by itself."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size)
+    rim = max(1, size // 10)
+    x0, y0, x1, y1 = (round(v) for v in font.getbbox(text, stroke_width=rim))
+    masks = []
+    for stroke in (rim, 0):
+        mask = Image.new("L", (x1 - x0, y1 - y0))
+        pen = ImageDraw.Draw(mask)
+        pen.text((-x0, -y0), text, fill=255, font=font, stroke_width=stroke)
+        masks.append(np.asarray(mask, np.float32) / 255)
+    return masks[0], masks[1]
+
+
+def blend(part: np.ndarray, cover: np.ndarray, colour: Sequence[int]) -> None:
+    """Paint a piece of a canvas (h, w, 3) with a colour, as much as `cover` (h, w) 0 .. 1 says."""
+    weight = cover[..., None]
+    part[:] = part + (np.array(colour, np.float32) - part) * weight + 0.5

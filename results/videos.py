@@ -1,0 +1,196 @@
+"""The answers of `--video`: an annotated video, and a table of its faces' key points."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from data.files import InputError, make_folder, replace_file
+from data.key_points import Names, output_columns
+from data.level_crops import MATRIX_COLUMNS, check_names, level_crops, matrix_fields
+from data.photos import crop_boxes, crop_face, crop_scales, point_crops
+from data.progress import followed
+from data.videos import Frame, VideoReader, VideoWriter
+from models.smoothing import LAG, Face
+from models.spread import face_spread
+from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
+from models.tracking import Tracker, make_tracker
+from results.drawing import draw_faces
+from results.photos import save_crop
+
+
+class GentleStop:
+    """While it lasts, the first Ctrl-C (or `kill`) only asks to stop; a second stops at once."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __enter__(self) -> GentleStop:
+        self.asked = False
+        self.before: dict[Any, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # Python allows it only there
+            self.before = {name: signal.signal(name, self._ask) for name in self.SIGNALS}
+        return self
+
+    def _ask(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for name, handler in self.before.items():
+            signal.signal(name, handler)
+
+
+class VideoAnswers:
+    """What is written of a video, frame by frame: memory does not grow with its length."""
+
+    def __init__(
+        self, video: VideoReader, names: Names, face: np.ndarray | None, folder: Path, crops: int
+    ) -> None:
+        """`face` as from `crop_face`; `crops`: their size, 0 for none; `folder`: the results'."""
+        self.video, self.names, self.face, self.folder = video, names, face, folder
+        self.crop_size = crops
+        self.frames = self.with_faces = self.crops = 0
+        self.second = 0
+        self.best: dict[int, tuple[float, int, np.ndarray, np.ndarray]] = {}
+
+    def write(self, film: Path, table: Path, tracker: Tracker, stop: GentleStop) -> None:
+        """Write the annotated video and the CSV of its key points."""
+        writer = None
+        with open(table, "w", newline="", encoding="utf-8") as file:
+            columns = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
+            columns += output_columns(self.names) + (MATRIX_COLUMNS if self.crop_size else [])
+            csv.writer(file, lineterminator="\n").writerow(columns)
+            try:
+                for number, frame, faces in steady_frames(self.video, tracker, stop):
+                    if writer is None:
+                        size = frame.picture.shape[1], frame.picture.shape[0]
+                        writer = VideoWriter(film, size, self.video.rate)
+                    writer.write(self._picture(file, number, frame, faces), frame.time)
+                    self.frames += 1
+                self._save_crops()
+            finally:
+                if writer is not None:
+                    writer.close()
+
+    def _picture(self, file: IO[str], number: int, frame: Frame, faces: list[Face]) -> np.ndarray:
+        """Write the rows of one frame's faces, and give the frame with them drawn."""
+        if not faces:
+            return frame.picture
+        self.with_faces += 1
+        points = np.array([face.points for face in faces])
+        spread = np.array([face.spread for face in faces])
+        crops = point_crops(points, self.face)
+        boxes = crop_boxes(crops)
+        in_frame = spread * crop_scales(crops)[:, None]
+        values = np.column_stack([boxes, points.reshape(len(faces), -1), in_frame])
+        fields = [[f"{value:.3f}" for value in row] for row in values.tolist()]
+        if self.crop_size:
+            level = level_crops(points, self.names, self.crop_size)
+            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
+            self._keep_best(number, frame, faces)
+        rows = csv.writer(file, lineterminator="\n")
+        for face, row in zip(faces, fields, strict=True):
+            rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
+        canvas = frame.picture.copy()
+        draw_faces(canvas, boxes, points, spread, [f.number for f in faces], self.names)
+        return canvas
+
+    def _keep_best(self, number: int, frame: Frame, faces: list[Face]) -> None:
+        """Remember where in this second each face is surest, for its level crop."""
+        if int(frame.time) != self.second:
+            self._save_crops()
+            self.second = int(frame.time)
+        for face in faces:
+            doubt = float(face_spread(face.spread[None])[0])
+            if face.number not in self.best or doubt < self.best[face.number][0]:
+                self.best[face.number] = doubt, number, frame.picture, face.points
+
+    def _save_crops(self) -> None:
+        """Write the level crops of the second that is over."""
+        for face, (_, number, picture, points) in self.best.items():
+            path = self.folder / "crops" / f"{self.video.name}_{face}_{number}.png"
+            crop = level_crops(points[None], self.names, self.crop_size)[0]
+            save_crop(path, picture, crop, self.crop_size)
+        self.crops += len(self.best)
+        self.best = {}
+
+
+def run_video(arguments: argparse.Namespace) -> None:
+    """Follow the faces in a video or before a camera; write the annotated video and the CSV.
+
+    Ctrl-C ends it early: what was done until then is written. Raises InputError if the video cannot
+    be read, or, when the rest is written, if not all of it could.
+    """
+    with VideoReader(arguments.video) as video:
+        make_folder(arguments.results)
+        model_path = arguments.model or find_model()
+        model, record = load_model(model_path)
+        names = names_of(model, record)
+        face = crop_face(record, names, model_path)
+        if arguments.crops:
+            check_names(names)
+            make_folder(arguments.results / "crops")
+        print(describe_model(model_path, record), flush=True)
+        mirror = arguments.mirror and knows_mirrored(record)
+        tracker = make_tracker(model, names, face, mirror, arguments.smooth)
+        answers = VideoAnswers(video, names, face, arguments.results, arguments.crops)
+        film = arguments.results / f"{video.name}_key_points.mp4"
+        table = film.with_suffix(".csv")
+        if video.is_camera:
+            print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
+
+        with GentleStop() as stop:
+            replace_file(
+                table,
+                lambda rows: replace_file(
+                    film, lambda shown: answers.write(shown, rows, tracker, stop)
+                ),
+            )
+    tell(answers, tracker.count, film, table)
+    if stop.asked and not video.is_camera:
+        raise KeyboardInterrupt(f"stopped after {answers.frames} frames; they are in {film}")
+    if video.trouble:
+        raise InputError(
+            f"{video.source}: {video.trouble}; the answers are of the rest. It may be cut short:"
+            " copy the video again."
+        )
+
+
+def tell(answers: VideoAnswers, count: int, film: Path, table: Path) -> None:
+    """Say in a few lines what was found and where it is."""
+    video = answers.video
+    print(
+        f"{video.source}: {count} face(s), seen in {answers.with_faces} of {answers.frames} frames,"
+        f" pictured in {film}" + (", without the sound" if video.has_sound else "")
+    )
+    if answers.crops:
+        print(f"{answers.crops} level crop(s) are in {answers.folder / 'crops'}")
+    print(f"key points are in {table}", flush=True)
+
+
+def steady_frames(
+    video: VideoReader, tracker: Tracker, stop: GentleStop
+) -> Iterator[tuple[int, Frame, list[Face]]]:
+    """Each frame with its number, from 0, and its faces; `LAG` frames late, when they are steady.
+
+    Shows how far it is, and ends early when asked to stop.
+    """
+    waiting: deque[tuple[int, Frame, list[Face]]] = deque()
+    with followed("frames", video.count) as advance:
+        for number, frame in enumerate(video):
+            waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
+            if len(waiting) > LAG:
+                yield waiting.popleft()
+            advance(1)
+            if stop.asked:
+                break
+    yield from waiting

@@ -1,0 +1,285 @@
+"""--image with odd names, odd files, folders and runs; a stand-in finds the faces."""
+
+import os
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import face_key_points as fkp
+from data.key_points import KEY_POINTS
+from data.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
+from data.synthetic_faces import make_faces
+from results import photos as photos_room
+from results.photos import output_paths
+
+POINTS = make_faces(1, seed=9)[1][0] + 40.0
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """A model that needs no TensorFlow, and a face in every photo that is not all of one grey."""
+
+    def find_faces(model, grey, *_):
+        count = int(np.ptp(grey) > 0)
+        return np.repeat(POINTS[None], count, 0), np.ones((count, 15))
+
+    def refine(model, grey, crops, *_):
+        return POINTS[None], np.full((1, 15), 30.0 if np.ptp(grey) == 0 else 1.0)
+
+    record = {"settings": {"epochs": 75}, "results": {"epochs": 75, "validation": [{}]}}
+    monkeypatch.setattr(photos_room, "load_model", lambda path: (None, record))
+    monkeypatch.setattr(photos_room, "names_of", lambda model, record: KEY_POINTS)
+    monkeypatch.setattr(photos_room, "find_faces", find_faces)
+    monkeypatch.setattr(photos_room, "refine", refine)
+
+
+def photo(size=160):
+    grey = np.random.default_rng(0).integers(0, 255, (size, size), np.uint8)
+    return Image.fromarray(grey)
+
+
+def run(*arguments):
+    return fkp.main([os.fspath(a) if isinstance(a, os.PathLike) else str(a) for a in arguments])
+
+
+def table_of(folder):
+    return pd.read_csv(folder / "key_points.csv", encoding="utf-8")
+
+
+NAMES = [
+    *("caf\udce9.png", "b**.png", "[a-b].png", "c" * 236 + ".png", "é" * 120 + ".png", "z.png"),
+    *("Łódź.png", "new\nline.png", "two  words.png", "%s{x}.png", "日本.png", "-x.png"),
+]
+
+
+def test_photos_of_any_name_have_their_rows_and_pictures(tmp_path, capsys):
+    folder, results = tmp_path / "p", tmp_path / "r"
+    folder.mkdir()
+    for name in NAMES:
+        photo().save(folder / name)
+    assert run("--image", folder, "--results", results) == 0
+    table = table_of(results)
+    assert len(table) == len(NAMES) and table.photo.is_unique
+    assert table.photo.str.contains("caf\\xe9.png", regex=False).sum() == 1
+    assert table.photo.str.contains("new\\nline.png", regex=False).sum() == 1
+    pictures = [file for file in results.iterdir() if file.name.endswith("_key_points.png")]
+    assert len(pictures) == len(NAMES) and all(is_own_output(file) for file in pictures)
+    assert len({*results.iterdir()}) == len(NAMES) + 1
+    printed = capsys.readouterr().out
+    assert printed.count("1 face(s), pictured in") == len(NAMES)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_the_table_is_utf8_whatever_the_locale(encoding, tmp_path, monkeypatch):
+    import io
+    import locale
+
+    monkeypatch.setattr(locale, "getpreferredencoding", lambda *_: encoding)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    photo().save(tmp_path / "Łódź.png")
+    assert run("--image", tmp_path / "Łódź.png", "--results", tmp_path / "r") == 0
+    assert "Łódź.png" in (tmp_path / "r" / "key_points.csv").read_bytes().decode("utf-8")
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError, ValueError, OSError])
+def test_one_photo_harms_none_of_the_others(trouble, tmp_path, monkeypatch, capsys):
+    for i in range(6):
+        photo().save(tmp_path / f"{i}.png")
+    find, count = photos_room.find_faces, iter(range(6))
+
+    def sometimes(*arguments):
+        if next(count) == 3:
+            raise trouble("what it brings")
+        return find(*arguments)
+
+    monkeypatch.setattr(photos_room, "find_faces", sometimes)
+    status = run("--image", tmp_path, "--results", tmp_path / "r")
+    stopped = trouble is KeyboardInterrupt
+    assert status == (130 if stopped else 2)
+    done = [path[-5:] for path in table_of(tmp_path / "r").photo]
+    assert done == [f"{i}.png" for i in ((0, 1, 2) if stopped else (0, 1, 2, 4, 5))]
+    error = capsys.readouterr().err
+    assert ("3 of 6 photos are in" if stopped else "1 of 6 photos could not") in error
+
+
+def test_rows_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
+    for i in range(3):
+        photo().save(tmp_path / f"{i}.png")
+    find, seen = photos_room.find_faces, []
+
+    def look(*arguments):
+        path = tmp_path / "r" / "key_points.csv"
+        seen.append(len(pd.read_csv(path)) if path.exists() else 0)
+        return find(*arguments)
+
+    monkeypatch.setattr(photos_room, "find_faces", look)
+    monkeypatch.setattr(photos_room.time, "monotonic", lambda: 10.0 * len(seen))
+    assert run("--image", tmp_path, "--results", tmp_path / "r") == 0
+    assert seen == [0, 1, 2]
+
+
+def test_own_pictures_are_no_photos_and_stale_ones_go(tmp_path, capsys):
+    photo().save(tmp_path / "a.png")
+    for _ in range(3):
+        assert run("--image", tmp_path, "--results", tmp_path) == 0
+        assert len(table_of(tmp_path)) == 1
+    assert "a_key_points.png is a picture that this project drew" in capsys.readouterr().out
+    Image.new("L", (90, 90), 90).save(tmp_path / "a.png")
+    assert run("--image", tmp_path, "--results", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "no face found" in out and "a_key_points.png of an earlier run is removed" in out
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "key_points.csv"}
+    assert table_of(tmp_path).empty
+    # A user's own picture of that name stays, and is a photo.
+    photo().save(tmp_path / "a_key_points.png")
+    assert run("--image", tmp_path / "a.png", "--results", tmp_path) == 0
+    assert not is_own_output(tmp_path / "a_key_points.png")
+    assert len(list_photos([tmp_path])) == 2
+
+
+def test_figures_say_whose_they_are(tmp_path):
+    from results.pictures import plot_training
+
+    plot_training(
+        tmp_path / "t.png",
+        [{"epoch": 1, "loss": 1.0, "validation_rmse_px": 2.0}],
+    )
+    assert Image.open(tmp_path / "t.png").info["Software"] == OWN_OUTPUT["Software"]
+
+
+def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    photos = [tmp_path / folder / "1.png" for folder in ("x", "y", "z")]
+    names = [path.name for path in output_paths(photos, tmp_path / "r")]
+    assert names == [f"{folder}_1_key_points.png" for folder in ("x", "y", "z")]
+    # Whatever the order and the rest.
+    again = [
+        path.name for path in output_paths([tmp_path / "b.png", *photos[::-1]], tmp_path / "r")
+    ]
+    assert again == ["b_key_points.png", *names[::-1]]
+    deep = [tmp_path / a / "s" / "1.png" for a in ("x", "y")]
+    names = [path.name for path in output_paths(deep, tmp_path / "r")]
+    assert names == ["x_s_1_key_points.png", "y_s_1_key_points.png"]
+
+
+def test_folders_and_other_kinds_are_told(tmp_path, capsys, monkeypatch):
+    photo().save(tmp_path / "a.png")
+    (tmp_path / "inner").mkdir()
+    photo().save(
+        tmp_path / "anim.gif",
+        save_all=True,
+        append_images=[photo().rotate(90), photo().rotate(180)],
+    )
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert run("--image", tmp_path, "--results", tmp_path / "r") == 0
+    out = capsys.readouterr().out
+    assert "inner is a folder, name it as well: skipped." in out
+    assert "notes.txt is not a picture: skipped." in out
+    assert "anim.gif holds 3 pictures: only the first is used." in out
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64
+    for name in ("p.heic", "p.jpg", "without"):
+        (tmp_path / name).write_bytes(heic)
+        assert run("--image", tmp_path, "--results", tmp_path / "r") == 2
+        error = capsys.readouterr().err
+        assert f"{name} is a HEIC photo" in error and "pip install pillow-heif" in error
+        assert len(table_of(tmp_path / "r")) == 2
+        (tmp_path / name).unlink()
+    (tmp_path / "p.cr2").write_bytes(b"II*\0 raw")
+    assert run("--image", tmp_path, "--results", tmp_path / "r") == 2
+    assert ".cr2) that Pillow does not read" in capsys.readouterr().err
+
+
+def test_heic_is_read_where_the_package_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="an extra that reads HEIC")
+    heif.register_heif_opener()
+    photo().save(tmp_path / "p.heic", quality=100)
+    assert read_photo(tmp_path / "p.heic").size == (160, 160)
+
+
+def test_a_box_on_no_face_is_said(tmp_path, capsys):
+    for name, picture in (("face", photo()), ("none", Image.new("L", (90, 90), 90))):
+        picture.save(tmp_path / f"{name}.png")
+        flags = ["--box", 0, 0, 80, 80, "--results", tmp_path / name]
+        assert run("--image", tmp_path / f"{name}.png", *flags) == 0
+        assert len(table_of(tmp_path / name)) == 1
+        out = capsys.readouterr().out
+        assert ("1 face(s), pictured" in out) == (name == "face")
+        assert ("hardly a face" in out and "spread 30.0 px" in out) == (name == "none")
+
+
+# --- kinds of pixels -----------------------------------------------------------------------------
+
+GREY = np.linspace(0, 255, 160 * 120).reshape(120, 160).astype(np.uint8)
+LAMP = GREY / 255
+LAMP[:2, :2] = 5
+
+PIXELS = {
+    "float 0 to 1": (GREY / 255, "tif"),
+    "float 0 to 255": (GREY * 1.0, "tif"),
+    "float 0 to 65535": (GREY * 257.0, "tif"),
+    "float -1 to 1": (GREY / 127.5 - 1, "tif"),
+    "float 0 to 1 with a lamp": (LAMP, "tif"),
+    "float with nan": (np.where(GREY == 7, np.nan, GREY / 255), "tif"),
+    "8 bits in 16": (GREY.astype(np.uint16), "png"),
+    "10 bits in 16": (GREY.astype(np.uint16) * 4 + 3, "png"),
+    "12 bits in 16": (GREY.astype(np.uint16) * 16 + 15, "png"),
+    "12 bits in 16, TIFF": (GREY.astype(np.uint16) * 16 + 15, "tif"),
+    "14 bits in 16": (GREY.astype(np.uint16) * 64 + 63, "png"),
+    "16 bits": (GREY.astype(np.uint16) * 257, "png"),
+    "16 bits in 32": (GREY.astype(np.int32) * 257, "tif"),
+    "24 bits in 32": (GREY.astype(np.int32) * 65793, "tif"),
+}
+
+
+@pytest.mark.parametrize("case", PIXELS)
+def test_all_kinds_of_pixels_keep_their_light(case, tmp_path):
+    values, ending = PIXELS[case]
+    values = values.astype(np.float32) if values.dtype.kind == "f" else values
+    path = tmp_path / f"p.{ending}"
+    Image.fromarray(values).save(path)
+    read = np.array(read_photo(path))[..., 0].astype(int)
+    usual = (GREY != 7) & (LAMP <= 1)
+    assert np.abs(read - GREY)[usual].max() <= 1
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("kind", ["12 bits in 16", "16 bits", "float"])
+def test_colour_keeps_its_light_and_its_order(kind, ending, tmp_path):
+    cv2 = pytest.importorskip("cv2", reason="only OpenCV reads colours of 16 bits as they are")
+
+    if kind == "float" and ending == "png":
+        return
+    colour = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], -1)
+    factor = {"12 bits in 16": 16, "16 bits": 257, "float": 1 / 255}[kind]
+    values = (colour.astype(np.float64) * factor).astype(
+        np.float32 if kind == "float" else np.uint16
+    )
+    assert cv2.imwrite(str(tmp_path / f"p.{ending}"), values[..., ::-1])
+    read = np.array(read_photo(tmp_path / f"p.{ending}")).astype(int)
+    assert np.abs(read - colour).max() <= 2
+
+
+def test_a_picture_without_light_stays_black(tmp_path):
+    for name, values in (
+        ("f.tif", np.zeros((9, 9), np.float32)),
+        ("i.png", np.zeros((9, 9), "u2")),
+    ):
+        Image.fromarray(values).save(tmp_path / name)
+        assert not np.array(read_photo(tmp_path / name)).any()
+
+
+def test_a_broken_exif_entry_harms_nothing(tmp_path, monkeypatch):
+    from PIL import ImageOps
+
+    def refuse(*_, **__):
+        raise TypeError("an entry of a wrong type, as Pillow 11.0 says")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", refuse)
+    photo().save(tmp_path / "p.jpg")
+    assert read_photo(tmp_path / "p.jpg").size == (160, 160)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "p.jpg").read_bytes()[:2000])
+    with pytest.raises(Exception, match="cut short"):
+        read_photo(tmp_path / "cut.jpg")

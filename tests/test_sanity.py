@@ -1,0 +1,157 @@
+"""The look over a training file's key points: what cannot be right, what is odd, what passes."""
+
+import re
+
+import numpy as np
+import pytest
+
+from data.faces import Faces, load_training, synthetic_faces
+from data.files import InputError
+from data.key_points import KEY_POINTS, PARTNERS, mirror_key_points
+from data.sanity import look_over
+
+
+@pytest.fixture(scope="module")
+def made():
+    return synthetic_faces(60, seed=8)
+
+
+def placeholders(value):
+    def change(key_points):
+        key_points[3::2, 4:9] = value
+        return key_points
+
+    return change
+
+
+def swapped(key_points):
+    return key_points[..., ::-1].copy()
+
+
+IMPOSSIBLE = {
+    "-1 for missing": (placeholders(-1), r"right_eye_inner_corner_x .* row 4 .*\(-1, -1\), as"),
+    "0 for missing": (placeholders(0), r"right_eye_inner_corner_x .* row 4 .*\(0, 0\), as 144 mo"),
+    "-9 for missing": (placeholders(-9), "leave both fields empty"),
+    "one 0": (lambda k: np.where(np.arange(60)[:, None, None] == 7, 0, k), "row 8 below"),
+    "0 to 1": (lambda k: (k + 0.5) / 96, r"shares of the picture, 0 to 1; .* value \* 96 - 0.5"),
+    "-1 to 1": (lambda k: (k + 0.5) / 48 - 1, r"-1 to 1; .* \(value \+ 1\) \* 48 - 0.5"),
+    "x and y swapped": (swapped, "the mouth lies beside the eyes; x and y look swapped"),
+    "y upwards": (
+        lambda k: np.array([0, 95]) + k * [1, -1],
+        "the mouth lies above the eyes; .* 95 - y",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_cannot_be_right_is_one_sentence(case, made):
+    change, message = IMPOSSIBLE[case]
+    key_points = change(made.key_points.copy()).astype(np.float32)
+    with pytest.raises(InputError, match=message) as caught:
+        look_over(made._replace(key_points=key_points))
+    assert "\n" not in str(caught.value) and str(made.path) in str(caught.value)
+
+
+def viewers(key_points):
+    return key_points[:, PARTNERS]
+
+
+def one_crossed(key_points):
+    key_points[7] = key_points[7, PARTNERS]
+    return key_points
+
+
+def far(key_points):
+    key_points[11, KEY_POINTS.index("nose_tip")] = 90, 10
+    return key_points
+
+
+def as_the_row_before(key_points):
+    for i in range(1, 60):
+        if i % 3:
+            key_points[i, 2:10] = key_points[i - 1, 2:10]
+    return key_points
+
+
+def by_the_mean(key_points):
+    key_points[::2, 3] = key_points[:, 3].mean(0)
+    return key_points
+
+
+ODD = {
+    "viewer's left": (viewers, "left_eyebrow_outer_end_x is smaller .* in 60 rows, .* row 1 below"),
+    "one row crossed": (one_crossed, "left_eye_center_x .* row 8 below.*mixed up"),
+    "far off": (far, r"nose_tip_x and nose_tip_y in row 12 .*\(90, 10\), more than 35 px"),
+    "filled from the row before": (as_the_row_before, "left_eye_inner_corner_x .*were they filled"),
+    "filled by the mean": (by_the_mean, "left_eye_outer_corner_x .*were they filled in"),
+    "of small pictures": (lambda k: k / 5, "all points lie within"),
+    "of large pictures": (lambda k: k * 1.9 + 60, "outside of the 96x96 picture"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_odd_is_said(case, made):
+    change, message = ODD[case]
+    key_points = change(made.key_points.copy()).astype(np.float32)
+    look = look_over(made._replace(key_points=key_points))
+    said = [text for text in look.odd if re.search(message, text)]
+    assert len(said) == 1 and said[0].startswith(f"{made.path}: "), look.odd
+    assert look.mirrors
+
+
+def test_faces_as_they_should_be_pass_in_silence(made):
+    assert look_over(made) == ([], True)
+    key_points = made.key_points.copy()
+    key_points[::2, 2:10] = np.nan
+    assert look_over(made._replace(key_points=key_points)) == ([], True)
+    assert look_over(made.take(slice(0, 2))) == ([], True)
+    flipped = mirror_key_points(made.key_points)
+    assert look_over(made._replace(key_points=flipped)) == ([], True)
+
+
+def test_real_faces_pass_in_silence(real_training_csv):
+    assert look_over(load_training(real_training_csv)) == ([], True)
+
+
+def points_by(made, **columns):
+    """Faces with the named points, each at the place of one of Kaggle's."""
+    index = [KEY_POINTS.index(name) for name in columns.values()]
+    return made._replace(key_points=made.key_points[:, index], names=tuple(columns))
+
+
+FIVE = {"left_eye": "left_eye_center", "right_eye": "right_eye_center", "nose": "nose_tip"}
+
+
+@pytest.mark.parametrize("mouth", [("leftmouth", "rightmouth"), ("mouth_l", "mouth_r")])
+def test_names_that_are_understood_mirror(made, mouth):
+    corners = dict(zip(mouth, ("mouth_left_corner", "mouth_right_corner"), strict=True))
+    assert look_over(points_by(made, **FIVE, **corners)) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "points, message",
+    [
+        (FIVE | {"mouth1": "mouth_left_corner", "mouth2": "mouth_right_corner"}, "mouth1 has no p"),
+        (
+            {  # dlib counts both eyes from the left of the picture
+                "right_eye_0": "right_eye_outer_corner",
+                "right_eye_1": "right_eye_inner_corner",
+                "left_eye_0": "left_eye_inner_corner",
+                "left_eye_1": "left_eye_outer_corner",
+                "nose": "nose_tip",
+            },
+            "right_eye_0 has the partner left_eye_0, but .* where left_eye_1 does",
+        ),
+    ],
+)
+def test_names_that_mislead_are_said_and_nothing_is_mirrored(made, points, message):
+    look = look_over(points_by(made, **points))
+    assert not look.mirrors
+    assert re.search(message, look.odd[0]), look.odd
+
+
+def test_turned_heads_are_not_taken_for_wrong_names(made):
+    turned = points_by(made, **FIVE)
+    turned.key_points[:, 2] += (9, 0)  # all noses point the same way
+    assert look_over(turned) == ([], True)
+    assert isinstance(turned, Faces)

@@ -1,0 +1,366 @@
+"""face_key_points.py --video: videos of all kinds in, an annotated one and a table out."""
+
+import os
+import re
+import signal
+import struct
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import face_key_points as fkp
+from data import videos
+from data.faces import synthetic_faces
+from data.key_points import COLUMNS, KEY_POINTS
+from data.level_crops import MATRIX_COLUMNS
+from data.photos import point_crops
+from data.synthetic_video import lively, make_frames
+from data.videos import VideoReader, VideoWriter
+from models.smoothing import LAG, Face
+from results import videos as room
+
+av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
+
+RED, BLUE = (200, 60, 30), (40, 90, 180)
+
+
+def run(*arguments):
+    return fkp.main([str(a) for a in arguments])
+
+
+def write_clip(path, size=(160, 120), count=20, rate=25.0, times=None):
+    """A video, red on the left and blue on the right, with a white upper left corner."""
+    picture = np.empty((size[1], size[0], 3), np.uint8)
+    picture[:, : size[0] // 2], picture[:, size[0] // 2 :] = RED, BLUE
+    picture[: size[1] // 4, : size[0] // 4] = 255
+    writer = VideoWriter(path, size, rate)
+    for i in range(count):
+        writer.write(picture, i / rate if times is None else times[i])
+    writer.close()
+    return path
+
+
+def turned(path, matrix):
+    """Put a display matrix into an .mp4, as phones do that were held upright."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 4 + 20 + 16
+    assert struct.unpack(">9i", data[place : place + 36])[0] == 0x10000
+    a, b, c, d = (0x10000 * value for value in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    path.write_bytes(data)
+    return path
+
+
+class OneFace:
+    """Follows a face that stands still in every frame but every fifth: no network is needed."""
+
+    def __init__(self, place=(20.0, 10.0)):
+        self.points = synthetic_faces(1, seed=3).key_points[0].astype(float) + place
+        self.count, self.frames, self.stop_at = 1, 0, None
+
+    def step(self, grey, time):
+        self.frames += 1
+        if self.frames == self.stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        spread = np.full(15, 1.0 + 0.1 * (self.frames % 7))
+        return [Face(1, self.points.copy(), spread)] if self.frames % 5 else []
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    """`--video` with a face that is always there, and without loading a model."""
+    one = OneFace()
+    monkeypatch.setattr(room, "load_model", lambda path: (None, {"key_points": KEY_POINTS}))
+    monkeypatch.setattr(room, "make_tracker", lambda *_: one)
+    return one
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    for size in ((160, 120), (96, 1280)):  # colours are BT.601's and BT.709's
+        with VideoReader(write_clip(tmp_path / "a.mp4", size)) as video:
+            frames = list(video)
+        assert (video.name, video.rate, video.count, video.trouble) == ("a", 25.0, 20, None)
+        assert len(frames) == 20 and not video.has_sound
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=1e-4)
+        picture, grey, _ = frames[7]
+        assert picture.shape == (size[1], size[0], 3) and grey.shape == picture.shape[:2]
+        row = size[1] // 2
+        np.testing.assert_allclose(picture[row, size[0] // 4], RED, atol=6)
+        np.testing.assert_allclose(picture[row, -size[0] // 4], BLUE, atol=6)
+        assert abs(int(grey[row, size[0] // 4]) - 98) < 6
+
+
+def test_odd_sides_gain_one_pixel(tmp_path):
+    with VideoReader(write_clip(tmp_path / "odd.mp4", (161, 121), 3)) as video:
+        assert next(iter(video)).picture.shape == (122, 162, 3)
+
+
+@pytest.mark.parametrize(
+    "matrix, shape, corner",
+    [
+        ((0, 1, -1, 0), (160, 120), (0, -1)),  # held upright: a quarter turn clockwise
+        ((-1, 0, 0, -1), (120, 160), (-1, -1)),
+        ((0, -1, 1, 0), (160, 120), (-1, 0)),
+    ],
+)
+def test_a_phones_turn_is_respected(matrix, shape, corner, tmp_path):
+    with VideoReader(turned(write_clip(tmp_path / "phone.mp4", count=3), matrix)) as video:
+        frame = next(iter(video))
+    assert frame.picture.shape[:2] == frame.grey.shape == shape
+    corners = {(y, x): frame.picture[y, x].min() for y in (0, -1) for x in (0, -1)}
+    assert max(corners, key=corners.get) == corner and corners[corner] > 240
+
+
+def test_frames_keep_their_uneven_times_and_the_length(tracker, tmp_path):
+    times = np.cumsum([0.0] + [0.04, 0.1, 0.02, 0.04] * 6)
+    write_clip(tmp_path / "uneven.mp4", count=25, times=times)
+    assert run("--video", tmp_path / "uneven.mp4", "--results", tmp_path / "r") == 0
+    with VideoReader(tmp_path / "r" / "uneven_key_points.mp4") as video:
+        again = [frame.time for frame in video]
+    np.testing.assert_allclose(again, times, atol=2e-3)
+    table = pd.read_csv(tmp_path / "r" / "uneven_key_points.csv")
+    np.testing.assert_allclose(table.time, times[table.frame], atol=2e-3)
+
+
+def test_the_answers(tracker, tmp_path, capsys):
+    write_clip(tmp_path / "clip.mp4")
+    assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path / "r") == 0
+    assert sorted(file.name for file in (tmp_path / "r").iterdir()) == [
+        "clip_key_points.csv",
+        "clip_key_points.mp4",
+    ]
+    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
+    assert table.columns.tolist() == [
+        *("frame", "time", "face", "box_x", "box_y", "box_w", "box_h", *COLUMNS),
+        *(f"{name}_spread" for name in KEY_POINTS),
+    ]
+    assert table.frame.tolist() == [i for i in range(20) if i % 5 != 4]
+    assert (table.face == 1).all()
+    found = table[list(COLUMNS)].to_numpy().reshape(-1, 15, 2)
+    np.testing.assert_allclose(found, np.repeat(tracker.points[None], 16, 0), atol=1e-3)
+    out = capsys.readouterr().out
+    assert "1 face(s), seen in 16 of 20 frames" in out and "sound" not in out
+    with VideoReader(tmp_path / "r" / "clip_key_points.mp4") as video:
+        frames = list(video)
+    assert len(frames) == 20 and frames[0].picture.shape == (120, 160, 3)
+    plain, drawn = (frames[i].picture.astype(int) for i in (4, 5))
+    changed = np.abs(plain - drawn).max(-1) > 60
+    x, y, w, h = table.loc[0, ["box_x", "box_y", "box_w", "box_h"]]
+    rows, columns = np.nonzero(changed)
+    assert changed.sum() > 100  # within the box, or its number above it
+    assert columns.min() >= x - 4 and columns.max() <= x + w + 4 and rows.max() <= y + h + 4
+    nose = tracker.points[KEY_POINTS.index("nose_tip")].round().astype(int)
+    assert changed[nose[1] - 1 : nose[1] + 2, nose[0] - 1 : nose[0] + 2].any()
+
+
+def test_sound_is_left_out_and_that_is_said(tracker, tmp_path, capsys):
+    path = tmp_path / "loud.mp4"
+    with av.open(str(path), "w") as container:
+        film = container.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
+        sound = container.add_stream("aac", rate=16000)
+        sound.layout = "mono"
+        for i in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
+            frame.pts = i
+            container.mux(film.encode(frame.reformat(format="yuv420p")))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 6400), np.float32), "fltp", "mono")
+        silence.sample_rate, silence.pts = 16000, 0
+        for stream, last in ((sound, silence), (sound, None), (film, None)):
+            container.mux(stream.encode(last))
+    assert run("--video", path, "--results", tmp_path / "r") == 0
+    assert "without the sound" in capsys.readouterr().out
+    with VideoReader(tmp_path / "r" / "loud_key_points.mp4") as video:
+        assert not video.has_sound and len(list(video)) == 10
+
+
+def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, capsys):
+    write_clip(tmp_path / "clip.mp4", count=60)
+    results = tmp_path / "r"
+    assert run("--video", tmp_path / "clip.mp4", "--results", results, "--crops", 64) == 0
+    table = pd.read_csv(results / "clip_key_points.csv")
+    files = sorted((results / "crops").iterdir())
+    assert len(files) == 3 and "3 level crop(s)" in capsys.readouterr().out
+    for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("_")[-1]))):
+        name, face, frame = file.stem.rsplit("_", 2)
+        assert (name, face) == ("clip", "1") and int(int(frame) / 25) == second
+        of_second = table[(table.time >= second) & (table.time < second + 1)]
+        spread = of_second.filter(like="_spread").mean(axis=1)
+        row = table[table.frame == int(frame)].iloc[0]
+        assert row.filter(like="_spread").mean() == pytest.approx(spread.min())  # the surest
+        crop = np.array(Image.open(file)).astype(int)
+        assert crop.shape == (64, 64, 3)
+        # Right and left of the photo's middle are blue and red in the crop too.
+        matrix = row[MATRIX_COLUMNS].to_numpy(float).reshape(2, 3)
+        for place, colour in (((8, 60), RED), ((56, 60), BLUE)):
+            x, _ = matrix @ [*place, 1]
+            if abs(x - 80) > 3:
+                np.testing.assert_allclose(crop[place[1], place[0]], colour, atol=12)
+
+
+@pytest.mark.parametrize("camera", [False, True])
+def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
+    camera, tracker, tmp_path, monkeypatch, capsys
+):
+    tracker.stop_at = 12
+    source = write_clip(tmp_path / "long.mp4", count=40)
+    if camera:  # FFmpeg's test picture in its place, which never ends
+        source = 0
+        monkeypatch.setattr(
+            videos, "camera_input", lambda number: ("testsrc=size=160x120:rate=30", "lavfi")
+        )
+    status = run("--video", source, "--results", tmp_path / "r")
+    name = "camera_0" if camera else "long"
+    assert status == (0 if camera else 130)
+    told = capsys.readouterr()
+    assert camera or "stopped after 12 frames" in told.err
+    with VideoReader(tmp_path / "r" / f"{name}_key_points.mp4") as video:
+        assert len(list(video)) == 12 and video.trouble is None
+    table = pd.read_csv(tmp_path / "r" / f"{name}_key_points.csv")
+    assert table.frame.tolist() == [i for i in range(12) if i % 5 != 4]
+    assert table.notna().all().all()
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
+    tracker, tmp_path, monkeypatch, capsys
+):
+    write_clip(tmp_path / "clip.mp4")
+    results = tmp_path / "r"
+    results.mkdir()
+    (results / "clip_key_points.mp4").write_bytes(b"earlier")
+
+    def full(self, frame):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "_mux", full)
+    assert run("--video", tmp_path / "clip.mp4", "--results", results) == 2
+    error = capsys.readouterr().err
+    assert "No space left" in error and error.count("\n") == 1
+    assert [file.name for file in results.iterdir()] == ["clip_key_points.mp4"]
+    assert (results / "clip_key_points.mp4").read_bytes() == b"earlier"
+
+
+def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
+    """At no time are more frames held than are looked ahead."""
+    write_clip(tmp_path / "clip.mp4", count=60)
+    given = 0
+    with VideoReader(tmp_path / "clip.mp4") as video, room.GentleStop() as stop:
+        for number, _, _ in room.steady_frames(video, tracker, stop):
+            assert tracker.frames - number <= LAG + 1
+            given += 1
+    assert given == 60
+
+
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        ("missing", "does not exist"),
+        ("folder", "is a folder"),
+        ("empty", "is empty"),
+        ("text", "no moving pictures|cannot be read as a video"),
+        ("noise", "cannot be read as a video"),
+        ("photo", "no moving pictures"),
+        ("no index", "cannot be read as a video"),
+        ("no frames", "no frame that can be read|cannot be read as a video"),
+    ],
+)
+def test_bad_videos_are_one_sentence_and_nothing_is_lost(kind, said, tracker, tmp_path, capsys):
+    path, results = tmp_path / "clip.mp4", tmp_path / "r"
+    results.mkdir()
+    (results / "clip_key_points.csv").write_text("earlier")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("not a video\n" * 50)
+    elif kind == "noise":
+        path.write_bytes(np.random.default_rng(0).bytes(20_000))
+    elif kind == "photo":
+        Image.new("RGB", (64, 64)).save(path, "PNG")
+    elif kind == "no index":  # an .mp4 has it at its end
+        write_clip(path)
+        path.write_bytes(path.read_bytes()[: path.read_bytes().index(b"moov") - 4])
+    elif kind == "no frames":
+        write_clip(path)
+        data = path.read_bytes()
+        start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+        path.write_bytes(data[:start] + bytes(end - start) + data[end:])
+    assert run("--video", path, "--results", results) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error), error
+    assert str(path) in error and error.count("\n") == 1 and "Traceback" not in error
+    assert [file.name for file in results.iterdir()] == ["clip_key_points.csv"]
+    assert (results / "clip_key_points.csv").read_text() == "earlier"
+
+
+def test_a_video_that_is_cut_short_gives_what_it_has_and_says_so(tracker, tmp_path, capsys):
+    """Matroska has no index to miss; FFmpeg reads it up to where it ends."""
+    path = tmp_path / "short.mkv"
+    rng = np.random.default_rng(0)
+    writer = VideoWriter(path, (160, 120), 25)
+    for i in range(80):
+        writer.write(rng.integers(0, 255, (120, 160, 3), np.uint8), i / 25)
+    writer.close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert run("--video", path, "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "copy the video again" in error and error.count("\n") == 1
+    with VideoReader(tmp_path / "r" / "short_key_points.mp4") as video:
+        assert 20 < len(list(video)) < 60
+
+
+def test_a_camera_that_is_not_there_is_said(tracker, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(videos, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
+    assert run("--video", 97, "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "amera 97 cannot be opened" in error and error.count("\n") == 1
+
+
+def test_without_pyav_it_is_said_how_to_install_it(tmp_path, monkeypatch, capsys):
+    write_clip(tmp_path / "clip.mp4", count=2)
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "pip install av" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (("--crops",), "--crops needs"),
+        (("--csv", "a.csv"), "--csv needs"),
+        (("--no-smooth",), "--no-smooth needs"),
+        (("--video", "a.mp4", "--image", "b.png"), "different things"),
+        (("--video", "a.mp4", "--crops", "5"), "16 to 2048"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        fkp.main(list(flags))
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_head_that_moves_is_followed_by_the_shipped_model(tmp_path):
+    """From file to file: the points of each frame are near the exact ones."""
+    truth = []
+    writer = VideoWriter(tmp_path / "head.mp4", (640, 480), 30)
+    for i, (frame, points) in enumerate(make_frames([(12, lively(12))], 0.7, seed=12)):
+        writer.write(np.repeat(frame[..., None], 3, -1), i / 30)
+        truth.append(points[0])
+    writer.close()
+    assert run("--video", tmp_path / "head.mp4", "--results", tmp_path / "r") == 0
+    table = pd.read_csv(tmp_path / "r" / "head_key_points.csv")
+    assert table.frame.tolist() == list(range(21)) and (table.face == 1).all()
+    found = table[list(COLUMNS)].to_numpy().reshape(-1, 15, 2)
+    eyes = np.linalg.norm(np.array(truth)[:, 0] - np.array(truth)[:, 1], axis=-1)
+    error = np.linalg.norm(found - truth, axis=-1).mean(1) / eyes
+    assert error.max() < 0.1
+    side = point_crops(found)[:, 0, 0] * 96
+    np.testing.assert_allclose(
+        table.box_w, np.hypot(side, point_crops(found)[:, 1, 0] * 96), rtol=0.01
+    )
