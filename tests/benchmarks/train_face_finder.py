@@ -41,7 +41,7 @@ from models.spread import face_spread
 from models.storage import SHIPPED, load_model
 
 # How long and how fast.
-ROUNDS = 3  # new windows in each, and the mistakes of the finder so far
+ROUNDS = 5  # new windows in each, and the mistakes of the finder so far
 EPOCHS = 4  # of each round
 FACES, NON_FACES = 24_000, 42_000  # windows of a round
 MISTAKES = 0.45  # share of the non-faces that are own mistakes, from the second round
