@@ -307,7 +307,7 @@ def cut_crop(
     linear, origin = crop[:, :2], crop[:, 2]
     scale = float(np.sqrt(np.linalg.det(linear)))
     coarse = max(1, int(scale if quick else scale / 4))
-    fine = 1 if quick else max(1, int(np.ceil(scale / coarse)))
+    fine = 1 if quick else max(1, int(np.ceil(scale / coarse - 1e-6)))
     # Places are counted from pixels' edges from here on, as Pillow counts them.
     origin = origin + 0.5 - linear.sum(1) / 2
     corners = origin + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * size @ linear.T

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
-from data.photos import crop_boxes, cut_crop, move_points, point_crops, similarities
+from data.photos import crop_boxes, crop_scales, cut_crop, move_points, point_crops, similarities
 from models.finder_network import CONTEXT, STRIDE, WINDOW, Finder, even_light, load_finder, look
 from models.network import predict
 from models.spread import face_spread
@@ -35,6 +35,7 @@ MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
 HOPELESS = 10.0  # after the first look, without mirroring: pictures without a face are at 36
 DOUBTFUL = 4.0  # in the end: 99 % of the held-out faces stay below 2.5, covered ones reach 4
+SMALL, DOUBTFUL_SMALL = 50, 2.7  # crops of fewer photo pixels are blurred, and deceive more easily
 
 
 def find_faces(
@@ -64,19 +65,25 @@ def find_faces(
     candidates = Candidates(*(values[candidates.scores > CANDIDATE] for values in candidates))
     places, sides, turns = other_turns(finder, grey, candidates)
     crops = similarities(sides / SIZE, turns, (SIZE - 1) / 2, places)
-    for limit, mirrored in ((HOPELESS, False), (DOUBTFUL, mirror)):
-        if not len(crops):
-            return np.empty((0, len(names), 2)), np.empty((0, len(names)))
-        key_points, spread = predict_crops(model, grey, crops, mirrored, names)
-        kept = least_doubtful(point_crops(key_points, face), face_spread(spread), limit)
-        key_points, spread = key_points[kept], spread[kept]
-        crops = point_crops(key_points, face)
+    none = np.empty((0, len(names), 2)), np.empty((0, len(names)))
+    if not len(crops):
+        return none
+    key_points, spread = predict_crops(model, grey, crops, False, names)
+    crops = point_crops(key_points, face)
+    crops = crops[least_doubtful(crops, face_spread(spread), np.full(len(crops), HOPELESS))]
+    if not len(crops):
+        return none
+    key_points, spread = predict_crops(model, grey, crops, mirror, names)
+    crops = point_crops(key_points, face)
+    limits = np.where(SIZE * crop_scales(crops) < SMALL, DOUBTFUL_SMALL, DOUBTFUL)
+    kept = least_doubtful(crops, face_spread(spread), limits)
+    key_points, spread, crops = key_points[kept], spread[kept], crops[kept]
     order = np.argsort(crop_boxes(crops)[:, 0])
     return key_points[order], spread[order]
 
 
-def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limit: float) -> list[int]:
-    """Which of the faces in `crops` (N, 2, 3) to keep, by `doubt` (N,) below the limit.
+def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> list[int]:
+    """Which of the faces in `crops` (N, 2, 3) to keep, by `doubt` (N,) below `limits` (N,).
 
     Several candidates may lead to the same face: the least doubtful one stays.
     """
@@ -85,7 +92,7 @@ def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limit: float) -> list[i
     kept: list[int] = []
     for i in np.argsort(doubt):
         apart = np.abs(middle[kept] - middle[i]).max(1) / (side[kept] + side[i])
-        if doubt[i] < limit and (apart > 0.25).all():
+        if doubt[i] < limits[i] and (apart > 0.25).all():
             kept.append(i)
     return kept
 
