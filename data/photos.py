@@ -293,21 +293,24 @@ def crop_boxes(crops: np.ndarray) -> np.ndarray:
     return np.column_stack([middle - (side[:, None] - 1) / 2, side, side])
 
 
-def cut_crop(grey: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """The 96x96 crop, float32, of a photo's grey values (H, W) uint8; the border is continued.
+def cut_crop(
+    grey: np.ndarray, crop: np.ndarray, size: int = SIZE, quick: bool = False
+) -> np.ndarray:
+    """The crop, float32 (size, size), of a photo's grey values (H, W) uint8.
 
     Each pixel is the mean of as many samples as it covers photo pixels: large faces are shrunk by
-    area averaging. Very large ones are halved (and so on) first, which is quicker.
+    area averaging. Very large ones are halved (and so on) first, which is quicker; with `quick`
+    that is all that is done. The photo's border is continued.
     """
     from PIL import Image
 
     linear, origin = crop[:, :2], crop[:, 2]
     scale = float(np.sqrt(np.linalg.det(linear)))
-    coarse = max(1, int(scale / 4))
-    fine = max(1, int(np.ceil(scale / coarse)))
+    coarse = max(1, int(scale if quick else scale / 4))
+    fine = 1 if quick else max(1, int(np.ceil(scale / coarse - 1e-6)))
     # Places are counted from pixels' edges from here on, as Pillow counts them.
     origin = origin + 0.5 - linear.sum(1) / 2
-    corners = origin + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * SIZE @ linear.T
+    corners = origin + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * size @ linear.T
     first = np.floor(corners.min(0)).astype(int) - 2 * coarse
     last = np.ceil(corners.max(0)).astype(int) + 2 * coarse
     limit = np.array(grey.shape[::-1])
@@ -321,6 +324,6 @@ def cut_crop(grey: np.ndarray, crop: np.ndarray) -> np.ndarray:
     origin = (origin - start) / coarse + before
     matrix = np.column_stack([linear / (fine * coarse), origin]).ravel().tolist()
     samples = part.transform(
-        (SIZE * fine, SIZE * fine), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+        (size * fine, size * fine), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
     )
-    return np.asarray(samples).reshape(SIZE, fine, SIZE, fine).mean((1, 3), dtype=np.float32)
+    return np.asarray(samples).reshape(size, fine, size, fine).mean((1, 3), dtype=np.float32)

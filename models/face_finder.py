@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
-from data.photos import crop_boxes, cut_crop, move_points, point_crops, similarities
-from models.finder_network import WINDOW, Finder, even_light, load_finder, look
+from data.photos import crop_boxes, crop_scales, cut_crop, move_points, point_crops, similarities
+from models.finder_network import CONTEXT, STRIDE, WINDOW, Finder, even_light, load_finder, look
 from models.network import predict
 from models.spread import face_spread
 
@@ -29,11 +29,13 @@ STEP = 2**0.5  # from one copy's size to the next; windows know faces of 0.8 to 
 BORDER = 12  # pixels by which each copy is continued: half a face cut by the border is found
 FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
-CANDIDATE = 6.0  # score of a place (windows that see a face there) from which it is looked at
+CANDIDATE = 3.0  # score of a place (windows that see a face there) from which it is looked at
+MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
 HOPELESS = 10.0  # after the first look, without mirroring: pictures without a face are at 36
 DOUBTFUL = 4.0  # in the end: 99 % of the held-out faces stay below 2.5, covered ones reach 4
+SMALL, DOUBTFUL_SMALL = 50, 2.7  # crops of fewer photo pixels are blurred, and deceive more easily
 
 
 def find_faces(
@@ -58,23 +60,30 @@ def find_faces(
         As `predict_crops`: points (N, K, 2) in photo pixels, spread (N, K) in pixels of the crop.
     """
     grey = to_grey(photo)
-    candidates = find_candidates(finder or load_finder(), grey)
-    chosen = candidates.scores > CANDIDATE
-    scale = candidates.sides[chosen] / SIZE
-    crops = similarities(scale, candidates.turns[chosen], (SIZE - 1) / 2, candidates.places[chosen])
-    for limit, mirrored in ((HOPELESS, False), (DOUBTFUL, mirror)):
-        if not len(crops):
-            return np.empty((0, len(names), 2)), np.empty((0, len(names)))
-        key_points, spread = predict_crops(model, grey, crops, mirrored, names)
-        kept = least_doubtful(point_crops(key_points, face), face_spread(spread), limit)
-        key_points, spread = key_points[kept], spread[kept]
-        crops = point_crops(key_points, face)
+    finder = finder or load_finder()
+    candidates = find_candidates(finder, grey)
+    candidates = Candidates(*(values[candidates.scores > CANDIDATE] for values in candidates))
+    places, sides, turns = other_turns(finder, grey, candidates)
+    crops = similarities(sides / SIZE, turns, (SIZE - 1) / 2, places)
+    none = np.empty((0, len(names), 2)), np.empty((0, len(names)))
+    if not len(crops):
+        return none
+    key_points, spread = predict_crops(model, grey, crops, False, names)
+    crops = point_crops(key_points, face)
+    crops = crops[least_doubtful(crops, face_spread(spread), np.full(len(crops), HOPELESS))]
+    if not len(crops):
+        return none
+    key_points, spread = predict_crops(model, grey, crops, mirror, names)
+    crops = point_crops(key_points, face)
+    limits = np.where(SIZE * crop_scales(crops) < SMALL, DOUBTFUL_SMALL, DOUBTFUL)
+    kept = least_doubtful(crops, face_spread(spread), limits)
+    key_points, spread, crops = key_points[kept], spread[kept], crops[kept]
     order = np.argsort(crop_boxes(crops)[:, 0])
     return key_points[order], spread[order]
 
 
-def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limit: float) -> list[int]:
-    """Which of the faces in `crops` (N, 2, 3) to keep, by `doubt` (N,) below the limit.
+def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> list[int]:
+    """Which of the faces in `crops` (N, 2, 3) to keep, by `doubt` (N,) below `limits` (N,).
 
     Several candidates may lead to the same face: the least doubtful one stays.
     """
@@ -83,7 +92,7 @@ def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limit: float) -> list[i
     kept: list[int] = []
     for i in np.argsort(doubt):
         apart = np.abs(middle[kept] - middle[i]).max(1) / (side[kept] + side[i])
-        if doubt[i] < limit and (apart > 0.25).all():
+        if doubt[i] < limits[i] and (apart > 0.25).all():
             kept.append(i)
     return kept
 
@@ -138,6 +147,40 @@ def _merged(rows: np.ndarray) -> Candidates:
     order = np.argsort(-score)
     places, turns = np.stack([x, y], -1), np.arctan2(sin, cos)
     return Candidates(*(v[order] for v in (places, np.exp(side), turns, score)))
+
+
+def other_turns(
+    finder: Finder, grey: np.ndarray, candidates: Candidates
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places (M, 2), sides (M,) and turns (M,) to look at: the N candidates', and second thoughts.
+
+    The finder looks again at each candidate, turned as it said and by a quarter, a half and three
+    quarters more. Where one of those looks clearly more upright, it is to be tried as well.
+    """
+    places, sides, turns, _ = candidates
+    if not len(places):
+        return places, sides, turns
+    size = WINDOW + 2 * CONTEXT
+    crops = similarities(sides / WINDOW, turns, (size - 1) / 2, places)
+    upright = np.array([cut_crop(grey, crop, size, quick=True) for crop in crops])
+    quarters = np.concatenate([np.rot90(upright, quarter, (1, 2)) for quarter in range(4)])
+    windows = even_light(quarters)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
+    # Side by side they are one picture; the windows between them do not count.
+    picture = windows.transpose(1, 0, 2).reshape(WINDOW, -1)
+    _, values = look(finder, picture, -np.inf)
+    values = values[:: WINDOW // STRIDE].reshape(4, len(places), 7)
+    best = values[..., 2].argmax(0)
+    every = np.arange(len(places))
+    other = np.flatnonzero(values[best, every, 2] > values[0, every, 2] + MORE_UPRIGHT)
+    _, _, cos, sin, x, y, grown = values[best[other], other].T
+    turn = turns[other] + best[other] * np.pi / 2
+    off = WINDOW * np.stack([x, y], -1)[:, None] + (size - 1) / 2
+    ways = similarities(sides[other] / WINDOW, turn, (size - 1) / 2, places[other])
+    return (
+        np.concatenate([places, move_points(off, ways)[:, 0]]),
+        np.concatenate([sides, sides[other] * np.exp(grown)]),
+        np.concatenate([turns, turn + np.arctan2(sin, cos)]),
+    )
 
 
 def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

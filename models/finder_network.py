@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WINDOW = 24  # pixels: the side of a window, and of a face, cropped as trained, that fills it
 STRIDE = 4  # pixels from one window to the next
+CONTEXT = 8  # pixels round a window that decide how its light is made level
 FLAT = 3.0  # grey values: contrast far below this is noise, and not stretched
 LIKELY = 0.0  # the first layers' logit from which a window goes on; lower ones gain nothing
 LAYERS = ("edges", "parts", "corners", "likely", "whole", "sorted", "face")

@@ -80,6 +80,7 @@ class Tracker:
         self.tracks: list[Track] = []
         self.count = 0  # faces numbered so far
         self.searched = -np.inf  # when the finder last looked
+        self.missing = False  # whether a face was lost since
 
     def step(self, grey: np.ndarray, time: float) -> list[Face]:
         """The faces in the next frame, grey values (H, W) uint8 at `time` in seconds.
@@ -89,9 +90,9 @@ class Tracker:
         self.tracks = [track for track in self.tracks if time - track.seen <= HIDDEN]
         before = sum(track.visible for track in self.tracks)
         faces = self._follow(grey, time)
-        pause = SEARCH_AGAIN if len(faces) < before else SEARCH_EVERY
-        if time - self.searched >= pause:
-            self.searched = time
+        self.missing = self.missing or len(faces) < before
+        if time - self.searched >= (SEARCH_AGAIN if self.missing else SEARCH_EVERY):
+            self.searched, self.missing = time, False
             faces += self._search(grey, time, faces)
         return sorted(faces, key=lambda face: face.number)
 

@@ -157,6 +157,14 @@ def test_a_jump_of_the_camera_is_made_good_by_a_search(world):
     assert world.searches == 2
 
 
+def test_who_is_lost_right_after_a_search_is_looked_for_soon(world):
+    """Not only at the next search that is due anyway, nearly a second later."""
+    seen = world.play(lambda t: {1: (100 if t < 1.1 else 170, 120)}, 1.5)
+    assert world.searches == 3
+    back = next(i for i, frame in enumerate(seen) if i / RATE >= 1.1 and frame)
+    assert back / RATE <= 1.1 + tracking.SEARCH_AGAIN and seen[back] == {1: 1}
+
+
 @pytest.mark.parametrize("smooth", [True, False])
 def test_later_frames_change_the_points_only_if_they_are_smoothed(people, smooth):
     world, rng = World(people, smooth), np.random.default_rng(0)

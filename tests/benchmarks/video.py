@@ -41,7 +41,6 @@ LIGHTS = (
     ("bright", 1.0, 3.0),
     ("dim", 0.3, 7.0),
     ("dark", 0.12, 9.0),
-    ("night", 0.08, 10.0),
 )
 SETTLED = 8  # frames at the start that do not count
 TURN = 90.0  # degrees a second
