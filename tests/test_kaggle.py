@@ -182,6 +182,11 @@ def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
         parts = report["per_part"]
         assert [part["first_row"] for part in parts] == [0, 3, 6]
         assert sum(part["faces"] for part in parts) == report["faces"]
+    # Kaggle's file as it comes stands for the masked one that the model was trained on.
+    record = json.loads((tmp_path / "m.json").read_text())
+    found = fkp.held_out_faces(record, tmp_path / "m.keras", path)
+    assert found.rows.tolist() == record["data"][0]["validation_rows"]
+    assert np.isnan(found.key_points).any()
     again = np.array([part["rmse_px"] or 0 for part in parts])
     assert again.min() <= report["rmse_px"] <= again.max()
 
