@@ -5,7 +5,7 @@
 
 Windows with a face: Kaggle's and the wild faces of the archive, turned by all angles, covered,
 dark, pale, blurred, through JPEG, pasted into what shows no face. Windows without: cuttings of
-pictures that Python packages carry, made-up shapes, parts of faces, and, after each round, what
+pictures that Python packages carry, drawn shapes, parts of faces, and, after each round, what
 the finder itself mistook for faces. The three pictures of scikit-image that are among the photos
 of `photo_search.py` (a cat, coins, a motorcycle) are left out. Some 12 minutes of one core.
 """
@@ -173,7 +173,7 @@ def load_backgrounds():
 
 
 def make_shapes(rng, count=60, side=320):
-    """Made-up pictures: clouds of all grains with discs, bars, pairs of dots and letters."""
+    """Drawn pictures: clouds of all grains with discs, bars, pairs of dots and letters."""
     from PIL import Image, ImageDraw
 
     pictures = []
