@@ -6,7 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
+
+from data.files import HERE
 
 Item = TypeVar("Item")
 
@@ -78,6 +81,10 @@ class PlainLines:
 
 
 def say_start_of_keras() -> None:
-    """Before Keras is imported: a line for the seconds that TensorFlow takes to start."""
-    if "keras" not in sys.modules:
+    """Before Keras is imported: a line for the seconds that TensorFlow takes to start.
+
+    Only where one of the scripts runs: who imports a function wants its answer and no more.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if "keras" not in sys.modules and script and Path(script).resolve().parent == HERE:
         print("Starting TensorFlow ...", flush=True)

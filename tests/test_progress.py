@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from data import progress, synthetic_faces
 from data.progress import follow, followed, say_start_of_keras
@@ -90,6 +91,9 @@ def test_nobody_listens_to_the_other_workers(clock, monkeypatch):
 
 def test_the_start_of_tensorflow_is_said_once(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "keras", raising=False)
+    say_start_of_keras()  # by whoever imports it: nothing
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(ROOT / "model_builder.py"))
     say_start_of_keras()
     assert capsys.readouterr().out == "Starting TensorFlow ...\n"
     monkeypatch.setitem(sys.modules, "keras", sys)
