@@ -271,7 +271,7 @@ def test_folder_as_model_and_record(small_model, tmp_path, capsys):
     path.write_bytes(small_model[0].read_bytes())
     for text in ("[1]", "{", "\udcff"):
         path.with_suffix(".json").write_bytes(text.encode("utf-8", "surrogateescape"))
-        with pytest.raises(InputError, match="m.json is not the JSON that model_builder.py"):
+        with pytest.raises(InputError, match="m.json is not the JSON that was written"):
             load_model(path)
 
 

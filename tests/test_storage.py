@@ -13,13 +13,13 @@ from data.files import InputError, replace_file
 from data.key_points import rmse
 from models import storage
 from models.network import build_model, predict
+from models.record import versions
 from models.storage import (
     describe_model,
     find_model,
     knows_mirrored,
     load_model,
     save_model,
-    versions,
 )
 
 
