@@ -12,27 +12,27 @@ from data.files import InputError
 from models.network import as_input, build_model, check_backend, plain_keras, predict
 from models.storage import SHIPPED, load_model
 
-SETTINGS = [
-    ("image_data_format", "channels_first"),
-    ("floatx", "float16"),
-    ("floatx", "float64"),
-    ("epsilon", 1e-2),
-    ("dtype_policy", "mixed_float16"),
-]
+# Together, for the tests' time: whatever one of them broke would be seen.
+SETTINGS = {
+    "keras.json": {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 1e-2},
+    "program": {"floatx": "float64", "dtype_policy": "mixed_float16"},
+}
 
 
-@pytest.fixture(params=SETTINGS, ids=str)
-def setting(request):
-    """One setting as a user's keras.json or program has it."""
+@pytest.fixture(params=SETTINGS)
+def settings(request):
+    """Settings as a user's keras.json or program has them; they stay as they are."""
     from keras import config
 
-    name, value = request.param
-    earlier = getattr(config, name)()
-    getattr(config, f"set_{name}")(value)
-    yield name, value
-    seen = getattr(config, name)()
-    getattr(config, f"set_{name}")(earlier)
-    assert getattr(seen, "name", seen) == value
+    chosen = SETTINGS[request.param]
+    earlier = {name: getattr(config, name)() for name in chosen}
+    for name, value in chosen.items():
+        getattr(config, f"set_{name}")(value)
+    yield
+    seen = {name: getattr(config, name)() for name in chosen}
+    for name, value in earlier.items():
+        getattr(config, f"set_{name}")(value)
+    assert {name: getattr(value, "name", value) for name, value in seen.items()} == chosen
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def shipped(faces):
     return model, predict(model, faces.pictures[:4], mirror=True)
 
 
-def test_predictions_are_the_same(setting, shipped, faces):
+def test_predictions_are_the_same(shipped, settings, faces):
     built = build_model()
     built.set_weights(shipped[0].get_weights())
     for model in (built, load_model(SHIPPED)[0]):
@@ -53,7 +53,7 @@ def test_predictions_are_the_same(setting, shipped, faces):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_trainings_are_the_same(setting, tiny, faces, tmp_path_factory, capsys):
+def test_trainings_are_the_same(settings, tiny, faces, tmp_path_factory, capsys):
     folder = tmp_path_factory.mktemp("set")
     data = write_csv(folder / "few.csv", faces.pictures[:40], faces.key_points[:40])
 
