@@ -1,5 +1,6 @@
 """Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,10 +12,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import model_builder as mb  # noqa: E402
+from data.command_line import keep_freed_memory  # noqa: E402
 from data.faces import load_faces, synthetic_faces  # noqa: E402
 from data.files import InputError  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
 from models import network  # noqa: E402
+
+keep_freed_memory()  # as the scripts do: trainings here take half the time
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the test processes
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 SHARED = ROOT.parent / "shared" / "data"
 
