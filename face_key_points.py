@@ -106,10 +106,7 @@ def run_pictures(arguments: argparse.Namespace) -> None:
         leave_out_held_out_faces(results, missing)
         return
     if held_out is None:
-        print(
-            "The shipped model's training faces are not here: picturing synthetic ones. They mark"
-            " lips and brows a little elsewhere, which counts as error."
-        )
+        print("The shipped model's training faces are not here: picturing synthetic ones.")
         held_out = synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED + 1)
     predicted, spread = predict(model, held_out.pictures, mirror, names=names)
     if record.get("few_points_offset"):  # such rows mark some points elsewhere
