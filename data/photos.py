@@ -289,8 +289,12 @@ def crop_scales(crops: np.ndarray) -> np.ndarray:
 def crop_boxes(crops: np.ndarray) -> np.ndarray:
     """Boxes (N, 4), x y w h in pixels, of crops: `square_crops` the other way round."""
     side = SIZE * crop_scales(crops)
-    middle = move_points(np.full((len(crops), 1, 2), (SIZE - 1) / 2), crops)[:, 0]
-    return np.column_stack([middle - (side[:, None] - 1) / 2, side, side])
+    return np.column_stack([crop_middles(crops) - (side[:, None] - 1) / 2, side, side])
+
+
+def crop_middles(crops: np.ndarray) -> np.ndarray:
+    """Where the middle of each crop (N, 2, 3) is in the photo, (N, 2)."""
+    return move_points(np.full((len(crops), 1, 2), (SIZE - 1) / 2), crops)[:, 0]
 
 
 def cut_crop(

@@ -40,8 +40,8 @@ def look_over(faces: Faces) -> Look:
         crossed_over(faces),
         far_off(faces),
         out_of_place(mean),
+        filled_in(faces),
     ]
-    odd.append(filled_in(faces))
     return Look([f"{faces.path}: {text}" for text in odd if text], wrong is None)
 
 

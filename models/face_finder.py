@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
-from data.photos import crop_boxes, crop_scales, cut_crop, move_points, point_crops, similarities
+from data.photos import (
+    crop_boxes,
+    crop_middles,
+    crop_scales,
+    cut_crop,
+    move_points,
+    point_crops,
+    similarities,
+)
 from models.finder_network import CONTEXT, STRIDE, WINDOW, Finder, even_light, load_finder, look
 from models.network import predict
 from models.spread import face_spread
@@ -87,8 +95,7 @@ def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> 
 
     Several candidates may lead to the same face: the least doubtful one stays.
     """
-    x, y, side, _ = crop_boxes(crops).T
-    middle = np.stack([x + side / 2, y + side / 2], -1)
+    middle, side = crop_middles(crops), SIZE * crop_scales(crops)
     kept: list[int] = []
     for i in np.argsort(doubt):
         apart = np.abs(middle[kept] - middle[i]).max(1) / (side[kept] + side[i])
@@ -198,16 +205,9 @@ def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         size = [max(1, round(side * zoom / STEP**i)) for side in (width, height)]
         if max(size) < WINDOW / STEP and i:
             return
-        # From the last copy but one: by a half, which is quick and exact.
-        photo = photo if list(photo.size) == size else _shrunk(photo, size)
+        if list(photo.size) != size:  # from the copy before, by area averaging
+            photo = photo.resize(size, Image.Resampling.BOX)
         yield _padded(photo), np.array([width, height]) / size
-
-
-def _shrunk(photo: Image.Image, size: list[int]) -> Image.Image:
-    """A smaller copy of a PIL picture, by area averaging."""
-    from PIL import Image
-
-    return photo.resize(size, Image.Resampling.BOX)
 
 
 def _padded(photo: Image.Image) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
-from data.photos import crop_boxes, crop_scales, cut_crop, move_points, point_crops
+from data.photos import crop_middles, crop_scales, cut_crop, move_points, point_crops
 from models.face_finder import DOUBTFUL, find_faces
 from models.network import predict
 from models.smoothing import Face, PointFilter
@@ -205,9 +205,9 @@ def make_tracker(
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
     """How far the middles of two crops (2, 3) are apart, in mean sides of theirs."""
-    x, y, side, _ = crop_boxes(np.array([one, other])).T
-    middle = np.stack([x, y], -1) + side[:, None] / 2
-    return float(np.abs(middle[0] - middle[1]).max() / side.mean())
+    crops = np.array([one, other])
+    first, second = crop_middles(crops)
+    return float(np.abs(first - second).max() / (SIZE * crop_scales(crops).mean()))
 
 
 def coarse_look(picture: np.ndarray) -> np.ndarray:
