@@ -53,6 +53,7 @@ from models.network import (
     warm_start,
     with_source_offsets,
 )
+from models.optimizer import make_optimizer, short_memory
 from models.progress import model_inputs, progress
 from models.record import describe, what_must_match
 from models.runtimes import RUNTIMES
@@ -80,12 +81,12 @@ class Settings(SpreadLearning):
     (data/occlusion.py).
     """
 
-    epochs: int = 75  # 25 core minutes for 2,140 faces; flat over the last five
-    learning_rate: float = 2e-3  # the peak of the cosine; not tuned
+    epochs: int = 32  # 18 core minutes for 2,140 faces; twice as many gain another 4 %
+    learning_rate: float = 5e-3  # the peak of the cosine; 2e-3 is worse by 3 %, 1e-2 no better
     warmup_steps: int = 200  # AdamW's second moments need a while before large steps are safe
     weight_decay: float = 0.02  # decoupled (AdamW); small, the augmentation regularises already
     ema_momentum: float = 0.995  # the saved weights average about the last 200 steps
-    huber_px: float = 3.0  # squared error below this, linear above: wrong labels must not rule
+    huber_px: float = 1.0  # squared error below this, linear above: wrong labels must not rule
     validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
     further_split: float = 0.1  # share held out of each further file: they are there to teach
     alike: tuple[str, ...] = ()  # key points that all files mark at the same spot: no offset
@@ -295,7 +296,7 @@ def join(
     return faces
 
 
-# --- loss and optimizer --------------------------------------------------------------------------
+# --- loss ----------------------------------------------------------------------------------------
 
 
 def masked_loss(threshold: float) -> Callable[[Any, Any], Any]:
@@ -315,37 +316,6 @@ def masked_loss(threshold: float) -> Callable[[Any, Any], Any]:
         return ops.mean(each, axis=-1)
 
     return loss
-
-
-def short_memory(steps: int) -> float:
-    """Momentum of a running average over a tenth of a training's steps: the most that lets it
-    forget the first weights in time."""
-    return 1 - 10 / max(steps, 11)
-
-
-def make_optimizer(schedule: Any, settings: Settings, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with averaged weights.
-
-    Each variable's gradient is clipped after the replicas' are added up, and the learning rate
-    evaluated once a step; Keras's own AdamW clips before, and evaluates it for each variable.
-
-    Args:
-        schedule: a keras learning rate schedule.
-        settings: Settings.
-        steps: of the whole training.
-    """
-    import keras
-    from keras import ops
-
-    class AdamW(keras.optimizers.Adam):
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            # Clipped to norm 10: one mislabelled face must not undo a warm-up.
-            gradient = gradient * (10 / ops.maximum(ops.sqrt(ops.sum(gradient**2)), 10))
-            self.assign_sub(variable, variable * (settings.weight_decay * learning_rate))
-            super().update_step(gradient, variable, learning_rate)
-
-    momentum = min(settings.ema_momentum, short_memory(steps))
-    return AdamW(schedule, use_ema=True, ema_momentum=momentum)
 
 
 # --- train ---------------------------------------------------------------------------------------
@@ -476,7 +446,7 @@ def compile_training(
         alpha=0.01,
     )
     with strategy.scope() if strategy else nullcontext():
-        optimizer = make_optimizer(schedule, settings, steps)
+        optimizer = make_optimizer(schedule, settings.weight_decay, settings.ema_momentum, steps)
         optimizer.build(model.trainable_variables)  # or else the first step is traced twice
     if strategy:
         model = replicated(model, strategy)

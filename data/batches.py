@@ -45,28 +45,47 @@ def batches(
     weights float32 (N,)): the weights make the mean over the batch's faces of `masked_loss` the
     mean over all coordinates labelled in it.
     """
-    every = epoch_rows(faces, settings)
-    size = min(settings.batch_size, len(every))
-    share = size // workers
     epoch = first_epoch
     while True:
-        order = np.random.default_rng((settings.seed, epoch)).permutation(every)
-        for start in range(0, len(order) - size + 1, size):
-            labelled = np.isfinite(faces.key_points[order[start : start + size]]).sum()
-            first = start + worker * share
-            parts = []
-            for at in range(first, first + share, PART):
-                rows = order[at : min(at + PART, first + share)]
-                # From 1 up: to NumPy (seed, epoch, 0) is (seed, epoch), the order's generator.
-                rng = np.random.default_rng((settings.seed, epoch, 1 + at))
-                some = faces.pictures[rows], faces.key_points[rows]
-                parts.append(augment(*some, rng, settings, faces.names))
-            x, y = map(np.concatenate, zip(*parts, strict=True))
-            weight = size * 2 * len(faces.names) / max(labelled, 1)
-            weights = np.full(share, weight, np.float32)
-            source = faces.source[order[first : first + share], None]
-            yield (x[..., None], source), y.reshape(share, -1), weights
+        for start, rows in epoch_batches(faces, settings, epoch):
+            yield draw_batch(faces, settings, epoch, start, rows, worker, workers)
         epoch += 1
+
+
+def epoch_batches(faces: Faces, settings: Batching, epoch: int) -> list[tuple[int, np.ndarray]]:
+    """The epoch's batches in order: where each starts among its rows, and its rows."""
+    every = epoch_rows(faces, settings)
+    order = np.random.default_rng((settings.seed, epoch)).permutation(every)
+    size = min(settings.batch_size, len(every))
+    return [(at, order[at : at + size]) for at in range(0, len(order) - size + 1, size)]
+
+
+def draw_batch(
+    faces: Faces,
+    settings: Batching,
+    epoch: int,
+    start: int,
+    rows: np.ndarray,
+    worker: int = 0,
+    workers: int = 1,
+) -> tuple:
+    """One of the batches as `batches` yields it, of what `epoch_batches` gives: its views depend
+    on nothing else."""
+    share = len(rows) // workers
+    own = rows[worker * share : (worker + 1) * share]
+    parts = []
+    for at in range(0, share, PART):
+        some = own[at : at + PART]
+        # From 1 up: to NumPy (seed, epoch, 0) is (seed, epoch), the order's generator.
+        rng = np.random.default_rng((settings.seed, epoch, 1 + start + worker * share + at))
+        parts.append(
+            augment(faces.pictures[some], faces.key_points[some], rng, settings, faces.names)
+        )
+    x, y = map(np.concatenate, zip(*parts, strict=True))
+    labelled = np.isfinite(faces.key_points[rows]).sum()
+    weight = len(rows) * 2 * len(faces.names) / max(labelled, 1)
+    weights = np.full(share, weight, np.float32)
+    return (x[..., None], faces.source[own, None]), y.reshape(share, -1), weights
 
 
 def batches_with_non_faces(faces: Faces, settings: Batching, first_epoch: int) -> Iterator[tuple]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data.augmentation import box_blur
 from data.key_points import SIZE
 
 
@@ -26,7 +27,7 @@ def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             pictures[i] = rng.uniform(0, 255)
     enlarged = np.flatnonzero(kind == 1)
     if enlarged.size:
-        pictures[enlarged] = smooth(pictures[enlarged])  # no hard blocks
+        pictures[enlarged] = box_blur(box_blur(pictures[enlarged]))  # no hard blocks
     return np.clip(pictures, 0, 255)
 
 
@@ -64,11 +65,3 @@ def draw_stripes(rng: np.random.Generator, hard: bool) -> np.ndarray:
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 60)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
     return 128 + rng.uniform(20, 110) * (np.sign(wave) if hard else wave)
-
-
-def smooth(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (N, 96, 96), each pixel the mean of the 5x5 round it."""
-    from keras import ops
-
-    pooled = ops.average_pool(pictures[..., None], 5, 1, "same", data_format="channels_last")
-    return ops.convert_to_numpy(pooled)[..., 0]
