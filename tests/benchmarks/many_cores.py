@@ -40,18 +40,20 @@ def draw(settings, epoch, start, rows):
 
 def drawn_by(processes, faces, settings, first_epoch=0, worker=0, workers=1):
     """What `data.batches.batches` yields, from several processes."""
-    folder = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    for name in ("pictures", "key_points", "source"):
-        np.save(Path(folder, f"{name}.npy"), getattr(faces, name))
-    rest = faces.take(slice(0))
-    with multiprocessing.get_context("spawn").Pool(processes, open_faces, (folder, rest)) as pool:
-        under_way, epoch = deque(), first_epoch
-        while True:
-            for start, rows in epoch_batches(faces, settings, epoch):
-                under_way.append(pool.apply_async(draw, (settings, epoch, start, rows)))
-                if len(under_way) > AHEAD * processes:
-                    yield under_way.popleft().get()
-            epoch += 1
+    shared = "/dev/shm" if os.path.isdir("/dev/shm") else None  # memory, where there is that
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        for name in ("pictures", "key_points", "source"):
+            np.save(Path(folder, f"{name}.npy"), getattr(faces, name))
+        start_with = folder, faces.take(slice(0))
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Pool(processes, open_faces, start_with) as pool:
+            under_way, epoch = deque(), first_epoch
+            while True:
+                for start, rows in epoch_batches(faces, settings, epoch):
+                    under_way.append(pool.apply_async(draw, (settings, epoch, start, rows)))
+                    if len(under_way) > AHEAD * processes:
+                        yield under_way.popleft().get()
+                epoch += 1
 
 
 @cache
