@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import model_builder as mb
-from data.augmentation import augment, box_blur, draw_matrices, milder, warp
+from data.augmentation import augment, box_blur, draw_matrices, milder, resizing, warp
 from data.key_points import KEY_POINTS, LEFT_EYE, PARTNERS
 from data.occlusion import occlude
 
+BILINEAR = Image.Resampling.BILINEAR
 SETTINGS = mb.Settings()
 NOTHING = dict.fromkeys(("relight", "noise", "low_resolution", "cut_out"), 0.0)
 NOTHING |= dict.fromkeys(("sunglasses", "hat", "hair", "hand"), 0.0)
@@ -49,10 +51,36 @@ def test_augmenting_keeps_missing_points_missing_and_swaps_them(faces):
 
 def test_short_trainings_see_milder_views_and_long_ones_do_not():
     default = mb.Settings()
-    assert milder(default, default.epochs) == default and milder(default, 16) == default
-    quarter = milder(default, 4)
+    whole = default.full_augmentation
+    assert milder(default, whole) == default and milder(default, 2 * whole) == default
+    assert milder(default, default.epochs).rotation < default.rotation
+    quarter = milder(default, whole // 4)
     assert quarter.rotation == default.rotation / 4 and quarter.hand == default.hand / 4
     assert quarter.flip == default.flip and quarter.batch_size == default.batch_size
+
+
+def test_a_warp_shows_the_picture_where_the_key_points_go(faces):
+    """Beside Pillow's, perspective and mirror included."""
+    matrices = draw_matrices(12, np.random.default_rng(3), mb.Settings(perspective=0.2))
+    warped, _ = warp(faces.pictures[:12], faces.key_points[:12], matrices)
+    middle = slice(24, 72)  # beyond its border Pillow's picture is black
+    for picture, ours, matrix in zip(faces.pictures, warped, matrices, strict=False):
+        back = np.linalg.inv(matrix)
+        # Pillow counts from the pixels' outer edges.
+        edges = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        back = edges @ back @ np.linalg.inv(edges)
+        its = Image.fromarray(picture).transform(
+            (96, 96), Image.Transform.PERSPECTIVE, (back / back[2, 2]).ravel()[:8], BILINEAR
+        )
+        inside = np.asarray(its)[middle, middle] > 0
+        difference = np.abs(np.asarray(its, float) - ours)[middle, middle][inside]
+        assert inside.mean() > 0.5 and np.quantile(difference, 0.95) < 1.5
+
+
+def test_low_resolution_is_pillows(faces):
+    small, there = Image.fromarray(faces.pictures[0]).convert("F"), resizing(96, 32)
+    ours = there @ faces.pictures[0].astype(np.float32) @ there.T
+    np.testing.assert_allclose(ours, np.asarray(small.resize((32, 32), BILINEAR)), atol=1e-2)
 
 
 def test_no_augmentation_leaves_the_faces_as_they_are(faces):

@@ -44,6 +44,7 @@ from data.key_points import COLUMNS, KEY_POINTS, SIZE
 from models import network as network_room
 from models.export import import_extras
 from models.network import build_model, with_source_offsets
+from models.optimizer import make_optimizer
 from models.spread import learn_only_spread
 from models.storage import SHIPPED, load_model, weights_digest
 
@@ -224,7 +225,8 @@ def like_ours(settings):
     """The optimizer of `model_builder.train`, for a training of 1,000 steps."""
     from keras.optimizers.schedules import CosineDecay
 
-    return mb.make_optimizer(CosineDecay(settings.learning_rate, 1000), settings, 1000)
+    schedule = CosineDecay(settings.learning_rate, 1000)
+    return make_optimizer(schedule, settings.weight_decay, settings.ema_momentum, 1000)
 
 
 def step_parts(batch_size):
