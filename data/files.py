@@ -38,6 +38,15 @@ def printable(name: object) -> str:
     )
 
 
+def check_file(path: Path, mend: str) -> None:
+    """Raise InputError where a path leads to no file: none is there, or a pipe or a device."""
+    if not path.exists():
+        link = path.is_symlink() and " (it is a link that leads nowhere)" or ""
+        raise InputError(f"{path} does not exist{link}; {mend}.")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; write it to a file first and give that.")
+
+
 def find_data(name: str) -> Path | None:
     """data/<name>.csv, .csv.gz or, as Kaggle packs it, .zip: the first that is there; else None."""
     endings = (".csv", ".csv.gz", ".zip", ".csv.zip")
@@ -55,8 +64,7 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the CSV file in it.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path, or see data/README.md.")
+    check_file(path, "check the path, or see data/README.md")
     rows = 0
     # As text: pandas would read True as 1, and guess anew for every few hundred rows.
     options: dict[str, Any] = {"dtype": str, "encoding": "utf-8-sig"}
