@@ -19,7 +19,8 @@ SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
 POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner", "p7")
 MISSING = {"", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN", "<NA>"} | {
     *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
-}  # what pandas takes for an empty field
+}  # what pandas takes for an empty field, and we with blanks around it
+BLANK = "".join(map(chr, [*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x200B, 0xFEFF]))
 
 
 def tries(count):
@@ -41,7 +42,7 @@ def reference(data):
     """The slow way: the csv module, int() and float(); ValueError where it is no proper file."""
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=False)
     rows = [row for row in lines if "".join(row).strip() or len(row) > 1]
-    header, pictures, key_points = [name.strip() for name in rows[0]], [], []
+    header, pictures, key_points = [name.strip(BLANK) for name in rows[0]], [], []
     if "Image" not in header:
         header = ["Image" if name.lower() == "image" else name for name in header]
     if not any(name[-2:] in ("_x", "_y") and name[:-2] for name in header):
@@ -57,7 +58,9 @@ def reference(data):
         points = np.full((len(names), 2), np.nan)
         for k, name in enumerate(names):
             texts = [fields.get(f"{name}_{axis}", "") for axis in "xy"]
+            texts += [text.strip().lower() for text in texts]
             if not MISSING & set(texts):
+                texts = texts[:2]
                 points[k] = [float(text) for text in texts]
         key_points.append(points)
     pictures = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)

@@ -66,7 +66,9 @@ def test_other_settings_data_or_network_are_named(checkpoint):
     import keras
 
     model, made = checkpoint
-    with pytest.raises(InputError, match="of a training with epochs 5, not 9; resume with the same flags, da"):
+    with pytest.raises(
+        InputError, match="of a training with epochs 5, not 9; resume with the same flags, da"
+    ):
         Checkpoint(made.path, made.run | {"epochs": 9}).restore(model)
     with pytest.raises(InputError, match="with other data; resume with the same"):
         Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
