@@ -11,7 +11,7 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,14 @@ def list_photos(paths: Iterable[Path]) -> list[Path]:
     return list({photo.resolve(): photo for photo in photos}.values())
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings of Pillow, such as about metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture, or at least is called one."""
     from PIL import Image
@@ -75,7 +83,7 @@ def is_picture(path: Path) -> bool:
     if path.suffix.lower() in (*PHOTO_ENDINGS, *HEIF_ENDINGS, *RAW_ENDINGS):
         return True
     try:
-        with Image.open(path):
+        with quietly(), Image.open(path):
             return True
     except Exception:  # Pillow raises whatever a broken file brings
         return is_heif(path)
@@ -95,7 +103,7 @@ def is_own_output(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
     try:
-        with Image.open(path) as file:
+        with quietly(), Image.open(path) as file:
             return file.info.get("Software") == OWN_OUTPUT["Software"]
     except Exception:  # Pillow raises whatever a broken file brings
         return False
@@ -119,8 +127,7 @@ def read_photo(path: Path | str) -> Image.Image:
                 " pillow-heif; or save it as a JPEG."
             ) from None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as about metadata
+        with quietly():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 frames = getattr(file, "n_frames", 1)

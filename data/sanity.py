@@ -267,15 +267,15 @@ def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
     )
 
 
-def turned_round(first: Faces, other: Faces) -> bool:
-    """Whether two files with the same key points mean the opposite by left and right."""
-    partners = mirror_partners(first.names)
+def turned_round(names: Names, first: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two mean faces (K, 2) of the same key points mean the opposite by left and right.
+
+    NaN where a point is not known.
+    """
+    partners = mirror_partners(names)
     if partners is None:
         return False
-    across = [
-        mean[:, 0] - mean[partners, 0]
-        for mean in map(average, (first.key_points, other.key_points))
-    ]
+    across = [mean[:, 0] - mean[partners, 0] for mean in (first, other)]
     both = np.isfinite(across).all(0) & (np.abs(across) > 5).all(0)
     return bool(both.any() and (np.sign(across[0]) != np.sign(across[1]))[both].all())
 
