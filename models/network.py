@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_backend() -> None:
-    """Raise InputError where the backend that the user's Keras is set to cannot train.
+def check_backend(training: bool = True) -> None:
+    """Raise InputError where the backend that the user's Keras is set to is not there or, for
+    `training`, cannot train.
 
     That is looked up without importing Keras, which takes seconds. TensorFlow trains, and so does
     JAX; PyTorch was not tried.
@@ -35,8 +36,8 @@ def check_backend() -> None:
             backend = settings.get("backend", "tensorflow")
         except (OSError, ValueError, AttributeError):
             backend = "tensorflow"
-    if backend not in ("tensorflow", "jax", "torch"):
-        reason = "cannot train"
+    if training and backend not in ("tensorflow", "jax"):
+        reason = "was not tried for training" if backend == "torch" else "cannot train"
     elif importlib.util.find_spec(backend) is None:
         reason = "is not installed"
     else:

@@ -14,6 +14,7 @@ import numpy as np
 from data.files import HERE, InputError, one_line, printable, record_path, replace_file, write_text
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners, some_of
 from data.progress import say_start_of_keras
+from models.network import check_backend
 from models.runtimes import RUNTIMES, open_exported
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def load_keras(path: Path) -> keras.Model:
         whole = False
     if not whole:
         raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
+    check_backend(training=False)
     say_start_of_keras()
     import keras
 

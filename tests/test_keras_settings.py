@@ -74,7 +74,8 @@ def test_trainings_are_the_same(settings, tiny, faces, tmp_path_factory, capsys)
 @pytest.mark.parametrize(
     "backend, said",
     [("tensorflow", None), ("openvino", "cannot train"), ("nonsense", "cannot train")]
-    + [(name, f"{name}.*is not installed") for name in ("jax", "torch", "tensorflow")],
+    + [("torch", "torch.*was not tried for training")]
+    + [(name, f"{name}.*is not installed") for name in ("jax", "tensorflow")],
 )
 def test_a_backend_that_cannot_train_is_said_at_once(backend, said, where, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -88,6 +89,8 @@ def test_a_backend_that_cannot_train_is_said_at_once(backend, said, where, tmp_p
         return
     with pytest.raises(InputError, match=said):
         check_backend()
+    with pytest.raises(InputError, match=f"{backend}.*is not installed"):  # before Keras says so
+        load_model(SHIPPED)
 
 
 # --- what `predict` takes ------------------------------------------------------------------------
