@@ -272,9 +272,14 @@ def held_out_faces(
     if problems and not tried:
         raise problems[0]
     trained_on = ", ".join(data["path"] for data in record["data"])
+    if not tried:
+        raise InputError(
+            f"the data that {model_path} was trained on ({trained_on}) is not found; name that file"
+            " by --training."
+        )
     raise InputError(
-        f"{' and '.join(tried) or 'what is in data/'} is not the data that {model_path} was trained"
-        f" on ({trained_on}), so its faces may not be held-out ones; name that file by --training."
+        f"{' and '.join(tried)} is not the data that {model_path} was trained on ({trained_on}),"
+        " so its faces may not be held-out ones; name that file by --training."
     )
 
 

@@ -43,7 +43,7 @@ from data.key_points import (
 from data.lock import locked
 from data.progress import followed, say_start_of_keras
 from data.split import split_faces
-from data.training_files import can_mirror, load_files
+from data.training_files import can_mirror, check_sides, load_files
 from models.network import (
     build_model,
     check_backend,
@@ -157,6 +157,8 @@ def train_into(
     if not can_mirror(files):
         settings = replace(settings, flip=0.0)
     if initial:
+        known = names_of(initial, initial_record)
+        check_sides(files[0], arguments.init, known, initial_record.get("mean_face"))
         initial = started_from(arguments.init, initial, initial_record, names, settings.seed)
     faces = join(files, arguments, settings, workers)
 

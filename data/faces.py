@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.files import InputError, read_table
+from data.files import InputError, columns_in, read_table
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, mirror_partners, some_of
 from data.synthetic_faces import make_faces
 
@@ -105,7 +105,10 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
 
     chunk = chunk.set_axis(tidy_header(chunk.columns), axis=1)
     if "Image" not in chunk.columns:
-        raise InputError(f"{path} has no column named Image; its first line must name the columns.")
+        raise InputError(
+            f"{path} has no column named Image; its first line must name the columns, but says:"
+            f" {columns_in(chunk.columns)}."
+        )
     if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the first fields as row names
         raise InputError(
             f"{path} has more fields in its rows than names in its header; mend it (if its"
@@ -139,12 +142,16 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
     )
 
 
+# Blanks of all kinds, and characters without width that web pages and spreadsheets leave in names.
+INVISIBLE = r"[\s\u200b\u200e\u200f\u2060\ufeff]+"
+
+
 def tidy_header(columns: Iterable[str]) -> list[str]:
     """The names of the columns without blanks at their ends, Image and _x, _y as they should be.
 
     IMAGE and left_eye_X count where there is nothing by the proper name.
     """
-    names = [str(name).strip() for name in columns]
+    names = [re.sub(f"^{INVISIBLE}|{INVISIBLE}$", "", str(name)) for name in columns]
     for proper in ("Image", "ImageId", "identity"):
         if proper not in names:
             names = [proper if name.lower() == proper.lower() else name for name in names]
@@ -178,6 +185,9 @@ def _parse_pictures(chunk: pd.DataFrame, path: Path) -> np.ndarray:
     return pictures.reshape(-1, SIZE, SIZE)
 
 
+NOTHING = ("", "na", "n/a", "nan", "none", "null")  # in a field: the point is not labelled
+
+
 def _parse_key_points(
     chunk: pd.DataFrame, path: Path, coordinates: list[str], names: Names
 ) -> np.ndarray:
@@ -196,13 +206,15 @@ def _parse_key_points(
         numbers = pd.to_numeric(chunk[name], errors="coerce").to_numpy(np.float64)
         # A picture's width beyond the border is more than any crop of a face needs.
         wrong = chunk[name].notna() & ~((numbers > -SIZE) & (numbers < 2 * SIZE))
+        if wrong.any():  # pandas knows what stands for nothing, but not with blanks around it
+            wrong &= ~chunk[name].str.strip().str.lower().isin(NOTHING)
         if wrong.any():
             i = int(np.argmax(wrong))
             comma = re.fullmatch(r"\s*-?\d+,\d*\s*", str(chunk[name].iloc[i]))
             point = " (decimal numbers are written with a point)" if comma else ""
             raise InputError(
                 f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
-                f" {chunk[name].iloc[i]!r:.40}, not a position in the picture{point};"
+                f" {chunk[name].iloc[i]!r:.40}, not a position in the {SIZE}x{SIZE} picture{point};"
                 " mend it, or leave it empty if the point is not labelled."
             )
         values[:, columns.index(name)] = numbers
@@ -222,7 +234,10 @@ def load_training(
     """
     faces = load_faces(path)
     if faces.key_points is None:
-        raise InputError(f"{path} has no key point columns; training needs {COLUMNS[0]} and so on.")
+        raise InputError(
+            f"{path} has no key point columns; training needs {COLUMNS[0]}, {COLUMNS[1]} and so on."
+            f" Its columns are: {columns_in(next(read_table(path)).columns)}."
+        )
     if names:
         faces = with_key_points(faces, names)
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
 import re
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,15 @@ def printable(name: object) -> str:
     )
 
 
+def check_file(path: Path, mend: str) -> None:
+    """Raise InputError where a path leads to no file: none is there, or a pipe or a device."""
+    if not path.exists():
+        link = path.is_symlink() and " (it is a link that leads nowhere)" or ""
+        raise InputError(f"{path} does not exist{link}; {mend}.")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; write it to a file first and give that.")
+
+
 def find_data(name: str) -> Path | None:
     """data/<name>.csv, .csv.gz or, as Kaggle packs it, .zip: the first that is there; else None."""
     endings = (".csv", ".csv.gz", ".zip", ".csv.zip")
@@ -55,8 +65,7 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the CSV file in it.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path, or see data/README.md.")
+    check_file(path, "check the path, or see data/README.md")
     rows = 0
     # As text: pandas would read True as 1, and guess anew for every few hundred rows.
     options: dict[str, Any] = {"dtype": str, "encoding": "utf-8-sig"}
@@ -81,7 +90,9 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty; it should start with a line of column names.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save it as a plain UTF-8 CSV.") from None
+        raise InputError(
+            f"{path} is not UTF-8 text; save it as a plain UTF-8 CSV, or download it again."
+        ) from None
     except pd.errors.ParserError as error:
         raise InputError(
             f"{path} is not a CSV that can be read ({one_line(error)}); mend that line, or save"
@@ -93,7 +104,15 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
             " plain, as .gz or alone in a .zip."
         ) from None
     if not rows:
-        raise InputError(f"{path} has a header but no rows; it needs at least one row.")
+        raise InputError(
+            f"{path} has a header ({columns_in(header)}) but no rows; it needs at least one row."
+        )
+
+
+def columns_in(header: Iterable[object]) -> str:
+    """The first names of a header as part of a sentence: they tell what a file is instead."""
+    names = [printable(name).strip()[:40] for name in header]
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def record_path(model: Path) -> Path:
@@ -105,14 +124,21 @@ def record_path(model: Path) -> Path:
 
 @contextlib.contextmanager
 def open_table(path: Path) -> Iterator[Any]:
-    """What pandas can read a CSV from: the path, or the one CSV in a .zip.
+    """What pandas can read a CSV from: the path, the unpacked .gz, or the one CSV in a .zip.
 
+    The first bytes tell which it is, not the name: browsers unpack what they download, or do not.
     What macOS and Windows leave in an archive does not count. Raises InputError if the archive
     has no CSV, or several.
     """
-    if path.suffix.lower() != ".zip":
-        yield path
-        return
+    with open(path, "rb") as file:
+        start = file.read(4)
+        if not start.startswith((b"PK\3\4", b"PK\5\6")):
+            file.seek(0)
+            if start.startswith(b"\x1f\x8b"):
+                yield gzip.GzipFile(fileobj=file)
+            else:  # of other endings pandas knows what they mean
+                yield file if path.suffix.lower() in (".gz", ".zip") else path
+            return
     with zipfile.ZipFile(path) as archive:
         files = [name for name in archive.namelist() if not re.search(JUNK, name)]
         if len(files) != 1:
@@ -140,7 +166,7 @@ def other_separator(header: list[str]) -> str | None:
     for separator, name in names.items():
         words = [word.strip(" \t\"'") for word in text.split(separator)]
         known = {"Image", "ImageId", "RowId"} & set(words)
-        if len(words) > len(header) and known and not known & set(header):
+        if len(words) > len(header) and known and not known & {h.strip() for h in header}:
             return name
     return None
 

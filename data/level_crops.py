@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.files import InputError
-from data.key_points import Names
+from data.key_points import Names, mirror_partners
 
 # Where such networks have five points of a face, in pixels of a 112x112 picture: the template by
 # which ArcFace (Deng et al. 2019, https://arxiv.org/abs/1801.07698) and most after it were trained,
@@ -35,16 +35,32 @@ def check_names(names: Names) -> None:
         )
 
 
-def level_crops(points: np.ndarray, names: Names, size: int = TEMPLATE_SIZE) -> np.ndarray:
+def template_points(names: Names, face: np.ndarray | None = None) -> list[int]:
+    """Which of the key points `names` go to the template's places, (5,).
+
+    `face` as from `crop_face`: where it says that the names' left is the viewer's, sides change.
+    """
+    wanted = list(TEMPLATE)
+    left, right = (names.index(f"{side}_eye_center") for side in ("left", "right"))
+    partners = mirror_partners(tuple(wanted))
+    if partners is not None and face is not None and face[left, 0] < face[right, 0]:
+        wanted = [wanted[k] for k in partners]
+    return [names.index(name) for name in wanted]
+
+
+def level_crops(
+    points: np.ndarray, names: Names, size: int = TEMPLATE_SIZE, face: np.ndarray | None = None
+) -> np.ndarray:
     """Crops (N, 2, 3) of `size` pixels a side in which faces lie as the template has them.
 
-    `points` (N, K, 2) are the faces' in photo pixels, `names` theirs. The similarity that brings
+    `points` (N, K, 2) are the faces' in photo pixels, `names` theirs, and `face` as from
+    `crop_face`. The similarity that brings
     the five points nearest to the template's (least squares in the crop, as in those networks'
     trainings) is given the other way round: from the crop to the photo.
     """
     places = (np.array(list(TEMPLATE.values())) + 0.5) * (size / TEMPLATE_SIZE) - 0.5
     target = places @ (1, 1j)
-    found = points[:, [names.index(name) for name in TEMPLATE]] @ (1, 1j)
+    found = points[:, template_points(names, face)] @ (1, 1j)
     middle, target_middle = found.mean(1, keepdims=True), target.mean()
     arms = found - middle
     turn = (arms.conj() * (target - target_middle)).sum(1) / (np.abs(arms) ** 2).sum(1)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import InputError, one_line, printable, record_path
+from data.files import InputError, check_file, one_line, printable, record_path
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def list_photos(paths: Iterable[Path]) -> list[Path]:
     """The photos to look at: `paths`, and in place of a folder the files in it, by name.
 
     What is left out of a folder is said, this project's own pictures as well. Raises InputError if
-    a path does not exist or a folder has no pictures.
+    a path does not exist or is no file, or a folder has no pictures.
     """
     photos = []
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the path of the photo.")
+        if not path.is_dir():
+            check_file(path, "check the path of the photo")
         files = [path]
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.name[0] != ".")
@@ -52,7 +53,11 @@ def list_photos(paths: Iterable[Path]) -> list[Path]:
             own = [file for file in files if is_own_output(file)]
             files = [file for file in files if file not in own]
             for file in inside:
-                reason = "not a picture" if file.is_file() else "a folder, name it as well"
+                reason = "not a picture" if file.is_file() else "no file"
+                if file.is_dir():
+                    reason = "a folder, name it as well"
+                elif file.is_symlink() and not file.is_file():
+                    reason = "a link that leads nowhere"
                 if file in own:
                     reason = "a picture that this project drew"
                 if file not in files:
@@ -63,6 +68,14 @@ def list_photos(paths: Iterable[Path]) -> list[Path]:
     return list({photo.resolve(): photo for photo in photos}.values())
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings of Pillow, such as about metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture, or at least is called one."""
     from PIL import Image
@@ -70,7 +83,7 @@ def is_picture(path: Path) -> bool:
     if path.suffix.lower() in (*PHOTO_ENDINGS, *HEIF_ENDINGS, *RAW_ENDINGS):
         return True
     try:
-        with Image.open(path):
+        with quietly(), Image.open(path):
             return True
     except Exception:  # Pillow raises whatever a broken file brings
         return is_heif(path)
@@ -90,7 +103,7 @@ def is_own_output(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
     try:
-        with Image.open(path) as file:
+        with quietly(), Image.open(path) as file:
             return file.info.get("Software") == OWN_OUTPUT["Software"]
     except Exception:  # Pillow raises whatever a broken file brings
         return False
@@ -114,18 +127,20 @@ def read_photo(path: Path | str) -> Image.Image:
                 " pillow-heif; or save it as a JPEG."
             ) from None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as about metadata
+        with quietly():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 frames = getattr(file, "n_frames", 1)
                 if frames > 1 and file.format != "MPO" and not heif:  # those are previews
                     print(f"{printable(path)} holds {frames} pictures: only the first is used.")
-                wide = "16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
+                wide = ";16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
                 file.load()
                 photo = in_eight_bits(upright(file))
                 if wide and np.asarray(photo)[..., :3].max() < 64:
-                    photo = read_wide(path) or photo  # 12 bits kept in 16, or a very dark one
+                    try:  # 12 bits kept in 16, or a very dark one
+                        photo = read_wide(path)
+                    except Exception:  # of a kind whose bytes are not told apart so
+                        print(f"{printable(path)}: only the upper 8 of its 16 bits are read.")
                 if "A" in photo.getbands() or "transparency" in photo.info:
                     photo = photo.convert("RGBA")
                     photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
@@ -136,12 +151,13 @@ def read_photo(path: Path | str) -> Image.Image:
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
-        if colours := read_wide(path):
-            return colours
         kind = "empty or not a picture"
-        if Path(path).suffix.lower() in RAW_ENDINGS:
+        ending = Path(path).suffix.lower()
+        if ending in RAW_ENDINGS:
+            kind = f"of a kind ({ending}) that Pillow does not read, not a picture"
+        elif ending in (".tif", ".tiff") and Path(path).stat().st_size:
             kind = (
-                f"of a kind ({Path(path).suffix.lower()}) that Pillow does not read, not a picture"
+                "of a kind of TIFF that Pillow does not read (such as colours of 32 bits), not one"
             )
         raise InputError(f"{path} is {kind} that can be read; save it as a JPEG or PNG.") from None
     except Exception as error:  # Pillow raises whatever a broken file brings
@@ -168,22 +184,41 @@ def in_eight_bits(photo: Image.Image) -> Image.Image:
     return Image.fromarray(eight_bits(np.array(photo))) if photo.mode[0] in "IF" else photo
 
 
-def read_wide(path: Path | str) -> Image.Image | None:
-    """A colour picture of 16 bits or fractions, which Pillow does not read, as one of 8 bits.
+def read_wide(path: Path | str) -> Image.Image:
+    """A colour picture of 16 bits per value, of which Pillow keeps the upper 8, as one of 8 bits.
 
-    OpenCV reads it; None where that is not here, or cannot either.
+    Read twice, the second time as if each value's bytes stood in the other order, it is whole.
+    Raises whatever Pillow raises.
     """
     from PIL import Image
 
-    try:
-        import cv2
+    def half(other_order: bool) -> np.ndarray:
+        with Image.open(path) as file:
+            if other_order:
+                file.tile = [swap_bytes(tile) for tile in file.tile]
+            file.load()
+            return np.asarray(upright(file)).astype(np.uint16)
 
-        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if values is None or values.ndim != 3 or values.dtype == np.uint8:
-            return None
-        return Image.fromarray(eight_bits(values[..., 2::-1]))  # from blue, green, red
-    except Exception:  # OpenCV raises whatever a broken file brings
-        return None
+    values = half(False) * 256 + half(True)
+    values[..., :3] = eight_bits(values[..., :3])
+    values[..., 3:] >>= 8  # what is transparent stays so, however dark it is
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def swap_bytes(tile: Any) -> Any:
+    """A tile of a PIL picture of 16 bits whose values' bytes are taken in the other order."""
+    own = {"N": sys.byteorder[0].upper()}  # the machine's
+    other = {"B": "L", "L": "B"}
+
+    def swapped(mode: Any) -> Any:
+        if isinstance(mode, tuple):
+            return tuple(map(swapped, mode))
+        if not isinstance(mode, str) or ";16" not in mode:
+            return mode
+        return mode[:-1] + other[own.get(mode[-1], mode[-1])]
+
+    parts = (*tile[:3], swapped(tile[3]))
+    return tile._make(parts) if hasattr(tile, "_make") else parts  # plain before Pillow 11
 
 
 def eight_bits(values: np.ndarray) -> np.ndarray:

@@ -87,4 +87,4 @@ def say_start_of_keras() -> None:
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if "keras" not in sys.modules and script and Path(script).resolve().parent == HERE:
-        print("Starting TensorFlow ...", flush=True)
+        print("Starting Keras ...", flush=True)

@@ -4,6 +4,8 @@ What is impossible is an InputError, what is odd a sentence; both name a row, a 
 likely wrong. Real faces pass: on Kaggle's, LFW's and AFLW's nothing is impossible.
 """
 
+import difflib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ FEW = 5  # faces: with fewer an average says little
 FAR = 35.0  # pixels from where a point usually is; nothing in Kaggle's or LFW's faces is above 30
 
 FILLED = 0.1  # share of the faces that have a point where another face has it, to the last digit
+FILLED_WHOLE = 0.25  # share that have it at one spot, where all coordinates are whole pixels
 
 
 class Look(NamedTuple):
@@ -33,10 +36,14 @@ def look_over(faces: Faces) -> Look:
     mean = average(faces.key_points)
     refuse_turned_axes(faces, mean)
     partners = mirror_partners(faces.names)
-    wrong = None if partners is None else not_mirrored(faces.names, mean, partners)
+    kaggles = faces.names == KEY_POINTS  # whose names are known to be right, and where they lie
+    wrong = None if partners is None or kaggles else not_mirrored(faces.names, mean, partners)
     odd = [
-        wrong,
+        wrong and (swapped_point(faces.names, mean, partners) or wrong),
+        almost_kaggles(faces.names),
         viewers_left(faces, mean),
+        misplaced(faces, mean) if kaggles else None,
+        off_the_middle(mean),
         crossed_over(faces),
         far_off(faces),
         out_of_place(mean),
@@ -128,6 +135,53 @@ def refuse_turned_axes(faces: Faces, mean: np.ndarray) -> None:
         )
 
 
+# Where Kaggle's key points are, on average, in whole pixels.
+USUAL = np.array(
+    [(66, 37), (30, 37), (58, 38), (74, 38), (38, 38), (22, 38), (56, 29), (80, 30), (39, 29)]
+    + [(16, 30), (48, 58), (63, 76), (33, 76), (48, 71), (48, 83)],
+    float,
+)
+ASTRAY, LOST = 10.0, 20.0  # pixels: so far off on average a point is odd, or may be impossible
+
+
+def misplaced(faces: Faces, mean: np.ndarray) -> str | None:
+    """A sentence if one of Kaggle's points lies elsewhere, on average, than beside the others.
+
+    Raises InputError if its columns are certainly swapped, or those of another one.
+    """
+    known = np.flatnonzero(np.isfinite(mean).all(1))
+    if len(known) < 6:
+        return None
+    usual = USUAL.copy()
+    if viewers_left(faces, mean):
+        usual = usual[mirror_partners(faces.names)]
+    # Scale and shift by medians, so that a few wrong points do not move the others.
+    one, two = known[np.array(np.triu_indices(len(known), 1))]
+    size = np.linalg.norm(mean[one] - mean[two], axis=1)
+    scale = np.median(size / np.linalg.norm(usual[one] - usual[two], axis=1))
+    usual = usual * scale + np.median((mean - usual * scale)[known], 0)
+    off = np.linalg.norm(mean - usual, axis=1) / max(scale, 1e-6)
+    if not np.nanmax(off) > ASTRAY or np.nanmedian(off) > ASTRAY / 2:
+        return None
+    k = int(np.nanargmax(off))
+    name, (x, y) = faces.names[k], mean[k]
+    elsewhere = np.linalg.norm(mean[k] - usual, axis=1) / scale
+    other = int(np.nanargmin(np.where(off > ASTRAY, elsewhere, np.inf)))
+    turned = np.linalg.norm(mean[k, ::-1] - usual[k]) / scale
+    guess = "is it right?"
+    if other != k and elsewhere[other] < min(turned, 0.3 * off[k]):
+        guess = f"that is where {faces.names[other]} belongs: put the columns right."
+    elif turned < 0.3 * off[k]:
+        guess = "its x and y look swapped: swap the two columns."
+    text = (
+        f"{name}_x and {name}_y are ({x:.0f}, {y:.0f}) on average, but beside the other points of"
+        f" these faces about ({usual[k, 0]:.0f}, {usual[k, 1]:.0f}) is usual; {guess}"
+    )
+    if off[k] > LOST and guess.endswith("."):
+        raise InputError(f"{faces.path}: {text}")
+    return text
+
+
 # --- odd -----------------------------------------------------------------------------------------
 
 
@@ -161,6 +215,37 @@ def not_mirrored(names: Names, mean: np.ndarray, partners: np.ndarray) -> str | 
     return None
 
 
+def swapped_point(names: Names, mean: np.ndarray, partners: np.ndarray | None) -> str | None:
+    """A sentence if one point would be its partner's mirror image with x and y swapped."""
+    if partners is None:
+        return None
+    both = np.nanmedian((mean + mean[partners])[:, 0])
+    image = np.array([both, 0]) + mean[partners] * [-1, 1]
+    off, turned = (np.linalg.norm(place - image, axis=1) for place in (mean, mean[:, ::-1]))
+    found = np.flatnonzero((off > LOST) & (turned < 0.3 * off))
+    if not found.size:
+        return None
+    name, (x, y) = names[found[0]], mean[found[0]]
+    return (
+        f"{name}_x and {name}_y are ({x:.0f}, {y:.0f}) on average, so that x and y look swapped"
+        f" beside {names[partners[found[0]]]}: swap the two columns?"
+    )
+
+
+def almost_kaggles(names: Names) -> str | None:
+    """A sentence if most names are Kaggle's and another one is nearly so."""
+    missing = [name for name in KEY_POINTS if name not in names]
+    for name in names:
+        like = re.sub(r"[^a-z]+", "_", name.lower())
+        close = difflib.get_close_matches(like, missing, 1, 0.85)
+        if name not in KEY_POINTS and close and len(missing) < len(KEY_POINTS) / 2:
+            return (
+                f"{name} is none of Kaggle's 15 key points, but most others are: is {close[0]}"
+                " meant? As it stands the model gets these points as points of your own."
+            )
+    return None
+
+
 def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
     """A sentence if Kaggle's key points call left what is left to the viewer."""
     if faces.names != KEY_POINTS:
@@ -182,15 +267,15 @@ def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
     )
 
 
-def turned_round(first: Faces, other: Faces) -> bool:
-    """Whether two files with the same key points mean the opposite by left and right."""
-    partners = mirror_partners(first.names)
+def turned_round(names: Names, first: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two mean faces (K, 2) of the same key points mean the opposite by left and right.
+
+    NaN where a point is not known.
+    """
+    partners = mirror_partners(names)
     if partners is None:
         return False
-    across = [
-        mean[:, 0] - mean[partners, 0]
-        for mean in map(average, (first.key_points, other.key_points))
-    ]
+    across = [mean[:, 0] - mean[partners, 0] for mean in (first, other)]
     both = np.isfinite(across).all(0) & (np.abs(across) > 5).all(0)
     return bool(both.any() and (np.sign(across[0]) != np.sign(across[1]))[both].all())
 
@@ -201,8 +286,8 @@ def crossed_over(faces: Faces) -> str | None:
     if partners is None:
         return None
     across = faces.key_points[..., 0] - faces.key_points[:, partners, 0]
-    usual = np.sign(np.nanmedian(across, 0)) if len(across) >= FEW else 0 * across[0]
-    across = np.where(np.isnan(across), 0, across * usual)
+    usual = average(across[..., None])[:, 0]  # the sign says on which side
+    across = np.nan_to_num(across * np.sign(usual))
     crossed = (across < -10) & (np.arange(len(partners)) < partners)
     if not crossed.any():
         return None
@@ -239,6 +324,26 @@ def out_of_place(mean: np.ndarray) -> str | None:
     return None
 
 
+def off_the_middle(mean: np.ndarray) -> str | None:
+    """A sentence if the points lie left or right of the picture's middle, on average."""
+    x = mean[np.isfinite(mean).all(1), 0]
+    if len(x) < 3:
+        return None
+    middle = (x.min() + x.max()) / 2
+    if abs(middle - (SIZE - 1) / 2) < ASIDE:
+        return None
+    guess = f"pixels of another size of pictures (about {2 * middle + 1:.0f} wide)"
+    if middle < ASIDE:
+        guess = "shares of the picture, or counted from its middle"
+    return (
+        f"the points' middle lies at x = {middle + 0:.0f} on average, that of a {SIZE}x{SIZE}"
+        f" picture at {(SIZE - 1) / 2:g}; are they {guess}? Then make pixels of them."
+    )
+
+
+ASIDE = 12.0  # pixels; Kaggle's, LFW's and AFLW's faces are within 3, a 64x64 picture's 16 off
+
+
 def filled_in(faces: Faces) -> str | None:
     """A sentence if points seem to be filled in from other rows, or by an average."""
     if len(faces.rows) < 2 * FEW:
@@ -246,12 +351,14 @@ def filled_in(faces: Faces) -> str | None:
     points = faces.key_points
     for k, name in enumerate(faces.names):
         there = np.flatnonzero(np.isfinite(points[:, k, 0]))
-        if len(there) < 2 * FEW or (points[there, k] % 1 == 0).all():
-            continue  # whole pixels meet by chance
+        if len(there) < 2 * FEW:
+            continue
         _, index, count = np.unique(
             points[there, k], axis=0, return_inverse=True, return_counts=True
         )
-        repeated = there[count[np.ravel(index)] > 1]
+        # Whole pixels meet by chance, but not so many of them in one place.
+        whole = (points[there, k] % 1 == 0).all()
+        repeated = there[count[np.ravel(index)] > (len(there) * FILLED_WHOLE if whole else 1)]
         pictures = {faces.pictures[row].tobytes() for row in repeated}
         if len(pictures) > max(FILLED * len(there), FEW):
             return (

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.faces import Faces, load_training, unused_columns
 from data.files import InputError, printable
 from data.kaggle import first_rows
-from data.key_points import KEY_POINTS, mirror_partners, some_of, without_partner
-from data.sanity import look_over, turned_round
+from data.key_points import KEY_POINTS, Names, mirror_partners, some_of, without_partner
+from data.sanity import average, look_over, turned_round
 
 
 def load_files(csvs: list[Path], complete_only: bool, alike: Sequence[str] = ()) -> list[Faces]:
@@ -53,7 +54,7 @@ def can_mirror(files: list[Faces]) -> bool:
     for text in [text for look in looks for text in look.odd]:
         print(f"warning: {text}", flush=True)
     for other in files[1:]:
-        if turned_round(files[0], other):
+        if turned_round(other.names, average(files[0].key_points), average(other.key_points)):
             raise InputError(
                 f"{other.path}: left and right are the other way round than in {files[0].path};"
                 " swap them in one of the two."
@@ -65,3 +66,24 @@ def can_mirror(files: list[Faces]) -> bool:
         print(f"{reason} in {'the names' if alone else 'its name'}, so faces are not mirrored.")
         return False
     return all(look.mirrors for look in looks)
+
+
+def check_sides(faces: Faces, path: Path, known: Names, mean_face: Any) -> None:
+    """Raise InputError where a model to start from means the opposite by left and right.
+
+    Args:
+        faces: the first file to train on.
+        path, known, mean_face: the model's, its key points' names and its record's mean face.
+    """
+    places = np.full((len(faces.names), 2), np.nan)
+    there = [k for k, name in enumerate(faces.names) if name in known]
+    try:
+        mean = np.array(mean_face, float).reshape(len(known), 2)
+    except (TypeError, ValueError):  # a record that knows of none
+        return
+    places[there] = mean[[known.index(faces.names[k]) for k in there]]
+    if turned_round(faces.names, average(faces.key_points), places):
+        raise InputError(
+            f"{faces.path}: left and right are the other way round than in {path}, from which it is"
+            " to start; swap them in the table's header, or train without --init."
+        )

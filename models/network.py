@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_backend() -> None:
-    """Raise InputError where the backend that the user's Keras is set to cannot train.
+def check_backend(training: bool = True) -> None:
+    """Raise InputError where the backend that the user's Keras is set to is not there or, for
+    `training`, cannot train.
 
     That is looked up without importing Keras, which takes seconds. TensorFlow trains, and so does
     JAX; PyTorch was not tried.
@@ -35,8 +36,8 @@ def check_backend() -> None:
             backend = settings.get("backend", "tensorflow")
         except (OSError, ValueError, AttributeError):
             backend = "tensorflow"
-    if backend not in ("tensorflow", "jax", "torch"):
-        reason = "cannot train"
+    if training and backend not in ("tensorflow", "jax"):
+        reason = "was not tried for training" if backend == "torch" else "cannot train"
     elif importlib.util.find_spec(backend) is None:
         reason = "is not installed"
     else:
@@ -257,7 +258,7 @@ def predict(
         np.concatenate([np.asarray(part[name], np.float32) for part in parts])
         for name in ("key_points", "spread")
     )
-    key_points = key_points.reshape(len(inputs), -1, 2)
+    key_points = key_points.reshape(*spread.shape, 2)
     names = KEY_POINTS if names is None else tuple(names)
     if not mirror:
         return key_points, spread
@@ -294,6 +295,11 @@ def as_input(pictures: np.ndarray) -> np.ndarray:
     if inputs.dtype.kind in "bf" and inputs.size and 0 < np.max(inputs) <= 1:
         warnings.warn(
             "no picture has a grey value above 1: the network wants 0 to 255, not shares",
+            stacklevel=3,
+        )
+    elif inputs.size and np.max(inputs) > 255:
+        warnings.warn(
+            f"there are grey values up to {np.max(inputs)}: the network wants 0 to 255",
             stacklevel=3,
         )
     return np.asarray(inputs, np.float32)[..., None]

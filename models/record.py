@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.faces import Faces, fingerprint
 from data.kaggle import first_rows
+from data.progress import say_start_of_keras
 from models.storage import weights_digest
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # as where Keras computes with JAX
             return None
 
+    say_start_of_keras()
     import keras
 
     backend = keras.backend.backend()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.files import HERE, InputError, one_line, printable, record_path, replace_file, write_text
-from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners
+from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners, some_of
 from data.progress import say_start_of_keras
+from models.network import check_backend
 from models.runtimes import RUNTIMES, open_exported
 
 if TYPE_CHECKING:
@@ -61,15 +62,20 @@ class Checkpoint:
             raise InputError(
                 f"{self.path} is broken ({one_line(error)}); start anew, without --resume."
             ) from None
+        if new := [name for name, value in self.run.items() if name not in run and value]:
+            raise InputError(
+                f"{self.path} is of an earlier version of this project, which knew nothing of"
+                f" {some_of(new)}; go on with that version, or start anew, without --resume."
+            )
         different = [
-            f"other {name}" if name in ("data", "init") else f"{name} {run.get(name)}, not {value}"
+            f"other {name}" if name in ("data", "init") else f"{name} {run[name]}, not {value}"
             for name, value in self.run.items()
-            if run.get(name) != value
+            if name in run and run[name] != value  # a new setting that is off changes nothing
         ]
         if different:
             raise InputError(
                 f"{self.path} is of a training with {' and '.join(different)}; resume with the same"
-                " flags and data, or start anew, without --resume."
+                " flags, data and version of this project, or start anew, without --resume."
             )
         variables = self._variables(model)
         if [value.shape for value in state] != [tuple(v.shape) for v in variables]:
@@ -168,6 +174,7 @@ def load_keras(path: Path) -> keras.Model:
         whole = False
     if not whole:
         raise InputError(f"{path} is not a whole .keras file; train it again or copy it again.")
+    check_backend(training=False)
     say_start_of_keras()
     import keras
 

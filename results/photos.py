@@ -186,7 +186,7 @@ def look_at(
     values = [boxes, key_points.reshape(len(boxes), 2 * len(names)), photo_spread]
     rows = np.column_stack(values).tolist()
     if answers.crops:
-        level = level_crops(key_points, names, answers.crops)
+        level = level_crops(key_points, names, answers.crops, face)
         save_crops(photo, level, answers.crops, answers.folder, target)
         rows = [[*a, *b] for a, b in zip(rows, matrix_fields(level), strict=True)]
     answers.table.add(path, rows)

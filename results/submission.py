@@ -19,6 +19,7 @@ from data.files import (
     replace_file,
 )
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.photos import crop_face
 from data.progress import followed
 from models.network import predict
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
@@ -110,6 +111,11 @@ def run_submission(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{model_path} finds other key points than Kaggle's 15, which --submission is about;"
             " name a model of those by --model."
+        )
+    if crop_face(record, KEY_POINTS, model_path) is not None:
+        raise InputError(
+            f"{model_path} was trained with left as the viewer's, but --submission is about the"
+            " subject's; name another model by --model, or train one with left and right swapped."
         )
     print(describe_model(model_path, record), flush=True)
     mirror = arguments.mirror and knows_mirrored(record)

@@ -94,7 +94,7 @@ class VideoAnswers:
         values = np.column_stack([boxes, points.reshape(len(faces), -1), in_frame])
         fields = [[f"{value:.3f}" for value in row] for row in values.tolist()]
         if self.crop_size:
-            level = level_crops(points, self.names, self.crop_size)
+            level = level_crops(points, self.names, self.crop_size, self.face)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
             self._keep_best(number, frame, faces)
         rows = csv.writer(file, lineterminator="\n")
@@ -118,7 +118,7 @@ class VideoAnswers:
         """Write the level crops of the second that is over."""
         for face, (_, number, picture, points) in self.best.items():
             path = self.folder / "crops" / f"{self.video.name}_{face}_{number}.png"
-            crop = level_crops(points[None], self.names, self.crop_size)[0]
+            crop = level_crops(points[None], self.names, self.crop_size, self.face)[0]
             save_crop(path, picture, crop, self.crop_size)
         self.crops += len(self.best)
         self.best = {}

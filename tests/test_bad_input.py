@@ -106,7 +106,19 @@ BAD_FILES = {
     "open quote": ("a.csv", whole(lambda data: data + b'"'), "EOF inside string"),
     "UTF-16": ("a.csv", whole(lambda data: data.decode().encode("utf-16")), "not UTF-8"),
     "cut gzip": ("a.csv.gz", whole(lambda data: gzip.compress(data)[:-9]), "download it again"),
-    "no gzip": ("a.csv.gz", whole(lambda data: data), "download it again"),
+    "no gzip": ("a.csv.gz", whole(lambda data: b"\x80" + data), "download it again"),
+    "a web page": (
+        "a.csv",
+        whole(lambda d: b"<html>Sign in</html>"),
+        "<html>Sign in</html>. but no r",
+    ),
+    "other columns": (
+        "a.csv",
+        whole(lambda d: d.replace(b"Image", b"pixels")),
+        "no column named Image; .*says: left_eye_center_x, .*, …",
+    ),
+    "blanks around words": ("a.csv", field("nose_tip_x", " no "), "row 2 .*' no ', not a position"),
+    "of 256x256": ("a.csv", field("nose_tip_y", "200.5"), "row 2 .*not a position in the 96x96"),
     "semicolons": ("a.csv", whole(lambda d: d.replace(b",", b";")), "columns by semicolons; save"),
     "semicolons and commas": (
         "a.csv",

@@ -232,7 +232,9 @@ def test_shipped_model_does_without_its_data(
     flags = ["--model", "models/own.keras", "--data", test_csv]  # as one types it
     results = tmp_path / "results"
     assert run(*flags, "--results", results) == 0
-    assert "what is in data/ is not the data" in capsys.readouterr().out
+    assert (
+        "data/not_here.csv) is not found; name that file by --training" in capsys.readouterr().out
+    )
     assert not (results / "validation.json").exists()
     monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
     assert run(*flags, "--results", results) == 0

@@ -1,6 +1,9 @@
 """data/faces.py: what stands in a CSV is what is loaded, or one sentence."""
 
+import bz2
 import gzip
+import io
+import os
 import zipfile
 
 import numpy as np
@@ -142,3 +145,35 @@ def test_joining_counts_a_repeated_row_once_and_keeps_the_source(faces):
     assert joined.source.tolist() == [0] * 10 + [1] * 4
     assert joined.rows.tolist() == list(range(14))
     assert joined.identities[-1] == "c" and len(set(joined.identities[:10])) == 10
+
+
+def test_odd_but_readable_tables_are_read(training_csv, tmp_path):
+    """As browsers, spreadsheets and databases leave them."""
+    text = "".join(training_csv.read_text().splitlines(keepends=True)[:5])
+    expected = load_faces(training_csv)
+    head, body = text.split("\n", 1)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("training.csv", text)
+    tables = {
+        "packed.csv": gzip.compress(text.encode()),
+        "unpacked.csv.gz": text.encode(),
+        "unpacked.zip": text.encode(),
+        "zipped.csv": zipped.getvalue(),
+        "packed.csv.bz2": bz2.compress(text.encode()),
+        "blanks.csv": text.replace(",", " , ").encode(),
+        "words.csv": text.replace(",,", ", None ,").replace(",,", ",na,").encode(),
+        "header.csv": (head.replace("_x,", "_x\u200b,") + "\n" + body).encode(),
+        "mark.csv": ("\ufeff" + head + "\u00a0\r\n" + body).encode(),
+    }
+    for name, data in tables.items():
+        (tmp_path / name).write_bytes(data)
+        found = load_faces(tmp_path / name)
+        np.testing.assert_array_equal(found.pictures, expected.pictures[:4], err_msg=name)
+        np.testing.assert_array_equal(found.key_points, expected.key_points[:4], err_msg=name)
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="t.csv is a pipe or a device; write it to a file"):
+        load_faces(tmp_path / "t.csv")

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import warnings
 import zipfile
 
 import numpy as np
@@ -11,15 +12,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data import faces as faces_room
-from data.faces import load_faces
+from data.faces import Faces, load_faces
 from data.files import InputError
-from data.key_points import COLUMNS, KEY_POINTS
+from data.key_points import COLUMNS, KEY_POINTS, mirror_partners
+from data.sanity import USUAL, look_over
 
 SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
 POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner", "p7")
 MISSING = {"", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN", "<NA>"} | {
     *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
-}  # what pandas takes for an empty field
+}  # what pandas takes for an empty field, and we with blanks around it
+BLANK = "".join(map(chr, [*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x200B, 0xFEFF]))
 
 
 def tries(count):
@@ -41,7 +44,7 @@ def reference(data):
     """The slow way: the csv module, int() and float(); ValueError where it is no proper file."""
     lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=False)
     rows = [row for row in lines if "".join(row).strip() or len(row) > 1]
-    header, pictures, key_points = [name.strip() for name in rows[0]], [], []
+    header, pictures, key_points = [name.strip(BLANK) for name in rows[0]], [], []
     if "Image" not in header:
         header = ["Image" if name.lower() == "image" else name for name in header]
     if not any(name[-2:] in ("_x", "_y") and name[:-2] for name in header):
@@ -57,7 +60,9 @@ def reference(data):
         points = np.full((len(names), 2), np.nan)
         for k, name in enumerate(names):
             texts = [fields.get(f"{name}_{axis}", "") for axis in "xy"]
+            texts += [text.strip().lower() for text in texts]
             if not MISSING & set(texts):
+                texts = texts[:2]
                 points[k] = [float(text) for text in texts]
         key_points.append(points)
     pictures = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
@@ -125,6 +130,7 @@ names = st.sampled_from(
     [
         *(*COLUMNS[:4], "Image", "ImageId", "identity", "image", "", "x", "a.1", "IMAGE", " Image"),
         *(f"{COLUMNS[0]} ", f"\t{COLUMNS[1]}", "nose_tip_X", "lefteye_x", "Left_Eye_y", "ImageId "),
+        *(f"{COLUMNS[0]}\u200b", f"\u00a0{COLUMNS[1]}", "\ufeffImage"),
     ]
 )
 
@@ -265,3 +271,59 @@ def test_damaged_archives_load_as_they_were_or_not_at_all(small, tmp_path, endin
     pictures, key_points = reference(content)
     np.testing.assert_array_equal(faces.pictures, pictures)
     np.testing.assert_allclose(faces.key_points, key_points, rtol=1e-6)
+
+
+# What people do to labels; each of a point's places (N, 2) in pixels.
+MISTAKES = [
+    *(lambda k: k, lambda k: k[:, ::-1], lambda k: (k + 0.5) / 96, lambda k: k / 48 - 1),
+    *(lambda k: k * 0 - 1, lambda k: k * 0, lambda k: k * 0 + 48, lambda k: k * np.nan),
+    *(lambda k: k * (1, -1) + (0, 95), lambda k: k * (-1, 1) + (95, 0), lambda k: k * 1.9),
+    *(lambda k: k - 47.5, lambda k: k.round(), lambda k: np.roll(k, 1, 0), lambda k: k[:1] + 0 * k),
+    lambda k: np.where(np.arange(len(k))[:, None] % 2, k, np.nan),
+]
+OWN = ("lefteye", "righteye", "Nose", "mouthLeft", "mouthRight", "p6", "left", "r", "👃", "chin")
+
+
+@tries(150)
+@given(
+    count=st.integers(1, 14),
+    points=st.lists(st.integers(0, 14), min_size=1, max_size=15, unique=True),
+    own=st.booleans(),
+    mistakes=st.lists(st.tuples(st.integers(0, 15), st.sampled_from(MISTAKES)), max_size=3),
+    rows=st.booleans(),
+)
+def test_labels_with_any_mistakes(count, points, own, mistakes, rows):
+    """Looked over in silence: sentences, or an error of one; no warning of NumPy's."""
+    rng = np.random.default_rng(count)
+    key_points = USUAL + rng.normal(0, 3, (count, 15, 2))
+    names = KEY_POINTS
+    if own:
+        names = tuple(OWN[k % len(OWN)] + "2" * (k // len(OWN)) for k in points)
+        key_points = key_points[:, points]
+        try:
+            mirror_partners(names)
+        except ValueError:  # left without right is refused before
+            return
+    for k, change in mistakes:
+        if k == 15:  # all of them
+            key_points = np.stack([change(place) for place in key_points.swapaxes(0, 1)], 1)
+        elif rows:
+            key_points[k % count] = change(key_points[k % count])
+        else:
+            place = k % key_points.shape[1]
+            key_points[:, place] = change(key_points[:, place])
+    if not np.isfinite(key_points).any():
+        return  # such files are refused before
+    pictures = rng.integers(0, 256, (count, 4, 4), np.uint8)
+    index = np.arange(count)
+    values = pictures, key_points.astype(np.float32), index, None, index, 0 * index, "f.csv"
+    faces = Faces(*values, names)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            said = look_over(faces).odd
+    except InputError as error:
+        said = [str(error)]
+    assert all(
+        text.startswith("f.csv: ") and "\n" not in text and "nan" not in text for text in said
+    )

@@ -74,7 +74,8 @@ def test_trainings_are_the_same(settings, tiny, faces, tmp_path_factory, capsys)
 @pytest.mark.parametrize(
     "backend, said",
     [("tensorflow", None), ("openvino", "cannot train"), ("nonsense", "cannot train")]
-    + [(name, f"{name}.*is not installed") for name in ("jax", "torch", "tensorflow")],
+    + [("torch", "torch.*was not tried for training")]
+    + [(name, f"{name}.*is not installed") for name in ("jax", "tensorflow")],
 )
 def test_a_backend_that_cannot_train_is_said_at_once(backend, said, where, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -88,6 +89,8 @@ def test_a_backend_that_cannot_train_is_said_at_once(backend, said, where, tmp_p
         return
     with pytest.raises(InputError, match=said):
         check_backend()
+    with pytest.raises(InputError, match=f"{backend}.*is not installed"):  # before Keras says so
+        load_model(SHIPPED)
 
 
 # --- what `predict` takes ------------------------------------------------------------------------
@@ -116,6 +119,8 @@ def test_other_shapes_are_one_clear_sentence(shape):
 def test_shares_instead_of_grey_values_are_warned_of():
     with pytest.warns(UserWarning, match="0 to 255, not shares"):
         as_input(np.full((2, 96, 96), 0.7))
+    with pytest.warns(UserWarning, match="grey values up to 4095: the network wants 0 to 255"):
+        as_input(np.full((2, 96, 96), 4095, np.uint16))
 
 
 def test_names_of_another_model_are_one_clear_sentence(tiny):
@@ -123,6 +128,7 @@ def test_names_of_another_model_are_one_clear_sentence(tiny):
 
     model, pictures = tiny_model(count=2), np.zeros((3, 96, 96), np.uint8)
     assert predict(model, pictures)[0].shape == (3, 2, 2)
+    assert predict(model, pictures[:0])[0].shape == (0, 2, 2)
     assert predict(model, pictures, mirror=True, names=["left_a", "right_a"])[1].shape == (3, 2)
     with pytest.raises(ValueError, match="has 2 key points, but the names of 15"):
         predict(model, pictures, mirror=True)

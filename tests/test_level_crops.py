@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.files import InputError
-from data.key_points import KEY_POINTS
+from data.key_points import KEY_POINTS, PARTNERS
 from data.level_crops import TEMPLATE, check_names, cut_level, level_crops
 from data.photos import move_points
 
@@ -37,6 +37,15 @@ def test_it_is_the_fit_that_those_networks_are_trained_with(faces):
         template = np.array(list(TEMPLATE.values()))
         fit = transform.SimilarityTransform.from_estimate(found, template)
         np.testing.assert_allclose(np.linalg.inv(fit.params)[:2], crop, atol=1e-6)
+
+
+def test_where_left_is_the_viewers_the_crops_are_the_same(faces):
+    mean = faces[0]
+    viewers = faces[:, PARTNERS]
+    for face in (mean[PARTNERS], None):
+        crops = level_crops(viewers, KEY_POINTS, face=face)
+        same = np.allclose(crops, level_crops(faces, KEY_POINTS, face=mean))
+        assert same == (face is not None)
 
 
 def test_another_size_is_the_same_crop_finer(faces):

@@ -1,7 +1,9 @@
 """--image with odd names, odd files, folders and runs; a stand-in finds the faces."""
 
 import os
+import struct
 import sys
+from zlib import compress, crc32
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,8 @@ import pytest
 from PIL import Image
 
 import face_key_points as fkp
+from data import photos as photos_data
+from data.files import InputError
 from data.key_points import KEY_POINTS
 from data.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
 from data.synthetic_faces import make_faces
@@ -173,8 +177,15 @@ def test_folders_and_other_kinds_are_told(tmp_path, capsys, monkeypatch):
         append_images=[photo().rotate(90), photo().rotate(180)],
     )
     (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, said in (("link", "it is a link that leads nowhere"), ("pipe", "is a pipe")):
+        assert run("--image", tmp_path / f"{name}.png", "--results", tmp_path / "r") == 2
+        assert said in capsys.readouterr().err
     assert run("--image", tmp_path, "--results", tmp_path / "r") == 0
     out = capsys.readouterr().out
+    assert "link.png is a link that leads nowhere: skipped." in out
+    assert "pipe.png is no file: skipped." in out
     assert "inner is a folder, name it as well: skipped." in out
     assert "notes.txt is not a picture: skipped." in out
     assert "anim.gif holds 3 pictures: only the first is used." in out
@@ -245,21 +256,80 @@ def test_all_kinds_of_pixels_keep_their_light(case, tmp_path):
     assert np.abs(read - GREY)[usual].max() <= 1
 
 
-@pytest.mark.parametrize("ending", ["png", "tif"])
-@pytest.mark.parametrize("kind", ["12 bits in 16", "16 bits", "float"])
-def test_colour_keeps_its_light_and_its_order(kind, ending, tmp_path):
-    cv2 = pytest.importorskip("cv2", reason="only OpenCV reads colours of 16 bits as they are")
+def png(values):
+    """The bytes of a PNG of 16 bits per value (H, W, 3 or 4), which Pillow does not write."""
 
-    if kind == "float" and ending == "png":
-        return
-    colour = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], -1)
-    factor = {"12 bits in 16": 16, "16 bits": 257, "float": 1 / 255}[kind]
-    values = (colour.astype(np.float64) * factor).astype(
-        np.float32 if kind == "float" else np.uint16
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    height, width, bands = values.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def tif(values, order="<"):
+    """The bytes of a TIFF of 16 or 32 bits per value (H, W, 3)."""
+    height, width, bands = values.shape
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    bits, kind = 8 * values.dtype.itemsize, {"u": 1, "f": 3}[values.dtype.kind]
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 26), (277, 3, 1, bands), (278, 4, 1, height), (279, 4, 1, len(data))]
+    tags += [(339, 3, 3, 14)]
+    start = struct.pack(f"{order}2sHI", {"<": b"II", ">": b"MM"}[order], 42, 26 + len(data))
+    start += struct.pack(f"{order}9H", *[bits] * 3, *[kind] * 3, 0, 0, 0)
+    fields = b"".join(
+        struct.pack(f"{order}HHI", *tag[:3])
+        + struct.pack(f"{order}I" if tag[1] == 4 or tag[2] > 1 else f"{order}HH", *tag[3:], *extra)
+        for tag in tags
+        for extra in [() if tag[1] == 4 or tag[2] > 1 else (0,)]
     )
-    assert cv2.imwrite(str(tmp_path / f"p.{ending}"), values[..., ::-1])
-    read = np.array(read_photo(tmp_path / f"p.{ending}")).astype(int)
-    assert np.abs(read - colour).max() <= 2
+    return start + data + struct.pack(f"{order}H", len(tags)) + fields + bytes(4)
+
+
+COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], -1)
+WIDE = {
+    "png": png,
+    "tif": tif,
+    "big-endian tif": lambda values: tif(values, ">"),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_colour_keeps_its_light_and_its_order(bits, kind, tmp_path):
+    values = COLOUR.astype(np.uint16) * 257 >> (16 - bits)
+    path = tmp_path / f"p.{kind[-3:]}"
+    path.write_bytes(WIDE[kind](values))
+    assert np.abs(np.array(read_photo(path)).astype(int) - COLOUR).max() <= 1
+
+
+def test_dark_colour_on_glass_keeps_what_is_transparent(tmp_path):
+    alpha = np.full_like(GREY, 255)
+    alpha[:, :20] = 0
+    values = np.concatenate([COLOUR, alpha[..., None]], -1).astype(np.uint16) * 257
+    values[..., :3] >>= 4
+    (tmp_path / "p.png").write_bytes(png(values))
+    read = np.array(read_photo(tmp_path / "p.png")).astype(int)
+    assert (read[:, :20] == 255).all()
+    assert np.abs(read - COLOUR)[:, 20:].max() <= 1
+
+
+def test_a_dark_photo_of_eight_bits_stays_dark(tmp_path):
+    """Also where the number 16 stands in its size."""
+    Image.fromarray(COLOUR // 5).save(tmp_path / "p.png")
+    assert np.array_equal(np.array(read_photo(tmp_path / "p.png")), COLOUR // 5)
+
+
+def test_what_pillow_cannot_tell_apart_is_said(tmp_path, monkeypatch, capsys):
+    (tmp_path / "p.png").write_bytes(png(COLOUR.astype(np.uint16) * 16))
+    monkeypatch.setattr(photos_data, "swap_bytes", lambda tile: None)
+    assert np.abs(np.array(read_photo(tmp_path / "p.png")) - COLOUR // 16).max() == 0
+    assert "p.png: only the upper 8 of its 16 bits are read." in capsys.readouterr().out
+    (tmp_path / "f.tif").write_bytes(tif(COLOUR / np.float32(255)))
+    with pytest.raises(InputError, match="TIFF that Pillow does not read .such as colours of 32"):
+        read_photo(tmp_path / "f.tif")
 
 
 def test_a_picture_without_light_stays_black(tmp_path):

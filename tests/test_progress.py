@@ -97,7 +97,7 @@ def test_the_start_of_tensorflow_is_said_once(monkeypatch, capsys):
         sys.modules["__main__"], "__file__", str(ROOT / "model_builder.py"), raising=False
     )
     say_start_of_keras()
-    assert capsys.readouterr().out == "Starting TensorFlow ...\n"
+    assert capsys.readouterr().out == "Starting Keras ...\n"
     monkeypatch.setitem(sys.modules, "keras", sys)
     say_start_of_keras()
     assert capsys.readouterr().out == ""

@@ -66,10 +66,16 @@ def test_other_settings_data_or_network_are_named(checkpoint):
     import keras
 
     model, made = checkpoint
-    with pytest.raises(InputError, match="of a training with epochs 5, not 9; resume with"):
+    with pytest.raises(
+        InputError, match="of a training with epochs 5, not 9; resume with the same flags, da"
+    ):
         Checkpoint(made.path, made.run | {"epochs": 9}).restore(model)
     with pytest.raises(InputError, match="with other data; resume with the same"):
         Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
+    # What an earlier version wrote goes on where a new setting is off, and is refused where not.
+    assert Checkpoint(made.path, made.run | {"alike": []}).restore(model) == [{"epoch": 1}]
+    with pytest.raises(InputError, match="an earlier version .* knew nothing of alike; go on"):
+        Checkpoint(made.path, made.run | {"alike": ["nose_tip"]}).restore(model)
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
     other.compile(keras.optimizers.AdamW(use_ema=True))
     other.optimizer.build(other.trainable_variables)

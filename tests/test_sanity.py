@@ -7,8 +7,9 @@ import pytest
 
 from data.faces import Faces, load_training, synthetic_faces
 from data.files import InputError
-from data.key_points import KEY_POINTS, PARTNERS, mirror_key_points
+from data.key_points import KEY_POINTS, PARTNERS, mean_face, mirror_key_points
 from data.sanity import look_over
+from data.training_files import can_mirror, check_sides
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,47 @@ IMPOSSIBLE = {
     "y upwards": (
         lambda k: np.array([0, 95]) + k * [1, -1],
         "the mouth lies above the eyes; .* 95 - y",
+    ),
+}
+
+
+def point(name, change):
+    """A change to one point of all faces."""
+
+    def changed(key_points):
+        k = KEY_POINTS.index(name)
+        key_points[:, k] = change(key_points[:, k])
+        return key_points
+
+    return changed
+
+
+def exchanged(*names):
+    """Two points' columns exchanged."""
+
+    def changed(key_points):
+        one, two = map(KEY_POINTS.index, names)
+        key_points[:, [one, two]] = key_points[:, [two, one]]
+        return key_points
+
+    return changed
+
+
+IMPOSSIBLE |= {
+    f"{name} with x and y swapped": (
+        point(name, lambda place: place[:, ::-1]),
+        f"{name}_x and {name}_y are .* on average, .* its x and y look swapped: swap the two",
+    )
+    for name in ("left_eye_center", "left_eyebrow_outer_end", "mouth_center_top_lip")
+}
+IMPOSSIBLE |= {
+    "an eye and a mouth's corner": (
+        exchanged("left_eye_center", "mouth_right_corner"),
+        "that is where (mouth_right_corner|left_eye_center) belongs: put the columns right",
+    ),
+    "the eyes' centres alone": (
+        exchanged("left_eye_center", "right_eye_center"),
+        "left_eye_center_x and .*that is where right_eye_center belongs: put the columns right",
     ),
 }
 
@@ -84,6 +126,22 @@ ODD = {
     "far off": (far, r"nose_tip_x and nose_tip_y in row 12 .*\(90, 10\), more than 35 px"),
     "filled from the row before": (as_the_row_before, "left_eye_inner_corner_x .*were they filled"),
     "filled by the mean": (by_the_mean, "left_eye_outer_corner_x .*were they filled in"),
+    "filled in whole pixels": (
+        lambda k: by_the_mean(k.round()).round(),
+        "left_eye_outer_corner_x .*were they filled in",
+    ),
+    "nose and lip exchanged": (
+        exchanged("nose_tip", "mouth_center_top_lip"),
+        "nose_tip_x and .*that is where mouth_center_top_lip belongs",
+    ),
+    "a nose's y upwards": (
+        point("nose_tip", lambda place: place * (1, -1) + (0, 95)),
+        "nose_tip_x and nose_tip_y are .* usual; is it right",
+    ),
+    "shares across only": (lambda k: k * (1 / 96, 1), "at x = 0 on average.*shares of the picture"),
+    "counted from the middle": (lambda k: k - 47.5, "x = 0 on average.*counted from its middle"),
+    "of 64x64 pictures": (lambda k: (k + 0.5) * 64 / 96 - 0.5, "another size .*about 6[3-5] wide"),
+    "of 128x128 pictures": (lambda k: (k + 0.5) * 4 / 3 - 0.5, "another size .*about 12[6-9] wide"),
     "of small pictures": (lambda k: k / 5, "all points lie within"),
     "of large pictures": (lambda k: k * 1.9 + 60, "outside of the 96x96 picture"),
 }
@@ -97,6 +155,28 @@ def test_what_is_odd_is_said(case, made):
     said = [text for text in look.odd if re.search(message, text)]
     assert len(said) == 1 and said[0].startswith(f"{made.path}: "), look.odd
     assert look.mirrors
+
+
+def test_a_point_of_ones_own_with_x_and_y_swapped(made):
+    own = points_by(made, **FIVE, mouth_l="mouth_left_corner", mouth_r="mouth_right_corner")
+    own.key_points[:, 0] = own.key_points[:, 0, ::-1]
+    look = look_over(own)
+    assert len(look.odd) == 1 and not look.mirrors
+    assert re.search("left_eye_x and .* x and y look swapped beside right_eye: swap", look.odd[0])
+
+
+@pytest.mark.parametrize("name", ["nose tip", "Nose_Tip", "nose-tip", "nosetip", "nose_tipp"])
+def test_a_name_that_is_nearly_kaggles_is_said(name, made):
+    names = tuple(name if known == "nose_tip" else known for known in KEY_POINTS)
+    (said,) = look_over(made._replace(names=names)).odd
+    assert f"{name} is none of Kaggle's 15 key points, but most others are: is nose_tip" in said
+
+
+def test_points_that_nobody_labelled_bring_no_warning_of_numpys(made, recwarn):
+    key_points = made.key_points.copy()
+    key_points[:, 6:10] = np.nan
+    assert look_over(made._replace(key_points=key_points)) == ([], True)
+    assert not recwarn.list
 
 
 def test_faces_as_they_should_be_pass_in_silence(made):
@@ -155,3 +235,20 @@ def test_turned_heads_are_not_taken_for_wrong_names(made):
     turned.key_points[:, 2] += (9, 0)  # all noses point the same way
     assert look_over(turned) == ([], True)
     assert isinstance(turned, Faces)
+
+
+def test_files_and_models_must_mean_the_same_by_left_and_right(made):
+    """Other files, and a model to start from; a consistent file alone is only warned of."""
+    turned = made._replace(key_points=viewers(made.key_points), path="turned.csv")
+    assert can_mirror([made, made]) and can_mirror([turned])
+    with pytest.raises(InputError, match="turned.csv: left and right are the other way round than"):
+        can_mirror([made, turned])
+    own = points_by(turned, **FIVE)
+    for faces in (turned, own):
+        known = tuple(faces.names[::-1])
+        mean = [mean_face(made.key_points)[KEY_POINTS.index(FIVE.get(n, n))] for n in known]
+        with pytest.raises(InputError, match="turned.csv: left .* than in m.keras, from which"):
+            check_sides(faces, "m.keras", known, mean)
+        for none in (None, [], [[None, None]] * len(known), mean_face(faces.key_points)[::-1]):
+            check_sides(faces, "m.keras", known, none)
+        check_sides(faces, "m.keras", ("p1", "p2"), mean[:2])

@@ -75,6 +75,18 @@ def test_submission_answers_the_table_and_clips(stand_in, test_csv, tmp_path, ca
     assert answers.Location.min() == 0 and answers.Location.max() == 96
 
 
+def test_a_model_whose_left_is_the_viewers_does_not_answer(stand_in, test_csv, tmp_path, capsys):
+    places = np.random.default_rng(1).uniform(0, 95, (15, 2))
+    places[:2] = (30, 37), (66, 37)  # the left eye left of the right one
+    stand_in[1]["mean_face"] = places.tolist()
+    table = lookup_table(tmp_path / "table.csv", [(3, name) for name in FOUR])
+    flags = ["--submission", table, "--data", test_csv, "--results", tmp_path]
+    assert run(*flags) == 2
+    assert "trained with left as the viewer's" in capsys.readouterr().err
+    stand_in[1]["mean_face"] = places[PARTNERS].tolist()
+    assert run(*flags) == 0
+
+
 BAD_TABLES = {
     "no column": (lambda text: text.replace("FeatureName", "Feature"), "no column named Feature"),
     "coordinate": (lambda text: text.replace("nose_tip_x", "nose_x"), "row 5 .* no coordinate"),
