@@ -130,16 +130,30 @@ def made_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def faces(made_once):
-    """120 synthetic faces; every third has lost the points that Kaggle's second source lacks."""
+def drawn_once(made_once):
+    """A function that gives `synthetic_faces`, drawn once for all processes."""
 
-    def make(folder):
-        made = synthetic_faces(120, seed=5)
-        key_points = made.key_points.copy()
-        key_points[::3, 2:10] = np.nan
-        (folder / "faces").write_bytes(pickle.dumps(made._replace(key_points=key_points)))
+    def drawn_once(count, seed):
+        def make(folder):
+            (folder / "faces").write_bytes(pickle.dumps(synthetic_faces(count, seed)))
 
-    return pickle.loads((made_once("faces", make) / "faces").read_bytes())
+        return pickle.loads((made_once(f"faces_{count}_{seed}", make) / "faces").read_bytes())
+
+    return drawn_once
+
+
+@pytest.fixture(scope="session")
+def made(drawn_once):
+    """72 synthetic faces."""
+    return drawn_once(72, seed=8)
+
+
+@pytest.fixture(scope="session")
+def faces(drawn_once):
+    """120 others; every third has lost the points that Kaggle's second source lacks."""
+    others = drawn_once(120, seed=5)
+    others.key_points[::3, 2:10] = np.nan
+    return others
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ from data.faces import (
     join_faces,
     load_faces,
     load_training,
-    synthetic_faces,
 )
 from data.files import InputError
 from data.key_points import (
@@ -39,11 +38,6 @@ from results.pictures import OTHER, style_of
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 from own_points import dense_points, five_points  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def made():
-    return synthetic_faces(72, seed=8)
 
 
 @pytest.fixture(scope="module")
