@@ -91,7 +91,9 @@ def fit_spread(
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, steps)
     learner = keras.Model(model.inputs, found)
     learner.get_layer("source_offsets").trainable = False
-    learner.compile(keras.optimizers.Adam(schedule, clipnorm=10.0), spread_loss)
+    optimizer = keras.optimizers.Adam(schedule, clipnorm=10.0)
+    optimizer.build(learner.trainable_variables)  # or else the first step is traced twice
+    learner.compile(optimizer, spread_loss)
     with followed("learning the spread, step", steps) as advance:
         learner.fit(
             batches_with_non_faces(training, settings, first_epoch),

@@ -1,7 +1,13 @@
 """Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
+import fcntl
 import os
+import pickle
+import shutil
 import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partialmethod, wraps
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +24,53 @@ from data.files import InputError  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
 from models import network  # noqa: E402
 
+# Files of few but long tests, or whose processes wait for one another: left to the end, one of the
+# two test processes would have nothing more to do beside them.
+LONG = ("test_workers", "test_resume", "test_command_line", "test_own_points", "test_benchmarks")
+
+
+def pytest_collection_modifyitems(items):
+    """Order the files: the LONG ones first."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+@contextmanager
+def unwatched():
+    """Coverage looks away: up to Python 3.11, each line that it watches takes twice as long."""
+    watching = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(watching)
+
+
+def leave_unwatched(owner, *names):
+    """Coverage looks away while these methods of a library's class run."""
+    for name in names:
+        method = getattr(owner, name)
+
+        @wraps(method)
+        def call(*arguments, method=method, **options):
+            with unwatched():
+                return method(*arguments, **options)
+
+        setattr(owner, name, call)
+
+
 keep_freed_memory()  # as the scripts do: trainings here take half the time
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each of the test processes
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # a core for each of the test processes
+    with unwatched():  # each of them needs these sooner or later
+        import keras
+        import tensorflow as tf  # noqa: F401
+        from matplotlib.axes import Axes
+        from matplotlib.figure import Figure
+    # What takes long and is not ours.
+    leave_unwatched(keras.Layer, "__call__")
+    leave_unwatched(keras.Model, "train_step", "predict_step")
+    leave_unwatched(Figure, "subplots", "legend", "savefig")
+    leave_unwatched(Axes, "plot")
 
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -56,49 +106,109 @@ def smallest_network(bias="zeros"):
 
 
 @pytest.fixture(scope="session")
-def faces():
-    """120 synthetic faces; every third has lost the points that Kaggle's second source lacks."""
-    made = synthetic_faces(120, seed=5)
-    key_points = made.key_points.copy()
-    key_points[::3, 2:10] = np.nan
-    return made._replace(key_points=key_points)
+def made_once(tmp_path_factory):
+    """A function that gives the folder `name`, filled by `make(folder)` once for all processes.
+
+    Whoever comes first makes it, the others wait for the lock; it falls with its process.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # each process has a folder of its own in there
+
+    def made_once(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # half of it, where making it failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made_once
 
 
 @pytest.fixture(scope="session")
-def training_csv(faces, tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "training.csv"
-    return write_csv(path, faces.pictures, faces.key_points)
+def drawn_once(made_once):
+    """A function that gives `synthetic_faces`, drawn once for all processes."""
+
+    def drawn_once(count, seed):
+        def make(folder):
+            (folder / "faces").write_bytes(pickle.dumps(synthetic_faces(count, seed)))
+
+        return pickle.loads((made_once(f"faces_{count}_{seed}", make) / "faces").read_bytes())
+
+    return drawn_once
 
 
 @pytest.fixture(scope="session")
-def test_csv(faces, tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "test.csv"
-    return write_csv(path, faces.pictures[:40], ImageId=np.arange(40) * 7 + 3)
+def made(drawn_once):
+    """72 synthetic faces."""
+    return drawn_once(72, seed=8)
 
 
 @pytest.fixture(scope="session")
-def trained(training_csv, tmp_path_factory):
+def faces(drawn_once):
+    """120 others; every third has lost the points that Kaggle's second source lacks."""
+    others = drawn_once(120, seed=5)
+    others.key_points[::3, 2:10] = np.nan
+    return others
+
+
+@pytest.fixture(scope="session")
+def data_folder(faces, made_once):
+    """The folder with the faces as training.csv, and the first 40 of them as test.csv."""
+
+    def make(folder):
+        write_csv(folder / "training.csv", faces.pictures, faces.key_points)
+        write_csv(folder / "test.csv", faces.pictures[:40], ImageId=np.arange(40) * 7 + 3)
+
+    return made_once("data", make)
+
+
+@pytest.fixture(scope="session")
+def training_csv(data_folder):
+    return data_folder / "training.csv"
+
+
+@pytest.fixture(scope="session")
+def test_csv(data_folder):
+    return data_folder / "test.csv"
+
+
+@pytest.fixture(scope="session")
+def trained(training_csv, made_once):
     """What `model_builder.py` leaves after a few epochs: the folder with its model and results."""
-    folder = tmp_path_factory.mktemp("run")
-    status = mb.main(
-        [
-            *("--data", str(training_csv)),
-            *("--model", str(folder / "models" / "small.keras")),
-            *("--results", str(folder / "results")),
-            *("--epochs", "3", "--batch-size", "16", "--precision", "float32"),
-        ]
-    )
-    assert status == 0
-    return folder
+
+    def make(folder):
+        places = "--model", folder / "models" / "small.keras", "--results", folder / "results"
+        flags = "--epochs", "3", "--batch-size", "16", "--precision", "float32"
+        assert mb.main([str(flag) for flag in ("--data", training_csv, *places, *flags)]) == 0
+
+    return made_once("run", make)
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Training with a network of 700 weights."""
+    """Training with a network of 1,000 weights."""
     from killing import tiny_model
 
     monkeypatch.setattr(mb, "build_model", tiny_model)
     monkeypatch.setattr(network, "build_model", tiny_model)
+
+
+def train_in_few_steps(patch):
+    """Without graphs, and little spread: an epoch of a few steps is over before TensorFlow has
+    made graphs of them. `trained` below is a training with graphs, as a user's are."""
+    import keras
+
+    @dataclass(frozen=True)
+    class Settings(mb.Settings):
+        spread_steps: int = 2
+
+    patch.setattr(mb, "Settings", Settings)
+    patch.setattr(keras.Model, "compile", partialmethod(keras.Model.compile, run_eagerly=True))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Kill savings and trainings at random moments; test_resume.py runs this in its own process.
 
-    python tests/killing.py saves FOLDER
-    python tests/killing.py trainings FOLDER TRAINING.csv
+    python tests/killing.py FOLDER TRAINING.csv
 
 Ends with an AssertionError if anything was lost, else prints what happened as JSON. Each victim is
 a fork of this process, which has imported TensorFlow but not yet computed with it: a start of
@@ -102,54 +101,93 @@ def saves(folder):
         (last,) = checkpoint.restore(model)
         assert 0 <= last["number"] <= number, last
         found.append(last["number"])
-    print(json.dumps({"kills": len(found), "halfway": halfway, "saved": len(set(found))}))
+    return {"kills": len(found), "halfway": halfway, "saved": len(set(found))}
+
+
+def start(folder, data, name, *flags):
+    """A training into folder/name.keras in a child; returns its process id."""
+
+    def train():
+        log = os.open(folder / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        results = ("--results", str(folder / f"{name}_results"), "--data", str(data))
+        batch = ("--batch-size", "8", "--epochs", str(EPOCHS), "--precision", "float32")
+        return mb.main(["--model", str(folder / f"{name}.keras"), *results, *batch, *flags])
+
+    return fork(train)
+
+
+def stop(child, checkpoint, number, log):
+    """Send a signal some time after the training's next epoch; returns as `end`."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), log.read_text()
+        time.sleep(0.002)
+    time.sleep(random.uniform(0, 0.1))
+    return end(child, number)
+
+
+def epochs_of(path):
+    """For how many epochs a saved model was trained, by its record."""
+    return json.loads(path.with_suffix(".json").read_text())["results"]["epochs"]
+
+
+def compare(folder):
+    """However they were stopped, they must have ended at the bits of the unbroken one."""
+    names = ("unbroken", "broken", "first", "broken.stopped")
+    models = (load_model(folder / f"{name}.keras")[0] for name in names)
+    unbroken, broken, first, stopped = map(weights_digest, models)
+    assert unbroken == broken == first != stopped
 
 
 def trainings(folder, data):
-    """Kill and stop a training again and again; it must end as the unbroken one did."""
+    """Kill and stop a training again and again; returns how each of them ended."""
     random.seed(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     mb.build_model = tiny_model
-
-    def start(name, *flags):
-        def train():
-            log = os.open(folder / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            results = ("--results", str(folder / "results"), "--data", str(data))
-            batch = ("--batch-size", "8", "--epochs", str(EPOCHS), "--precision", "float32")
-            return mb.main(["--model", str(folder / f"{name}.keras"), *results, *batch, *flags])
-
-        return fork(train)
-
-    assert end(start("unbroken")) == 0, (folder / "unbroken.log").read_text()
+    mb.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
+    assert end(start(folder, data, "unbroken")) == 0, (folder / "unbroken.log").read_text()
     for ending in (".keras", ".json"):  # the earlier good model
         shutil.copy(folder / f"unbroken{ending}", folder / f"broken{ending}")
     earlier = (folder / "broken.keras").read_bytes()
     checkpoint, flags, statuses = folder / "broken.resume.npz", [], []
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        child = start("broken", *flags)
-        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
-            assert os.waitpid(child, os.WNOHANG) == (0, 0), (folder / "broken.log").read_text()
-            time.sleep(0.002)
-        time.sleep(random.uniform(0, 0.1))
-        statuses.append(end(child, number))
+        child = start(folder, data, "broken", *flags)
+        statuses.append(stop(child, checkpoint, number, folder / "broken.log"))
         assert (folder / "broken.keras").read_bytes() == earlier
         flags = ["--resume"]
-    epoch = json.loads((folder / "broken.stopped.json").read_text())["results"]["epochs"]
-    assert 1 <= epoch < EPOCHS, epoch
-    assert end(start("broken", *flags)) == 0, (folder / "broken.log").read_text()
-
-    unbroken, broken = (load_model(folder / f"{n}.keras")[0] for n in ("unbroken", "broken"))
-    for a, b in zip(unbroken.get_weights(), broken.get_weights(), strict=True):
-        assert np.array_equal(a, b)
-    stopped, _ = load_model(folder / "broken.stopped.keras")
-    assert weights_digest(stopped) != weights_digest(unbroken)
+    assert 1 <= epochs_of(folder / "broken.stopped.keras") < EPOCHS
+    assert end(start(folder, data, "broken", *flags)) == 0, (folder / "broken.log").read_text()
     assert (folder / "broken.keras").read_bytes() != earlier  # written again, dates and all
     assert not checkpoint.exists()
-    print(json.dumps({"statuses": statuses, "stopped_after": epoch}))
+    return statuses
+
+
+def terminated(folder, data):
+    """Stop a first training by SIGTERM; what is saved and said then, and that it goes on.
+
+    Returns the names of the files that are left.
+    """
+    path, log = folder / "first.keras", folder / "first.log"
+    child = start(folder, data, "first")
+    assert stop(child, folder / "first.resume.npz", signal.SIGTERM, log) == 130, log.read_text()
+    done = epochs_of(path)
+    assert 1 <= done < EPOCHS
+    assert log.read_text().splitlines()[-1] == (
+        f"stopped; epoch {done} of {EPOCHS} is saved as {path}. To go on, give the same command"
+        " with --resume."
+    )
+    log.unlink()
+    assert end(start(folder, data, "first", "--resume")) == 0, log.read_text()
+    text = log.read_text()
+    assert f"epoch   1/{EPOCHS}" not in text and f"epoch   {EPOCHS}/{EPOCHS}" in text
+    assert epochs_of(path) == EPOCHS
+    return sorted(file.name for file in folder.glob("first*"))
 
 
 if __name__ == "__main__":
-    {"saves": saves, "trainings": trainings}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    place, data = map(Path, sys.argv[1:])
+    happened = {"statuses": trainings(place, data), "left": terminated(place, data)}
+    compare(place)  # from here on this process computes
+    print(json.dumps(happened | saves(place)))

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -327,43 +326,47 @@ def test_a_script_runs_in_a_thread_and_leaves_the_signals_as_they_were(capsys):
     assert ran == ["worked", 0] * 2 and signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize(
-    "backend, kept",
-    [
-        ("module://matplotlib_inline.backend_inline", None),
-        ("module://no_such_module.backend", None),
-        ("nonsense", False),
-        ("inline", None),
-        ("TkAgg", True),
-        ("svg", True),
-        ("agg", True),
-        ("", None),
-    ],
-)
-def test_any_mplbackend_lets_pyplot_be_imported(backend, kept):
+# MPLBACKEND, and whether it stays; None where that depends on what is installed.
+BACKENDS = {
+    "module://matplotlib_inline.backend_inline": None,
+    "module://no_such_module.backend": None,
+    "nonsense": False,
+    "inline": None,
+    "TkAgg": True,
+    "svg": True,
+    "agg": True,
+    "": None,
+}
+
+DRAWS = """
+import argparse, os, sys
+sys.path.insert(0, '.')
+import numpy, PIL.Image  # once for all the forks
+from data.command_line import run_script
+
+def work(arguments):
+    import matplotlib.pyplot
+    from results.pictures import new_figure, save_figure
+    figure = new_figure(2, 2)
+    figure.subplots().plot([1, 2])
+    save_figure(figure, f'{sys.argv[1]}/{number}.png')
+
+for number, backend in enumerate(sys.argv[2:]):
+    os.environ['MPLBACKEND'] = backend
+    if os.fork() == 0:
+        status = run_script([], lambda argv: argparse.Namespace(), work)
+        print(number, status, os.environ.get('MPLBACKEND'), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_any_mplbackend_lets_pyplot_be_imported(tmp_path):
     """As Keras does when it is imported."""
-    code = (
-        "import sys, os; sys.path.insert(0, '.')\n"
-        "from data.command_line import run_script\n"
-        "import argparse\n"
-        "def work(arguments):\n"
-        "    import matplotlib.pyplot\n"
-        "    from results.pictures import new_figure, save_figure\n"
-        "    figure = new_figure(2, 2)\n"
-        "    figure.subplots().plot([1, 2])\n"
-        "    save_figure(figure, sys.argv[1])\n"
-        "assert run_script([], lambda argv: argparse.Namespace(), work) == 0\n"
-        "print(os.environ.get('MPLBACKEND'))\n"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", code, f"{folder}/figure.png"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"MPLBACKEND": backend},
-        )
-        assert done.returncode == 0, done.stderr
-        assert os.listdir(folder) == ["figure.png"]
-    if kept is not None:
-        assert done.stdout.strip() == (backend if kept else "None")
+    command = [sys.executable, "-c", DRAWS, tmp_path, *BACKENDS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    lines = [line.split(" ") for line in done.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [[f"{i}", "0"] for i in range(8)], done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {f"{i}.png" for i in range(8)}
+    for (backend, kept), (*_, left) in zip(BACKENDS.items(), lines, strict=True):
+        assert kept is None or left == (backend if kept else "None"), backend

@@ -158,10 +158,12 @@ def test_another_file_is_refused_in_one_sentence(small, change, message, tmp_pat
 
 
 def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
-    small, tiny, tmp_path, capsys
+    small, tiny, tmp_path, monkeypatch, capsys
 ):
     import face_key_points as fkp
 
+    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
+        monkeypatch.setattr(fkp, name, lambda *_: None)
     path, _ = small
     flags = ["--epochs", "1", "--batch-size", "4", "--validation-split", "0.4"]
 

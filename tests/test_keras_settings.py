@@ -9,7 +9,7 @@ from conftest import write_csv
 
 import model_builder as mb
 from data.files import InputError
-from models.network import as_input, build_model, check_backend, plain_keras, predict
+from models.network import as_input, build_model, check_backend, predict
 from models.storage import SHIPPED, load_model
 
 # Together, for the tests' time: whatever one of them broke would be seen.
@@ -53,20 +53,27 @@ def test_predictions_are_the_same(shipped, settings, faces):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_trainings_are_the_same(settings, tiny, faces, tmp_path_factory, capsys):
-    folder = tmp_path_factory.mktemp("set")
+def train(faces, folder):
+    """Train the tiny network; its weights."""
     data = write_csv(folder / "few.csv", faces.pictures[:40], faces.key_points[:40])
+    paths = ["--model", folder / "m.keras", "--results", folder, "--data", data]
+    flags = [*paths, "--epochs", "2", "--batch-size", "8", "--precision", "float32"]
+    assert mb.main([str(flag) for flag in flags]) == 0
+    return load_model(folder / "m.keras")[0].get_weights()
 
-    def train(name):
-        paths = ["--model", folder / f"{name}.keras", "--results", folder, "--data", data]
-        flags = [*paths, "--epochs", "2", "--batch-size", "8", "--precision", "float32"]
-        assert mb.main([str(flag) for flag in flags]) == 0
-        return load_model(folder / f"{name}.keras")[0].get_weights()
 
-    found = train("found")
-    with plain_keras():
-        expected = train("expected")
-    for a, b in zip(found, expected, strict=True):
+@pytest.fixture(scope="module")
+def expected(faces, tmp_path_factory):
+    """The weights after a training with Keras's own settings."""
+    from killing import tiny_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mb, "build_model", tiny_model)
+        return train(faces, tmp_path_factory.mktemp("plain"))
+
+
+def test_trainings_are_the_same(expected, settings, tiny, faces, tmp_path):
+    for a, b in zip(train(faces, tmp_path), expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -123,7 +130,7 @@ def test_shares_instead_of_grey_values_are_warned_of():
         as_input(np.full((2, 96, 96), 4095, np.uint16))
 
 
-def test_names_of_another_model_are_one_clear_sentence(tiny):
+def test_names_of_another_model_are_one_clear_sentence():
     from killing import tiny_model
 
     model, pictures = tiny_model(count=2), np.zeros((3, 96, 96), np.uint8)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, refused_table, smallest_network, write_csv
+from conftest import ROOT, refused_table, smallest_network, train_in_few_steps, write_csv
 from PIL import Image
 
 import face_key_points as fkp
@@ -19,7 +19,6 @@ from data.faces import (
     join_faces,
     load_faces,
     load_training,
-    synthetic_faces,
 )
 from data.files import InputError
 from data.key_points import (
@@ -39,11 +38,6 @@ from results.pictures import OTHER, style_of
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 from own_points import dense_points, five_points  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def made():
-    return synthetic_faces(72, seed=8)
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +287,9 @@ def test_names_of_a_model(tmp_path):
 def five_model(five_csv, tmp_path_factory):
     """A training on five points that goes on from the shipped model: its folder."""
     folder = tmp_path_factory.mktemp("five")
-    assert build(five_csv, folder, "--epochs", "1", "--init", SHIPPED) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        train_in_few_steps(patch)
+        assert build(five_csv, folder, "--epochs", "1", "--init", SHIPPED) == 0
     return folder
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import train_in_few_steps
 from PIL import Image
 
 import face_key_points as fkp
@@ -98,7 +99,7 @@ def test_crops_lie_as_the_template_and_their_matrix_leads_back(wall, tmp_path):
         assert around.min() - 3 <= crop[60, 56].mean() <= around.max() + 3
 
 
-def test_one_corrects_and_trains_on(wall, tmp_path, capsys):
+def test_one_corrects_and_trains_on(wall, tmp_path, monkeypatch, capsys):
     """The whole way: photos, rows, a correction by hand, training from the shipped model."""
     photo, _ = wall
     csv = tmp_path / "faces.csv"
@@ -109,6 +110,7 @@ def test_one_corrects_and_trains_on(wall, tmp_path, capsys):
     table = pd.read_csv(csv)
     table["nose_tip_y"] += 6  # "the nose tip is lower"
     table.to_csv(csv, index=False)
+    train_in_few_steps(monkeypatch)
     before = load_faces(csv)
     assert len(before.rows) == 12 and before.names == KEY_POINTS
     status = mb.main(
