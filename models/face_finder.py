@@ -37,11 +37,13 @@ STEP = 2**0.5  # from one copy's size to the next; windows know faces of 0.8 to 
 BORDER = 12  # pixels by which each copy is continued: half a face cut by the border is found
 FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
-CANDIDATE = 3.0  # score of a place (windows that see a face there) from which it is looked at
+CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is looked at
 MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
-HOPELESS = 10.0  # after the first look, without mirroring: pictures without a face are at 36
+HOPELESS = 10.0  # after the first look: pictures without a face are at 40
+CLEAR, NOTHING = 2.5, 25.0  # between these a first look shows something: the crop may be too small
+LARGER = 1.45  # by how much larger the next crop is then
 DOUBTFUL = 4.0  # in the end: 99 % of the held-out faces stay below 2.5, covered ones reach 4
 SMALL, DOUBTFUL_SMALL = 50, 2.7  # crops of fewer photo pixels are blurred, and deceive more easily
 
@@ -72,13 +74,11 @@ def find_faces(
     candidates = find_candidates(finder, grey)
     candidates = Candidates(*(values[candidates.scores > CANDIDATE] for values in candidates))
     places, sides, turns = other_turns(finder, grey, candidates)
-    crops = similarities(sides / SIZE, turns, (SIZE - 1) / 2, places)
     none = np.empty((0, len(names), 2)), np.empty((0, len(names)))
-    if not len(crops):
+    if not len(places):
         return none
-    key_points, spread = predict_crops(model, grey, crops, False, names)
-    crops = point_crops(key_points, face)
-    crops = crops[least_doubtful(crops, face_spread(spread), np.full(len(crops), HOPELESS))]
+    crops, doubt = first_look(model, grey, places, sides, turns, names, face)
+    crops = crops[least_doubtful(crops, doubt, np.full(len(crops), HOPELESS))]
     if not len(crops):
         return none
     key_points, spread = predict_crops(model, grey, crops, mirror, names)
@@ -88,6 +88,36 @@ def find_faces(
     key_points, spread, crops = key_points[kept], spread[kept], crops[kept]
     order = np.argsort(crop_boxes(crops)[:, 0])
     return key_points[order], spread[order]
+
+
+def first_look(
+    model: keras.Model,
+    grey: np.ndarray,
+    places: np.ndarray,
+    sides: np.ndarray,
+    turns: np.ndarray,
+    names: Names = KEY_POINTS,
+    face: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crops round the points found at places (M, 2) of sides (M,) and turns (M,), and how doubtful
+    each is; (>= M, 2, 3) and (>= M,).
+
+    Without mirroring, which drops what is no face at all. Where a crop shows something, but not
+    clearly, a larger one is tried as well: faces seen from the side look small to the finder.
+    """
+
+    def see(which: np.ndarray, larger: float) -> tuple[np.ndarray, np.ndarray]:
+        scales = larger * sides[which] / SIZE
+        crops = similarities(scales, turns[which], (SIZE - 1) / 2, places[which])
+        key_points, spread = predict_crops(model, grey, crops, False, names)
+        return point_crops(key_points, face), face_spread(spread)
+
+    crops, doubt = see(np.arange(len(places)), 1.0)
+    unclear = np.flatnonzero((doubt > CLEAR) & (doubt < NOTHING))
+    if not unclear.size:
+        return crops, doubt
+    more_crops, more_doubt = see(unclear, LARGER)
+    return np.concatenate([crops, more_crops]), np.concatenate([doubt, more_doubt])
 
 
 def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> list[int]:

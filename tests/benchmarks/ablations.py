@@ -1,7 +1,7 @@
 """What each part of the training is worth: short trainings that differ in one thing.
 
     python tests/benchmarks/wild_faces_csv.py
-    python tests/benchmarks/ablations.py            # about 4 minutes of a core for each of 25
+    python tests/benchmarks/ablations.py            # about 5 minutes of a core for each of 34
 
 Every variant is trained with the same number of steps, on Kaggle's training faces or on these and
 LFW's and AFLW's, from several first weights, and scored as hard_faces.py does on the faces that
@@ -25,6 +25,7 @@ from data.command_line import positive, run_script
 from data.files import HERE, make_folder, replace_file
 from data.key_points import PARTNERS, SIZE, rmse
 from models.network import build_model, has_bfloat16, predict, with_source_offsets
+from models.optimizer import make_optimizer
 from models.storage import load_model
 
 SETS = {
@@ -69,6 +70,19 @@ def wing_loss(_):
     return loss
 
 
+def adamw(schedule, weight_decay, ema_momentum, steps):
+    """`make_optimizer` without Muon: every layer by AdamW."""
+    optimizer = make_optimizer(schedule, weight_decay, ema_momentum, steps)
+    build = optimizer.build
+
+    def build_plain(variables):
+        with patch("models.optimizer.is_inner_kernel", lambda variable: False):
+            build(variables)
+
+    optimizer.build = build_plain
+    return optimizer
+
+
 def no_offsets(model, sources, partners=PARTNERS):
     """`with_source_offsets` whose offsets stay zero: every file is taken for Kaggle's."""
     moved = WITH_SOURCE_OFFSETS(model, sources, partners)
@@ -84,6 +98,14 @@ VARIANTS = {
     "no change of light, noise or sharpness": (False, LIGHT, {}, 3),
     "no turning, scaling, shifting": (False, GEOMETRY, {}, 1),
     "no augmentation but the flip": (False, OCCLUSION | LIGHT | GEOMETRY, {}, 1),
+    "AdamW for all layers, its step 0.002": (
+        False,
+        {"learning_rate": 2e-3},
+        {"make_optimizer": adamw},
+        3,
+    ),
+    "views at full strength": (False, {"full_augmentation": 1}, {}, 3),
+    "Huber's loss bent at 3 px": (False, {"huber_px": 3.0}, {}, 3),
     "squared error": (False, {"huber_px": 1e9}, {}, 3),
     "Wing loss": (False, {}, {"masked_loss": wing_loss}, 1),
     "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 3),
