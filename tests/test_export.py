@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import ROOT, smallest_network
+from conftest import ROOT, smallest_network, unwatched
 
 import face_key_points as fkp
 from data.key_points import rmse
@@ -37,7 +37,7 @@ def exported(extras, trained, test_csv, tmp_path_factory):
     model = folder / "models" / "pretrained.keras"
     model.write_bytes((trained / "models" / "small.keras").read_bytes())
     flags = "--model", model, "--data", test_csv, "--results", folder / "results"
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, unwatched():  # converters in plain Python
         patch.setattr(export, "TIMED", 2)
         for kind in EXTRAS:
             assert run("--export", kind, *flags) == 0

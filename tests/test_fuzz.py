@@ -189,6 +189,7 @@ def test_proper_files_load(small, tmp_path, data):
     assert check(tmp_path / "proper.csv", data)
 
 
+@pytest.mark.no_cover  # twice as fast; the others reach the same lines
 @tries(1000)
 @given(data=st.data(), table=tables())
 def test_odd_fields(small, tmp_path, data, table):
@@ -238,6 +239,7 @@ def test_other_separators_are_named(small, tmp_path, table, separator, comma):
         load_faces(path)
 
 
+@pytest.mark.no_cover
 @tries(1000)
 @given(data=tables().flatmap(files).flatmap(damaged))
 @example(data=b"nose_tip_x,nose_tip_y,nose_tip_x,Image\n1,2,3," + b"7 " * 16)
