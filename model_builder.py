@@ -368,7 +368,7 @@ def train(
     say_start_of_keras()
     import keras
 
-    print("Building the network ...", flush=True)
+    print("Building the network, which takes some ten seconds ...", flush=True)
     keras.utils.set_random_seed(settings.seed)
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)

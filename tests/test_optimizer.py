@@ -27,7 +27,10 @@ def test_a_step_moves_kernels_by_muon_and_the_rest_by_adamw():
     optimizer.build(network.trainable_variables)
     before = [v.numpy() for v in network.trainable_variables]
     rng = np.random.default_rng(1)
-    gradients = [rng.normal(size=v.shape).astype(np.float32) for v in network.trainable_variables]
+    gradients = [  # none so small that AdamW's epsilon counts
+        np.copysign(rng.uniform(0.1, 1, v.shape), rng.normal(size=v.shape)).astype(np.float32)
+        for v in network.trainable_variables
+    ]
     optimizer.apply(gradients)
     for variable, old, gradient in zip(network.trainable_variables, before, gradients, strict=True):
         moved = old - variable.numpy()
