@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.key_points import LEFT_EYE, RIGHT_EYE
-from data.photos import crop_boxes, point_crops
+from data.key_points import LEFT_EYE, RIGHT_EYE, SIZE
+from data.photos import crop_boxes, crop_scales, point_crops
+from models import face_finder
 from models.face_finder import (
     BORDER,
     SEARCHED,
+    Candidates,
     find_candidates,
     find_faces,
     least_doubtful,
@@ -156,3 +158,33 @@ def test_colours_are_as_good_as_grey_values(model, portrait, upright):
 def test_the_least_doubtful_of_several_crops_of_a_face_stays():
     crops = np.array([[[1.0, 0, x], [0, 1, 0]] for x in (0, 10, 200, 300)])
     assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), np.full(4, 4.0)) == [1, 3]
+
+
+def test_of_each_size_the_surest_candidates_are_looked_at():
+    count = face_finder.MOST_CANDIDATES + 50
+    scores = np.concatenate([np.linspace(30, 10, count), [5.0, 0.5]])
+    sides = np.concatenate([np.full(count, 70.0), [400.0, 420.0]])
+    zero = np.zeros(len(scores))
+    kept = face_finder.surest(Candidates(np.stack([zero, zero], -1), sides, zero, scores))
+    assert kept.tolist() == [*range(face_finder.MOST_CANDIDATES), count]  # 0.5 is no candidate
+    assert not len(face_finder.surest(Candidates(zero[:0, None], zero[:0], zero[:0], zero[:0])))
+
+
+def test_where_a_first_look_is_unclear_a_larger_crop_is_tried(monkeypatch):
+    """Three places: a face as large as was thought, a larger one, and nothing."""
+    looked = []
+
+    def predict_crops(model, grey, crops, *_):
+        sides = SIZE * crop_scales(crops)
+        looked.append(sides.round().tolist())
+        place = crops[:, 0, 2]
+        spread = np.where(place < 500, 1.0, np.where(place > 5000, 40.0, 12.0 - 8 * (sides > 110)))
+        points = place[:, None, None] + np.random.default_rng(0).uniform(0, 50, (len(crops), 15, 2))
+        return points, np.repeat(spread[:, None], 15, 1)
+
+    monkeypatch.setattr(face_finder, "predict_crops", predict_crops)
+    places = np.array([[100.0, 100], [1000.0, 100], [9000.0, 100]])
+    sides, turns = np.full(3, 96.0), np.zeros(3)
+    crops, doubt = face_finder.first_look(None, None, places, sides, turns)
+    assert looked == [[96, 96, 96], [139]]
+    assert doubt.tolist() == [1, 12, 40, 4] and len(crops) == 4

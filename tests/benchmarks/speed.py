@@ -128,7 +128,7 @@ def training_steps(keep, batch_size, steps):
     import keras
 
     keras.utils.set_random_seed(settings.seed)
-    network, model = mb.build_networks("float32", 1, KEY_POINTS)
+    network, model = mb.build_networks("float32", 1, KEY_POINTS, [])
     learn_only_spread(network, False)
     model = mb.compile_training(model, settings, 1000, None)
     views = batches(faces, settings)
