@@ -41,7 +41,7 @@ from data.key_points import (
     some_of,
 )
 from data.lock import locked
-from data.progress import followed, say_start_of_keras
+from data.progress import followed
 from data.split import split_faces
 from data.training_files import can_mirror, check_sides, load_files
 from models.network import (
@@ -365,7 +365,6 @@ def train(
 
     Raises InputError if the batch cannot be shared.
     """
-    say_start_of_keras()
     import keras
 
     print("Building the network, which takes some ten seconds ...", flush=True)
@@ -642,7 +641,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--learning-rate",
-        "AdamW's step size at its peak",
+        "the optimizer's step size at its peak",
         type=positive(float),
         default=default.learning_rate,
     )
