@@ -24,7 +24,7 @@ from data.photos import (
     similarities,
 )
 from models.checker_network import CHECKED, check, load_checker
-from models.finder_network import WINDOW, load_finder, look
+from models.finder_network import STRIDE, WINDOW, load_finder, look
 from models.network import predict
 from models.small_networks import CONTEXT, Weights, even_light
 from models.spread import face_spread
@@ -41,8 +41,8 @@ BORDER = 12  # pixels by which each copy is continued: half a face cut by the bo
 FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
 CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is checked
-CHECKED_FACE = 1.0  # the checker's logit plus the score's logarithm from which it is looked at
-LESS_UPRIGHT = 1.5  # logits by which the finder's own turn may be worse than another, to be tried
+MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
+UPRIGHT = -1.5  # the checker's logit plus the score's logarithm from which it is looked at
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
 HOPELESS = 10.0  # after the first look: pictures without a face are at 40
@@ -77,7 +77,8 @@ def find_faces(
     grey = to_grey(photo)
     candidates = find_candidates(finder or load_finder(), grey)
     candidates = pick(candidates, candidates.scores > CANDIDATE)
-    upright = check_candidates(checker or load_checker(), grey, candidates)
+    candidates = other_turns(finder or load_finder(), grey, candidates)
+    upright = pick(candidates, check_candidates(checker or load_checker(), grey, candidates))
     none = np.empty((0, len(names), 2)), np.empty((0, len(names)))
     if not len(upright.places):
         return none
@@ -151,8 +152,7 @@ class Candidates(NamedTuple):
     places: np.ndarray  # float (N, 2): the middle of the crop as trained, x y in photo pixels
     sides: np.ndarray  # float (N,): of that crop, in photo pixels
     turns: np.ndarray  # float (N,): by how much the face is turned, clockwise, in radians
-    scores: np.ndarray  # float (N,): the finder's, how many windows see it, each counted as far as
-    # it is sure; or the checker's logit
+    scores: np.ndarray  # float (N,): how many windows see it, each counted as far as it is sure
 
 
 def pick(candidates: Candidates, which: np.ndarray) -> Candidates:
@@ -204,24 +204,48 @@ def _merged(rows: np.ndarray) -> Candidates:
     return Candidates(*(v[order] for v in (places, np.exp(side), turns, score)))
 
 
-def check_candidates(checker: Weights, grey: np.ndarray, candidates: Candidates) -> Candidates:
-    """Look closer at candidates, and give those that may show a face; some of them in two turns.
+def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Candidates:
+    """The candidates, and second thoughts about them.
 
-    Each is looked at turned as the finder said and by a quarter, a half and three quarters more.
+    The finder looks again at each candidate, turned as it said and by a quarter, a half and three
+    quarters more. Where one of those looks clearly more upright, it is to be tried as well.
     """
-    if not len(candidates.places):
+    places, sides, turns, scores = candidates
+    if not len(places):
         return candidates
+    size = WINDOW + 2 * CONTEXT
+    crops = similarities(sides / WINDOW, turns, (size - 1) / 2, places)
+    upright = np.array([cut_crop(grey, crop, size, quick=True) for crop in crops])
+    quarters = np.concatenate([np.rot90(upright, quarter, (1, 2)) for quarter in range(4)])
+    windows = even_light(quarters)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
+    # Side by side they are one picture; the windows between them do not count.
+    picture = windows.transpose(1, 0, 2).reshape(WINDOW, -1)
+    _, values = look(finder, picture, -np.inf)
+    values = values[:: WINDOW // STRIDE].reshape(4, len(places), 7)
+    best = values[..., 2].argmax(0)
+    every = np.arange(len(places))
+    other = np.flatnonzero(values[best, every, 2] > values[0, every, 2] + MORE_UPRIGHT)
+    _, _, cos, sin, x, y, grown = values[best[other], other].T
+    turn = turns[other] + best[other] * np.pi / 2
+    off = WINDOW * np.stack([x, y], -1)[:, None] + (size - 1) / 2
+    ways = similarities(sides[other] / WINDOW, turn, (size - 1) / 2, places[other])
+    second = (
+        move_points(off, ways)[:, 0],
+        sides[other] * np.exp(grown),
+        turn + np.arctan2(sin, cos),
+        scores[other],
+    )
+    return Candidates(*(np.concatenate(pair) for pair in zip(candidates, second, strict=True)))
+
+
+def check_candidates(checker: Weights, grey: np.ndarray, candidates: Candidates) -> np.ndarray:
+    """Which of the candidates may show an upright face, as a mask, by a closer look."""
     places, sides, turns, scores = candidates
     size = CHECKED + 2 * CONTEXT
     crops = similarities(sides / CHECKED, turns, (size - 1) / 2, places)
-    upright = np.array([cut_crop(grey, crop, size, quick=True) for crop in crops])
-    logit = check(checker, upright)
-    best = logit.max(0)
-    tried = logit == best
-    tried[0] |= logit[0] > best - LESS_UPRIGHT
-    quarter, which = np.nonzero(tried & (best + np.log(scores) > CHECKED_FACE))
-    found = pick(candidates, which)
-    return found._replace(turns=found.turns + quarter * np.pi / 2, scores=logit[quarter, which])
+    closer = [cut_crop(grey, crop, size, quick=True) for crop in crops]
+    logits = check(checker, np.reshape(closer, (-1, size, size)))
+    return logits + np.log(scores) > UPRIGHT
 
 
 def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

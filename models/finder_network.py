@@ -76,7 +76,7 @@ def look(
     kernels, biases = finder
     if min(picture.shape) < WINDOW:
         return np.empty((0, 2), int), np.empty((0, 7), np.float32)
-    x = np.ascontiguousarray(picture, np.float32).reshape(1, *picture.shape, 1)
+    x = picture[None, ..., None]
     for kernel, bias, stride in zip(kernels[:3], biases[:3], (2, 2, 1), strict=True):
         x = convolve(x, kernel, bias, stride)
         np.maximum(x, 0, out=x)

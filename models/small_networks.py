@@ -43,7 +43,7 @@ def save_weights(weights: Weights, layers: Sequence[str], path: Path) -> None:
     for name, kernel, bias in zip(layers, weights.kernels, weights.biases, strict=True):
         arrays |= {f"{name}_kernel": kernel, f"{name}_bias": bias}
     with open(path, "wb") as file:  # given a name, NumPy would append .npz
-        np.savez(file, **arrays)
+        np.savez_compressed(file, **arrays)
 
 
 def load_weights(layers: Sequence[str], path: Path) -> Weights:
@@ -61,14 +61,15 @@ def load_weights(layers: Sequence[str], path: Path) -> Weights:
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
     """A convolution of pictures (N, H, W, C) without padding."""
     h, w, _, filters = kernel.shape
+    x = np.ascontiguousarray(x, np.float32)
     count, height, width = len(x), (x.shape[1] - h) // stride + 1, (x.shape[2] - w) // stride + 1
     out = np.empty((count, height, width, filters), np.float32)
-    picture, down, across, deep = x.strides
-    # A window's row is one run of w x C numbers.
+    # A window's row is one run of w x C numbers. (An axis of length 1 may have any stride.)
+    picture, down, across = (x.itemsize * int(np.prod(x.shape[i:])) for i in (1, 2, 3))
     patches = np.lib.stride_tricks.as_strided(
         x,
         (count, height, width, h, w * x.shape[3]),
-        (picture, down * stride, across * stride, down, deep),
+        (picture, down * stride, across * stride, down, x.itemsize),
     )
     matrix = kernel.reshape(-1, filters)
     pictures, rows = max(1, AT_ONCE // (height * width)), max(1, AT_ONCE // width)

@@ -49,13 +49,10 @@ def test_numpy_sees_what_keras_sees(kept):
 def test_numpy_checks_as_keras_does(kept):
     side = CHECKED + 2 * CONTEXT
     crops = np.random.default_rng(0).integers(0, 256, (40, side, side)).astype(np.float32)
-    found = check(load_checker(), crops)
-    assert found.shape == (4, 40)
-    for quarter in range(4):
-        level = even_light(np.rot90(crops, quarter, (1, 2)))
-        level = level[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-        expected = np.asarray(kept["checker"].predict_on_batch(level)).ravel()
-        np.testing.assert_allclose(found[quarter], expected, atol=1e-4)
+    level = even_light(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
+    expected = np.asarray(kept["checker"].predict_on_batch(level)).ravel()
+    np.testing.assert_allclose(check(load_checker(), crops), expected, rtol=1e-4, atol=1e-3)
+    assert check(load_checker(), crops[:0]).shape == (0,)
 
 
 def test_a_picture_smaller_than_a_window_has_none():
