@@ -5,6 +5,7 @@ import re
 import signal
 import struct
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from data.key_points import COLUMNS, KEY_POINTS
 from data.level_crops import MATRIX_COLUMNS
 from data.photos import point_crops
 from data.synthetic_video import lively, make_frames
-from data.videos import VideoReader, VideoWriter
+from data.videos import AHEAD, VideoReader, VideoWriter
 from models.smoothing import LAG, Face
 from results import videos as room
 
@@ -254,6 +255,39 @@ def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
             assert tracker.frames - number <= LAG + 1
             given += 1
     assert given == 60
+
+
+def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
+    made, read, encode = [], VideoReader._read, VideoWriter._encode
+
+    def noted(self):
+        for frame in read(self):
+            made.append(frame.time)
+            yield frame
+
+    monkeypatch.setattr(VideoReader, "_read", noted)
+    with VideoReader(write_clip(tmp_path / "clip.mp4", count=30)) as video:
+        next(iter(video))
+        time.sleep(0.3)  # all that is read ahead is there
+        assert len(made) <= AHEAD + 1
+    before = len(made)
+    time.sleep(0.1)
+    assert len(made) == before  # what is closed is not read
+
+    written, picture = [], np.zeros((120, 160, 3), np.uint8)
+
+    def slow(self, picture, shown):
+        time.sleep(0.02)
+        encode(self, picture, shown)
+        written.append(shown)
+
+    monkeypatch.setattr(VideoWriter, "_encode", slow)
+    writer = VideoWriter(tmp_path / "slow.mp4", (160, 120), 25)
+    for i in range(12):
+        writer.write(picture, i / 25)
+        assert i + 1 - len(written) <= AHEAD + 1
+    writer.close()
+    assert written == [i / 25 for i in range(12)]
 
 
 @pytest.mark.parametrize(
