@@ -87,16 +87,24 @@ def errors(points, truth):
 
 
 def size(values):
-    """Root mean square of what is there."""
-    return float(np.sqrt(np.nanmean(np.square(values))))
+    """Root mean square of what is there, NaN where nothing is."""
+    there = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(there**2))) if there.size else np.nan
+
+
+def less_what_stays(errors):
+    """Errors (T, 15, 2) less each point's mean error."""
+    seen = errors[np.isfinite(errors[:, 0, 0])]
+    return seen - seen.mean(0) if len(seen) else errors
 
 
 def lateness(points, truth):
     """By how many frames the points' motion is behind the truth's, by least squares."""
     moved = np.gradient(truth, axis=0)[SETTLED:-SETTLED]
     off = (points - truth)[SETTLED:-SETTLED]
-    off = off - np.nanmean(off, axis=0)
-    return float(-np.nansum(off * moved) / np.sum(moved**2))
+    seen = np.isfinite(off[:, 0, 0])
+    moved, off = moved[seen], less_what_stays(off)
+    return float(-np.sum(off * moved) / np.sum(moved**2)) if seen.any() else np.nan
 
 
 def measure_heads(model, heads, seed):
@@ -123,13 +131,14 @@ def measure_heads(model, heads, seed):
                 scale = crop_scales(point_crops(truth)).mean()
                 sums.setdefault(light, []).append(
                     [size(e) for e in off]
-                    + [size(e - np.nanmean(e, axis=0)) for e in off]
+                    + [size(less_what_stays(e)) for e in off]
                     + [size(np.diff(points, axis=0)[SETTLED:]) / scale for points in found]
                     + [lateness(found[1], truth) if motion(person) is not still else 0.0]
                 )
         for light, rows in sums.items():
+            rows = np.array(rows)[~np.isnan(rows).any(1)]  # without videos whose face was lost
             *v, _ = np.sqrt(np.mean(np.square(rows), axis=0))
-            late = np.array(rows)[:, -1]
+            late = rows[:, -1]
             print(
                 f"| {name} | {light} | {v[0]:.2f} -> {v[1]:.2f} px ({100 * (v[1] / v[0] - 1):+.0f}"
                 f" %) | {v[2]:.2f} -> {v[3]:.2f} px ({100 * (v[3] / v[2] - 1):+.0f} %)"
@@ -138,7 +147,7 @@ def measure_heads(model, heads, seed):
                 flush=True,
             )
         if lost:
-            print(f"| | | in {lost} frames of these the face was lost | | | |")
+            print(f"| | | in {lost} frames of these {3 * count} videos the face was lost | | | |")
 
 
 def measure_speed(seconds):
