@@ -1,6 +1,7 @@
 """Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
 import fcntl
+import hashlib
 import os
 import pickle
 import shutil
@@ -17,6 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
 from data.command_line import keep_freed_memory  # noqa: E402
 from data.faces import load_faces, synthetic_faces  # noqa: E402
@@ -179,36 +181,92 @@ def test_csv(data_folder):
 
 @pytest.fixture(scope="session")
 def trained(training_csv, made_once):
-    """What `model_builder.py` leaves after a few epochs: the folder with its model and results."""
+    """What `model_builder.py` leaves after two epochs: the folder with its model and results."""
 
     def make(folder):
         places = "--model", folder / "models" / "small.keras", "--results", folder / "results"
-        flags = "--epochs", "3", "--batch-size", "16", "--precision", "float32"
-        assert mb.main([str(flag) for flag in ("--data", training_csv, *places, *flags)]) == 0
+        flags = "--epochs", "2", "--batch-size", "16", "--precision", "float32"
+        with pytest.MonkeyPatch.context() as patch:
+            little_spread(patch)
+            assert mb.main([str(flag) for flag in ("--data", training_csv, *places, *flags)]) == 0
 
     return made_once("run", make)
 
 
+LOADED = {}  # Keras models by the digest of their file
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """A Keras file's content is loaded, and predicting with it traced, once in a process.
+
+    For tests that load models and leave them as they are.
+    """
+    import keras
+
+    load = keras.saving.load_model
+
+    def load_once(path, **options):
+        content = hashlib.sha256(Path(path).read_bytes()).digest()
+        if content not in LOADED:
+            LOADED[content] = load(path, **options)
+        return LOADED[content]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.saving, "load_model", load_once)
+        yield
+
+
+@pytest.fixture
+def sketched(monkeypatch):
+    """face_key_points.py's pictures are empty files: drawing takes longer than all the rest."""
+    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
+        monkeypatch.setattr(fkp, name, lambda path, *_: path.write_bytes(b"a picture"))
+
+
 @pytest.fixture
 def tiny(monkeypatch):
-    """Training with a network of 1,000 weights."""
+    """Training with a network of 1,000 weights, with graphs but for the spread's few steps."""
     from killing import tiny_model
 
     monkeypatch.setattr(mb, "build_model", tiny_model)
     monkeypatch.setattr(network, "build_model", tiny_model)
+    little_spread(monkeypatch)
 
 
-def train_in_few_steps(patch):
-    """Without graphs, and little spread: an epoch of a few steps is over before TensorFlow has
-    made graphs of them. `trained` below is a training with graphs, as a user's are."""
+def little_spread(patch):
+    """The spread is learned in two steps, which are over before TensorFlow has a graph of them."""
     import keras
 
     @dataclass(frozen=True)
     class Settings(mb.Settings):
         spread_steps: int = 2
 
+    fit_spread = mb.fit_spread
+
+    def without_graphs(*arguments):
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(keras.Model, "compile", eager_compile())
+            fit_spread(*arguments)
+
     patch.setattr(mb, "Settings", Settings)
-    patch.setattr(keras.Model, "compile", partialmethod(keras.Model.compile, run_eagerly=True))
+    patch.setattr(mb, "fit_spread", without_graphs)
+
+
+def eager_compile():
+    """Keras's `Model.compile`, without graphs."""
+    import keras
+
+    return partialmethod(keras.Model.compile, run_eagerly=True)
+
+
+def train_in_few_steps(patch):
+    """Without graphs, and little spread: an epoch of a few steps is over before TensorFlow has
+    made graphs of them. `trained` is a training with graphs, as a user's are."""
+    import keras
+
+    little_spread(patch)
+    patch.setattr(keras.Model, "compile", eager_compile())
 
 
 @pytest.fixture(scope="session")

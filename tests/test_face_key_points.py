@@ -17,6 +17,8 @@ from data.key_points import COLUMNS, KEY_POINTS
 from models.network import predict
 from models.storage import load_model
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 FILES = {
     "test_result01.png",
     "test_result02.png",
@@ -29,7 +31,7 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def pictured(trained, training_csv, test_csv, tmp_path_factory):
+def pictured(loaded_once, trained, training_csv, test_csv, tmp_path_factory):
     """The results folder of one run."""
     results = tmp_path_factory.mktemp("pictured")
     status = fkp.main(
@@ -129,6 +131,7 @@ def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
         assert len({image_id for *_, image_id in shown}) == 7
 
 
+@pytest.mark.usefixtures("sketched")
 def test_no_mirror_is_another_prediction(pictured, trained, training_csv, test_csv, tmp_path):
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", test_csv, "--results", tmp_path, "--no-mirror") == 0
@@ -153,6 +156,7 @@ def test_another_training_file_is_an_error_and_nothing_is_lost(
     assert (results / "validation.json").read_text() == "earlier"
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("gone", ["record", "training file", "record of another", "no data in it"])
 def test_without_held_out_faces_the_rest_is_done(
     gone, trained, test_csv, tmp_path, capsys, monkeypatch
@@ -217,6 +221,7 @@ def test_the_training_file_is_found_from_another_folder(key, training_csv, tmp_p
     assert copy.resolve() in [path.resolve() for path in found]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_shipped_model_does_without_its_data(
     trained, faces, test_csv, tmp_path, monkeypatch, capsys
 ):
