@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ sys.path.insert(0, str(ROOT))
 import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
 from data.command_line import keep_freed_memory  # noqa: E402
-from data.faces import load_faces, synthetic_faces  # noqa: E402
+from data.faces import join_faces, load_faces, synthetic_faces  # noqa: E402
 from data.files import InputError  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
+from data.split import split_faces  # noqa: E402
 from models import network  # noqa: E402
 
 # Files of few but long tests, or whose processes wait for one another: left to the end, one of the
@@ -179,16 +181,68 @@ def test_csv(data_folder):
     return data_folder / "test.csv"
 
 
+def clone(folder):
+    """The project's own files without any data, as after a clone; returns the folder."""
+    for name in ("model_builder.py", "face_key_points.py"):
+        shutil.copy(ROOT / name, folder / name)
+    for room in ("data", "models", "results"):
+        (folder / room).mkdir()
+        for path in (ROOT / room).glob("*.py"):
+            shutil.copy(path, folder / room)
+    return folder
+
+
+def script(folder, name, *arguments, **environment):
+    """Run a script as a user does, in a process of its own."""
+    command = [sys.executable, str(folder / name), *map(str, arguments)]
+    environment = os.environ | environment
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+
+# A dry run without data, in a clone, in which nothing but what it is for may be written.
+DRY_RUN = "--dry-run", "--precision", "float32"
+QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
 @pytest.fixture(scope="session")
-def trained(training_csv, made_once):
-    """What `model_builder.py` leaves after two epochs: the folder with its model and results."""
+def dry_run(made_once):
+    """A clone without data after a dry run of model_builder.py: the folder, with what was printed
+    in printed.txt beside it."""
+
+    def make(folder):
+        (folder / "clone").mkdir()
+        (folder / "temporary").mkdir()
+        quiet = QUIET | {"TMPDIR": str(folder / "temporary")}
+        done = script(clone(folder / "clone"), "model_builder.py", *DRY_RUN, **quiet)
+        assert done.returncode == 0, done.stderr
+        (folder / "printed.txt").write_text(done.stdout)
+
+    return made_once("dry_run", make) / "clone"
+
+
+@pytest.fixture(scope="session")
+def trained_csv(drawn_once, made_once):
+    """The faces that a dry run draws where there is no data, some held-out ones with holes."""
+
+    def make(folder):
+        faces = drawn_once(64, seed=mb.Settings.seed)
+        _, held_out = split_faces(join_faces([faces]))
+        faces.key_points[held_out[::3], 2:10] = np.nan
+        write_csv(folder / "training.csv", faces.pictures, faces.key_points)
+
+    return made_once("trained_csv", make) / "training.csv"
+
+
+@pytest.fixture(scope="session")
+def trained(trained_csv, made_once):
+    """What a dry run of `model_builder.py` leaves, with graphs as a user's: the folder with its
+    model and results."""
 
     def make(folder):
         places = "--model", folder / "models" / "small.keras", "--results", folder / "results"
-        flags = "--epochs", "2", "--batch-size", "16", "--precision", "float32"
         with pytest.MonkeyPatch.context() as patch:
             little_spread(patch)
-            assert mb.main([str(flag) for flag in ("--data", training_csv, *places, *flags)]) == 0
+            assert mb.main([*map(str, ("--data", trained_csv, *places, *DRY_RUN))]) == 0
 
     return made_once("run", make)
 

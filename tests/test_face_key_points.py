@@ -31,13 +31,13 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def pictured(loaded_once, trained, training_csv, test_csv, tmp_path_factory):
+def pictured(loaded_once, trained, trained_csv, test_csv, tmp_path_factory):
     """The results folder of one run."""
     results = tmp_path_factory.mktemp("pictured")
     status = fkp.main(
         [
             *("--model", str(trained / "models" / "small.keras"), "--data", str(test_csv)),
-            *("--training", str(training_csv), "--results", str(results)),
+            *("--training", str(trained_csv), "--results", str(results)),
         ]
     )
     assert status == 0
@@ -69,11 +69,11 @@ def test_key_points_of_all_test_faces(pictured, trained, test_csv):
     np.testing.assert_allclose(table[spreads], spread, atol=2e-3)
 
 
-def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, training_csv):
+def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, trained_csv):
     report = json.loads((pictured / "validation.json").read_text())
     model, record = load_model(trained / "models" / "small.keras")
     held_out = record["data"][0]["validation_rows"]
-    faces = load_faces(training_csv)
+    faces = load_faces(trained_csv)
     truth = faces.key_points[held_out]
     found, spread = predict(model, faces.pictures[held_out], mirror=True)
     difference = found - truth
@@ -92,7 +92,7 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
     assert report["spread"]["coverage"]["90%"] == pytest.approx(inside.mean(), abs=0.005)
 
 
-def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_path):
+def test_few_test_faces_fill_both_pictures(trained, faces, tmp_path):
     few = write_csv(tmp_path / "few.csv", faces.pictures[:3])
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", few, "--results", tmp_path / "r") == 0
@@ -132,7 +132,7 @@ def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
 
 
 @pytest.mark.usefixtures("sketched")
-def test_no_mirror_is_another_prediction(pictured, trained, training_csv, test_csv, tmp_path):
+def test_no_mirror_is_another_prediction(pictured, trained, test_csv, tmp_path):
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", test_csv, "--results", tmp_path, "--no-mirror") == 0
     with_mirror = pd.read_csv(pictured / "test_key_points.csv")

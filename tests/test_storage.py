@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import smallest_network
 
+from data.faces import load_faces
 from data.files import InputError, replace_file
 from data.key_points import rmse
 from models import storage
@@ -23,11 +24,12 @@ from models.storage import (
 )
 
 
-def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, faces):
+def test_trained_model_loads_with_plain_keras_and_predicts_the_same(trained, trained_csv):
     import keras
 
     model = keras.saving.load_model(trained / "models" / "small.keras", safe_mode=True)
     ours, record = load_model(trained / "models" / "small.keras")
+    faces = load_faces(trained_csv)
     inputs = faces.pictures[:8, ..., None]
     key_points, spread = predict(ours, faces.pictures[:8])
     found = model.predict(inputs, verbose=0)
