@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import train_in_few_steps
 
 import model_builder as mb
 from data.faces import fingerprint, load_training
@@ -55,7 +56,8 @@ def test_training_learns_and_repeats(trained, dry_run):
     assert len(same) > 50 and all(same)
 
 
-def test_a_warm_start_begins_where_the_first_run_ended(tiny, faces):
+def test_a_warm_start_begins_where_the_first_run_ended(tiny, faces, monkeypatch):
+    train_in_few_steps(monkeypatch)
     settings = mb.Settings(epochs=2, batch_size=32, spread_steps=2)
     training, validation = faces.take(slice(0, 96)), faces.take(slice(96, None))
     model, _, _ = mb.train(training, validation, settings)
