@@ -28,9 +28,13 @@ from data.key_points import COLUMNS, SIZE  # noqa: E402
 from data.split import split_faces  # noqa: E402
 from models import network  # noqa: E402
 
-# Files of few but long tests, or whose processes wait for one another: left to the end, one of the
-# two test processes would have nothing more to do beside them.
-LONG = ("test_workers", "test_resume", "test_command_line", "test_own_points", "test_benchmarks")
+# The long files, in an order in which the two test processes seldom want the same thing made: left
+# to the end, one of them would have nothing more to do beside the other's.
+LONG = (
+    *("test_workers", "test_resume", "test_command_line", "test_own_points", "test_fuzz"),
+    *("test_face_key_points", "test_keras_settings", "test_export", "test_submission"),
+    *("test_runtimes", "test_bad_input", "test_photos", "test_training_rows", "test_benchmarks"),
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -16,6 +16,7 @@ from data.faces import fingerprint, load_faces, read_faces, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS
 from models.network import predict
 from models.storage import load_model
+from results.pictures import plot_faces
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
@@ -92,11 +93,14 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
     assert report["spread"]["coverage"]["90%"] == pytest.approx(inside.mean(), abs=0.005)
 
 
-def test_few_test_faces_fill_both_pictures(trained, faces, tmp_path):
+def test_few_test_faces_fill_both_pictures(sketched, trained, faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(fkp, "plot_faces", plot_faces)
     few = write_csv(tmp_path / "few.csv", faces.pictures[:3])
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", few, "--results", tmp_path / "r") == 0
     assert {file.name for file in (tmp_path / "r").iterdir()} == FILES
+    sizes = [(tmp_path / "r" / f"test_result0{i}.png").stat().st_size for i in (1, 2)]
+    assert min(sizes) > 10_000
 
 
 def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):

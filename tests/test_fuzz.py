@@ -22,6 +22,8 @@ POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner", "p7")
 MISSING = {"", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-nan", "-NaN", "<NA>"} | {
     *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
 }  # what pandas takes for an empty field, and we with blanks around it
+# What UTF-8 can say. (Hypothesis's own default, the same, takes seconds to look through Unicode.)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 BLANK = "".join(map(chr, [*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x200B, 0xFEFF]))
 
 
@@ -208,7 +210,7 @@ def test_odd_fields(small, tmp_path, data, table):
             words[data.draw(st.integers(0, len(words) - 1))] = data.draw(odd)
             row[i] = " ".join(words)
         else:
-            row[i] = data.draw(odd | st.text(max_size=5))
+            row[i] = data.draw(odd | TEXT)
         if not row:
             row.append("")
     try:

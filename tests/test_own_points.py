@@ -288,7 +288,7 @@ def test_names_of_a_model(tmp_path):
 def few_csv(five_csv):
     """The first rows of the file of five points: enough for one step."""
     path = five_csv.with_name("few.csv")
-    pd.read_csv(five_csv, nrows=24).to_csv(path, index=False)
+    pd.read_csv(five_csv, nrows=30).to_csv(path, index=False)
     return path
 
 

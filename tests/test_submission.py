@@ -185,8 +185,8 @@ def test_rows_of_few_points_are_a_source_of_their_own(two_sources):
 def test_offset_of_few_points_is_learned_and_used(tiny, sketched, two_sources, test_csv, tmp_path):
     data = write_csv(tmp_path / "training.csv", two_sources.pictures, two_sources.key_points)
     path, results = tmp_path / "m.keras", tmp_path / "r"
-    flags = ["--data", data, "--model", path, "--results", results, "--epochs", "40"]
-    flags += ["--batch-size", "16", "--learning-rate", "0.05", "--precision", "float32"]
+    flags = ["--data", data, "--model", path, "--results", results, "--epochs", "15"]
+    flags += ["--batch-size", "16", "--learning-rate", "0.15", "--precision", "float32"]
     assert mb.main([str(flag) for flag in flags]) == 0
     model, record = load_model(path)
     offset = np.array(record["few_points_offset"])
