@@ -1,6 +1,7 @@
 """Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
 import fcntl
+import gc
 import hashlib
 import os
 import pickle
@@ -74,6 +75,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         import tensorflow as tf  # noqa: F401
         from matplotlib.axes import Axes
         from matplotlib.figure import Figure
+    gc.freeze()  # all that is there to stay: or Python looks through it again and again
     # What takes long and is not ours.
     leave_unwatched(keras.Layer, "__call__")
     leave_unwatched(keras.Model, "train_step", "predict_step")

@@ -7,6 +7,7 @@ a fork of this process, which has imported TensorFlow but not yet computed with 
 TensorFlow would take far longer than what is to be killed. The network is tiny for the same reason.
 """
 
+import gc
 import json
 import os
 import random
@@ -191,6 +192,7 @@ def compare(folder):
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what is there already stays, shared with the forks
     place, data = map(Path, sys.argv[1:])
     happened = dict(zip(("statuses", "left"), trainings(place, data), strict=True))
     compare(place)  # from here on this process computes

@@ -302,7 +302,14 @@ def five_model(loaded_once, few_csv, tmp_path_factory):
     return folder
 
 
-def test_five_points_from_the_shipped_model(five_model, few_csv, test_csv, made, capsys):
+@pytest.fixture
+def two_faces(monkeypatch):
+    """In each picture: many points on 48 faces take long to draw."""
+    for room in (fkp, pictures_room):
+        monkeypatch.setattr(room, "PER_PICTURE", 2)
+
+
+def test_five_points_from_the_shipped_model(five_model, two_faces, few_csv, test_csv, made, capsys):
     model, record = load_model(five_model / "m.keras")
     names = five_points(made.key_points)[0]
     assert names_of(model, record) == names and record["settings"]["flip"] == 0.5
@@ -374,9 +381,7 @@ def test_crops_lie_round_the_points_as_in_training(made):
             crop_face(broken, names, ROOT / "m.keras")
 
 
-def test_68_points(tiny, write, test_csv, made, tmp_path, monkeypatch, capsys):
-    for room in (fkp, pictures_room):
-        monkeypatch.setattr(room, "PER_PICTURE", 2)  # 68 points on 48 faces take long to draw
+def test_68_points(tiny, two_faces, write, test_csv, made, tmp_path, capsys):
     path = write(dense_points)
     assert build(path, tmp_path) == 0
     names = dense_points(made.key_points)[0]

@@ -6,6 +6,7 @@ Leaves in FOLDER what each training wrote, and as <name>.npz its last checkpoint
 statuses as JSON. The processes are forks for the reason given in killing.py; the network is tiny.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -86,4 +87,5 @@ def main(folder, data):
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as in killing.py
     main(*map(Path, sys.argv[1:]))
