@@ -367,7 +367,7 @@ def train(
     """
     import keras
 
-    print("Building the network, which takes some ten seconds ...", flush=True)
+    print("Building the network ...", flush=True)
     keras.utils.set_random_seed(settings.seed)
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)
@@ -389,6 +389,7 @@ def train(
     # A warm start knows the hard views already.
     augmentation = settings if initial is not None else milder(settings, settings.epochs)
     steps = per_epoch * (settings.epochs - len(history))
+    print("Preparing the first step, which takes some ten seconds ...", flush=True)
     try:
         with unwrapped_interrupts(), followed("training, step", steps) as advance:
             each_step = keras.callbacks.LambdaCallback(
@@ -416,6 +417,7 @@ def train(
         network, model = build()
         model.set_weights(weights)
     learn_spread(network, model, training, settings, checkpoint)
+    print("Calibrating the spread, and looking at the held-out faces ...", flush=True)
     final, offsets = finish(network, model, validation, sources, alike, settings.flip > 0)
     return Outcome(final, history, offsets[-1].tolist() if few else None)
 

@@ -3,12 +3,16 @@
 PyAV does it (`pip install av`, an extra): FFmpeg within its wheel, nothing to install besides. It
 was chosen over imageio-ffmpeg, which starts FFmpeg as another program: PyAV gives each frame with
 the time at which it is shown and the turn that a phone notes, opens cameras, and is half as large.
+
+Reading and writing have a thread each: FFmpeg works while the network looks at other frames.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +28,7 @@ CLOCK = Fraction(1, 90_000)  # what times of written frames are multiples of: MP
 QUALITY = 20  # H.264's constant rate factor: 18 is hardly told from the original, 23 is usual
 PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 10 % larger
 HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
+AHEAD = 4  # frames that are read before they are asked for, or wait to be written
 SHORT = 0.95  # a file that gives fewer than this share of the frames it promises is cut short
 
 
@@ -123,6 +128,7 @@ class VideoReader:
         self.has_sound = bool(self.container.streams.audio)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
         self.count = None if self.is_camera else self._count()
+        self.thread = ThreadPoolExecutor(1)
 
     def _count(self) -> int | None:
         """How many frames the file says that it has, or its length times its rate."""
@@ -138,10 +144,19 @@ class VideoReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.thread.shutdown(cancel_futures=True)  # nobody reads from what is closed
         self.container.close()
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order. Raises InputError if not one can be read."""
+        frames = self._read()
+        coming = deque(self.thread.submit(next, frames, None) for _ in range(AHEAD))
+        while (frame := coming.popleft().result()) is not None:
+            coming.append(self.thread.submit(next, frames, None))
+            yield frame
+
+    def _read(self) -> Iterator[Frame]:
+        """The frames, each read when it is asked for."""
         first, last, number = 0.0, 0.0, 0
         for frame in self._decode():
             # Few files lack times, or go back: there the rate says how the time goes on.
@@ -205,12 +220,20 @@ class VideoWriter:
         context.color_primaries = context.color_trc = context.colorspace
         context.color_range = 1  # 16 .. 235, as usual in videos
         self.last = -1
+        self.thread = ThreadPoolExecutor(1)
+        self.waiting: deque[Future[None]] = deque()
 
     def write(self, picture: np.ndarray, time: float) -> None:
-        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds.
+        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds; it must not change.
 
-        Raises OSError if the disk is full or the like.
+        Raises OSError if the disk is full or the like, perhaps some frames later.
         """
+        self.waiting.append(self.thread.submit(self._encode, picture, time))
+        if len(self.waiting) > AHEAD:
+            self.waiting.popleft().result()
+
+    def _encode(self, picture: np.ndarray, time: float) -> None:
+        """Add a picture."""
         av = import_av()
         if any(self.pad):
             picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
@@ -231,7 +254,10 @@ class VideoWriter:
     def close(self) -> None:
         """Finish the file: only now it plays."""
         try:
+            while self.waiting:
+                self.waiting.popleft().result()
             if self.last >= 0:
                 self._mux(None)
         finally:
+            self.thread.shutdown(cancel_futures=True)
             self.container.close()

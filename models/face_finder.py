@@ -1,8 +1,9 @@
 """Where faces are in a photo: candidates, refining them, and which of them are faces.
 
 The finder's network (`models/finder_network.py`) looks at ever smaller copies of the photo, so that
-its windows of 24 pixels see faces of all sizes, turned by any angle. What it proposes is cropped
-upright; the key point network predicts there, and its spread decides.
+its windows of 24 pixels see faces of all sizes, turned by any angle. The checker's network
+(`models/checker_network.py`) looks closer at what the finder proposes, and drops most. What is left
+is cropped upright; the key point network predicts there, and its spread decides.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from data.photos import (
     point_crops,
     similarities,
 )
-from models.finder_network import CONTEXT, STRIDE, WINDOW, Finder, even_light, load_finder, look
+from models.checker_network import CHECKED, check, load_checker
+from models.finder_network import STRIDE, WINDOW, load_finder, look
 from models.network import predict
+from models.small_networks import CONTEXT, Weights, even_light
 from models.spread import face_spread
 
 if TYPE_CHECKING:
@@ -37,9 +40,9 @@ STEP = 2**0.5  # from one copy's size to the next; windows know faces of 0.8 to 
 BORDER = 12  # pixels by which each copy is continued: half a face cut by the border is found
 FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
-CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is looked at
-MOST_CANDIDATES = 300  # of a size (an octave): a huge photo full of detail must not take minutes
+CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is checked
 MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
+UPRIGHT = -1.5  # the checker's logit plus the score's logarithm from which it is looked at
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
 HOPELESS = 10.0  # after the first look: pictures without a face are at 40
@@ -55,7 +58,8 @@ def find_faces(
     mirror: bool = True,
     names: Names = KEY_POINTS,
     face: np.ndarray | None = None,
-    finder: Finder | None = None,
+    finder: Weights | None = None,
+    checker: Weights | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the faces in a photo, turned by any angle, and their key points, left to right.
 
@@ -65,21 +69,20 @@ def find_faces(
         mirror: average the last prediction with the one for the mirrored crops.
         names: of the model's key points.
         face: as from `crop_face`.
-        finder: as from `load_finder`; unset: the one that is shipped.
+        finder, checker: as from `load_finder` and `load_checker`; unset: those that are shipped.
 
     Returns:
         As `predict_crops`: points (N, K, 2) in photo pixels, spread (N, K) in pixels of the crop.
     """
     grey = to_grey(photo)
-    finder = finder or load_finder()
-    candidates = find_candidates(finder, grey)
-    sure = surest(candidates)
-    candidates = Candidates(*(values[sure] for values in candidates))
-    places, sides, turns = other_turns(finder, grey, candidates)
+    candidates = find_candidates(finder or load_finder(), grey)
+    candidates = pick(candidates, candidates.scores > CANDIDATE)
+    candidates = other_turns(finder or load_finder(), grey, candidates)
+    upright = pick(candidates, check_candidates(checker or load_checker(), grey, candidates))
     none = np.empty((0, len(names), 2)), np.empty((0, len(names)))
-    if not len(places):
+    if not len(upright.places):
         return none
-    crops, doubt = first_look(model, grey, places, sides, turns, names, face)
+    crops, doubt = first_look(model, grey, upright, names, face)
     crops = crops[least_doubtful(crops, doubt, np.full(len(crops), HOPELESS))]
     if not len(crops):
         return none
@@ -92,37 +95,27 @@ def find_faces(
     return key_points[order], spread[order]
 
 
-def surest(candidates: Candidates) -> np.ndarray:
-    """Indices of the candidates that are looked at: of about the same size the surest ones."""
-    likely = np.flatnonzero(candidates.scores > CANDIDATE)
-    octave = np.floor(np.log2(candidates.sides[likely]))
-    kept = [likely[octave == size][:MOST_CANDIDATES] for size in np.unique(octave)]
-    return np.sort(np.concatenate(kept)) if kept else likely
-
-
 def first_look(
     model: keras.Model,
     grey: np.ndarray,
-    places: np.ndarray,
-    sides: np.ndarray,
-    turns: np.ndarray,
+    upright: Candidates,
     names: Names = KEY_POINTS,
     face: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crops round the points found at places (M, 2) of sides (M,) and turns (M,), and how doubtful
-    each is; (>= M, 2, 3) and (>= M,).
+    """Crops round the points found at M candidates, and how doubtful each is; (>= M, 2, 3) and
+    (>= M,).
 
     Without mirroring, which drops what is no face at all. Where a crop shows something, but not
     clearly, a larger one is tried as well: faces seen from the side look small to the finder.
     """
 
     def see(which: np.ndarray, larger: float) -> tuple[np.ndarray, np.ndarray]:
-        scales = larger * sides[which] / SIZE
-        crops = similarities(scales, turns[which], (SIZE - 1) / 2, places[which])
+        places, sides, turns, _ = pick(upright, which)
+        crops = similarities(larger * sides / SIZE, turns, (SIZE - 1) / 2, places)
         key_points, spread = predict_crops(model, grey, crops, False, names)
         return point_crops(key_points, face), face_spread(spread)
 
-    crops, doubt = see(np.arange(len(places)), 1.0)
+    crops, doubt = see(np.arange(len(upright.places)), 1.0)
     unclear = np.flatnonzero((doubt > CLEAR) & (doubt < NOTHING))
     if not unclear.size:
         return crops, doubt
@@ -154,7 +147,7 @@ def to_grey(photo: np.ndarray) -> np.ndarray:
 
 
 class Candidates(NamedTuple):
-    """Where faces may be in a photo, the surest first."""
+    """Where faces may be in a photo."""
 
     places: np.ndarray  # float (N, 2): the middle of the crop as trained, x y in photo pixels
     sides: np.ndarray  # float (N,): of that crop, in photo pixels
@@ -162,8 +155,14 @@ class Candidates(NamedTuple):
     scores: np.ndarray  # float (N,): how many windows see it, each counted as far as it is sure
 
 
-def find_candidates(finder: Finder, grey: np.ndarray) -> Candidates:
-    """Look for faces of any turn in a photo's grey values (H, W) uint8, from 20 pixels on."""
+def pick(candidates: Candidates, which: np.ndarray) -> Candidates:
+    """Those of the candidates, by indices or a mask."""
+    return Candidates(*(values[which] for values in candidates))
+
+
+def find_candidates(finder: Weights, grey: np.ndarray) -> Candidates:
+    """Look for faces of any turn in a photo's grey values (H, W) uint8, from 20 pixels on; the
+    surest first."""
     rows = []
     for picture, step in pyramid(grey):
         places, values = look(finder, picture)
@@ -182,31 +181,38 @@ def _merged(rows: np.ndarray) -> Candidates:
 
     The surest window takes those near it in place and size, and the mean of all is one candidate.
     """
-    rows = rows[np.argsort(-rows[:, 5], kind="stable")]
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    x, size, chance = (np.ascontiguousarray(rows[:, i]) for i in (0, 2, 5))
+    left = np.ones(len(rows), bool)
     found = []
-    while len(rows):
-        away = np.abs(rows[:, :2] - rows[0, :2]).max(1) / np.exp(np.maximum(rows[:, 2], rows[0, 2]))
-        same = (away < APART) & (np.abs(rows[:, 2] - rows[0, 2]) < ALIKE)
-        weight = rows[same, 5:]
-        found.append([*(rows[same, :5] * weight).sum(0) / weight.sum(), weight.sum()])
-        rows = rows[~same]
+    for first in np.argsort(-chance, kind="stable"):
+        if not left[first]:
+            continue
+        # Only these can be near: large photos have ten thousands.
+        reach = APART * np.exp(size[first] + ALIKE)
+        some = slice(*np.searchsorted(x, [x[first] - reach, x[first] + reach]))
+        away = np.abs(rows[some, :2] - rows[first, :2]).max(1)
+        away /= np.exp(np.maximum(size[some], size[first]))
+        same = left[some] & (away < APART) & (np.abs(size[some] - size[first]) < ALIKE)
+        taken = np.flatnonzero(same) + some.start
+        weight = rows[taken, 5:]
+        found.append([*(rows[taken, :5] * weight).sum(0) / weight.sum(), weight.sum()])
+        left[taken] = False
     x, y, side, cos, sin, score = np.reshape(found, (-1, 6)).T
     order = np.argsort(-score)
     places, turns = np.stack([x, y], -1), np.arctan2(sin, cos)
     return Candidates(*(v[order] for v in (places, np.exp(side), turns, score)))
 
 
-def other_turns(
-    finder: Finder, grey: np.ndarray, candidates: Candidates
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places (M, 2), sides (M,) and turns (M,) to look at: the N candidates', and second thoughts.
+def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Candidates:
+    """The candidates, and second thoughts about them.
 
     The finder looks again at each candidate, turned as it said and by a quarter, a half and three
     quarters more. Where one of those looks clearly more upright, it is to be tried as well.
     """
-    places, sides, turns, _ = candidates
+    places, sides, turns, scores = candidates
     if not len(places):
-        return places, sides, turns
+        return candidates
     size = WINDOW + 2 * CONTEXT
     crops = similarities(sides / WINDOW, turns, (size - 1) / 2, places)
     upright = np.array([cut_crop(grey, crop, size, quick=True) for crop in crops])
@@ -223,11 +229,23 @@ def other_turns(
     turn = turns[other] + best[other] * np.pi / 2
     off = WINDOW * np.stack([x, y], -1)[:, None] + (size - 1) / 2
     ways = similarities(sides[other] / WINDOW, turn, (size - 1) / 2, places[other])
-    return (
-        np.concatenate([places, move_points(off, ways)[:, 0]]),
-        np.concatenate([sides, sides[other] * np.exp(grown)]),
-        np.concatenate([turns, turn + np.arctan2(sin, cos)]),
+    second = (
+        move_points(off, ways)[:, 0],
+        sides[other] * np.exp(grown),
+        turn + np.arctan2(sin, cos),
+        scores[other],
     )
+    return Candidates(*(np.concatenate(pair) for pair in zip(candidates, second, strict=True)))
+
+
+def check_candidates(checker: Weights, grey: np.ndarray, candidates: Candidates) -> np.ndarray:
+    """Which of the candidates may show an upright face, as a mask, by a closer look."""
+    places, sides, turns, scores = candidates
+    size = CHECKED + 2 * CONTEXT
+    crops = similarities(sides / CHECKED, turns, (size - 1) / 2, places)
+    closer = [cut_crop(grey, crop, size, quick=True) for crop in crops]
+    logits = check(checker, np.reshape(closer, (-1, size, size)))
+    return logits + np.log(scores) > UPRIGHT
 
 
 def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

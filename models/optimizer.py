@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def orthogonal(matrix: Any) -> Any:
 
 
 def make_optimizer(
-    schedule: Any, weight_decay: float, ema_momentum: float, steps: int
+    schedule: Any,
+    weight_decay: float,
+    ema_momentum: float,
+    steps: int,
+    by_muon: Callable[[Any], bool] = is_inner_kernel,
 ) -> keras.optimizers.Optimizer:
     """Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) for the convolutions of
     the body, AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) for the rest, and
@@ -56,6 +61,7 @@ def make_optimizer(
         weight_decay: decoupled, times the learning rate.
         ema_momentum: of the averaged weights, at most.
         steps: of the whole training.
+        by_muon: which variables go by Muon.
     """
     import keras
     from keras import ops
@@ -64,7 +70,7 @@ def make_optimizer(
         def build(self, variables: list[Any]) -> None:
             super().build(variables)
             # Looked up now: a step of TensorFlow's gets variables that have lost their paths.
-            self.inner = [is_inner_kernel(variable) for variable in variables]
+            self.inner = [by_muon(variable) for variable in variables]
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             self.assign_sub(variable, variable * (weight_decay * learning_rate))

