@@ -1,9 +1,12 @@
 """Fixtures: synthetic faces, CSV files of them, a small trained model. No real face is needed."""
 
 import fcntl
+import gc
+import hashlib
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +20,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
 from data.command_line import keep_freed_memory  # noqa: E402
-from data.faces import load_faces, synthetic_faces  # noqa: E402
+from data.faces import join_faces, load_faces, synthetic_faces  # noqa: E402
 from data.files import InputError  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
+from data.split import split_faces  # noqa: E402
 from models import network  # noqa: E402
 
-# Files of few but long tests, or whose processes wait for one another: left to the end, one of the
-# two test processes would have nothing more to do beside them.
-LONG = ("test_workers", "test_resume", "test_command_line", "test_own_points", "test_benchmarks")
+# The long files, in an order in which the two test processes seldom want the same thing made: left
+# to the end, one of them would have nothing more to do beside the other's.
+LONG = (
+    *("test_workers", "test_resume", "test_command_line", "test_own_points", "test_fuzz"),
+    *("test_face_key_points", "test_keras_settings", "test_export", "test_submission"),
+    *("test_runtimes", "test_bad_input", "test_photos", "test_training_rows", "test_benchmarks"),
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -66,6 +75,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         import tensorflow as tf  # noqa: F401
         from matplotlib.axes import Axes
         from matplotlib.figure import Figure
+    gc.freeze()  # all that is there to stay: or Python looks through it again and again
     # What takes long and is not ours.
     leave_unwatched(keras.Layer, "__call__")
     leave_unwatched(keras.Model, "train_step", "predict_step")
@@ -177,38 +187,146 @@ def test_csv(data_folder):
     return data_folder / "test.csv"
 
 
+def clone(folder):
+    """The project's own files without any data, as after a clone; returns the folder."""
+    for name in ("model_builder.py", "face_key_points.py"):
+        shutil.copy(ROOT / name, folder / name)
+    for room in ("data", "models", "results"):
+        (folder / room).mkdir()
+        for path in (ROOT / room).glob("*.py"):
+            shutil.copy(path, folder / room)
+    return folder
+
+
+def script(folder, name, *arguments, **environment):
+    """Run a script as a user does, in a process of its own."""
+    command = [sys.executable, str(folder / name), *map(str, arguments)]
+    environment = os.environ | environment
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+
+# A dry run without data, in a clone, in which nothing but what it is for may be written.
+DRY_RUN = "--dry-run", "--precision", "float32"
+QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
 @pytest.fixture(scope="session")
-def trained(training_csv, made_once):
-    """What `model_builder.py` leaves after a few epochs: the folder with its model and results."""
+def dry_run(made_once):
+    """A clone without data after a dry run of model_builder.py: the folder, with what was printed
+    in printed.txt beside it."""
+
+    def make(folder):
+        (folder / "clone").mkdir()
+        (folder / "temporary").mkdir()
+        quiet = QUIET | {"TMPDIR": str(folder / "temporary")}
+        done = script(clone(folder / "clone"), "model_builder.py", *DRY_RUN, **quiet)
+        assert done.returncode == 0, done.stderr
+        (folder / "printed.txt").write_text(done.stdout)
+
+    return made_once("dry_run", make) / "clone"
+
+
+@pytest.fixture(scope="session")
+def trained_csv(drawn_once, made_once):
+    """The faces that a dry run draws where there is no data, some held-out ones with holes."""
+
+    def make(folder):
+        faces = drawn_once(64, seed=mb.Settings.seed)
+        _, held_out = split_faces(join_faces([faces]))
+        faces.key_points[held_out[::3], 2:10] = np.nan
+        write_csv(folder / "training.csv", faces.pictures, faces.key_points)
+
+    return made_once("trained_csv", make) / "training.csv"
+
+
+@pytest.fixture(scope="session")
+def trained(trained_csv, made_once):
+    """What a dry run of `model_builder.py` leaves, with graphs as a user's: the folder with its
+    model and results."""
 
     def make(folder):
         places = "--model", folder / "models" / "small.keras", "--results", folder / "results"
-        flags = "--epochs", "3", "--batch-size", "16", "--precision", "float32"
-        assert mb.main([str(flag) for flag in ("--data", training_csv, *places, *flags)]) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            little_spread(patch)
+            assert mb.main([*map(str, ("--data", trained_csv, *places, *DRY_RUN))]) == 0
 
     return made_once("run", make)
 
 
+LOADED = {}  # Keras models by the digest of their file
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """A Keras file's content is loaded, and predicting with it traced, once in a process.
+
+    For tests that load models and leave them as they are.
+    """
+    import keras
+
+    load = keras.saving.load_model
+
+    def load_once(path, **options):
+        content = hashlib.sha256(Path(path).read_bytes()).digest()
+        if content not in LOADED:
+            LOADED[content] = load(path, **options)
+        return LOADED[content]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.saving, "load_model", load_once)
+        yield
+
+
+@pytest.fixture
+def sketched(monkeypatch):
+    """face_key_points.py's pictures are empty files: drawing takes longer than all the rest."""
+    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
+        monkeypatch.setattr(fkp, name, lambda path, *_: path.write_bytes(b"a picture"))
+
+
 @pytest.fixture
 def tiny(monkeypatch):
-    """Training with a network of 1,000 weights."""
+    """Training with a network of 1,000 weights, with graphs but for the spread's few steps."""
     from killing import tiny_model
 
     monkeypatch.setattr(mb, "build_model", tiny_model)
     monkeypatch.setattr(network, "build_model", tiny_model)
+    little_spread(monkeypatch)
 
 
-def train_in_few_steps(patch):
-    """Without graphs, and little spread: an epoch of a few steps is over before TensorFlow has
-    made graphs of them. `trained` below is a training with graphs, as a user's are."""
+def little_spread(patch):
+    """The spread is learned in two steps, which are over before TensorFlow has a graph of them."""
     import keras
 
     @dataclass(frozen=True)
     class Settings(mb.Settings):
         spread_steps: int = 2
 
+    fit_spread = mb.fit_spread
+
+    def without_graphs(*arguments):
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(keras.Model, "compile", eager_compile())
+            fit_spread(*arguments)
+
     patch.setattr(mb, "Settings", Settings)
-    patch.setattr(keras.Model, "compile", partialmethod(keras.Model.compile, run_eagerly=True))
+    patch.setattr(mb, "fit_spread", without_graphs)
+
+
+def eager_compile():
+    """Keras's `Model.compile`, without graphs."""
+    import keras
+
+    return partialmethod(keras.Model.compile, run_eagerly=True)
+
+
+def train_in_few_steps(patch):
+    """Without graphs, and little spread: an epoch of a few steps is over before TensorFlow has
+    made graphs of them. `trained` is a training with graphs, as a user's are."""
+    import keras
+
+    little_spread(patch)
+    patch.setattr(keras.Model, "compile", eager_compile())
 
 
 @pytest.fixture(scope="session")

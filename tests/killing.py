@@ -7,6 +7,7 @@ a fork of this process, which has imported TensorFlow but not yet computed with 
 TensorFlow would take far longer than what is to be killed. The network is tiny for the same reason.
 """
 
+import gc
 import json
 import os
 import random
@@ -133,61 +134,66 @@ def epochs_of(path):
     return json.loads(path.with_suffix(".json").read_text())["results"]["epochs"]
 
 
-def compare(folder):
-    """However they were stopped, they must have ended at the bits of the unbroken one."""
-    names = ("unbroken", "broken", "first", "broken.stopped")
-    models = (load_model(folder / f"{name}.keras")[0] for name in names)
-    unbroken, broken, first, stopped = map(weights_digest, models)
-    assert unbroken == broken == first != stopped
-
-
 def trainings(folder, data):
-    """Kill and stop a training again and again; returns how each of them ended."""
+    """Kill and stop a training again and again, then let it end.
+
+    Returns how each part of it ended and the names of the files that are left.
+    """
     random.seed(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     mb.build_model = tiny_model
     mb.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
     assert end(start(folder, data, "unbroken")) == 0, (folder / "unbroken.log").read_text()
-    for ending in (".keras", ".json"):  # the earlier good model
-        shutil.copy(folder / f"unbroken{ending}", folder / f"broken{ending}")
-    earlier = (folder / "broken.keras").read_bytes()
-    checkpoint, flags, statuses = folder / "broken.resume.npz", [], []
-    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
+    path, log = folder / "broken.keras", folder / "broken.log"
+
+    def stopped(number, *flags):
+        """The exit status of a training that gets a signal."""
         child = start(folder, data, "broken", *flags)
-        statuses.append(stop(child, checkpoint, number, folder / "broken.log"))
-        assert (folder / "broken.keras").read_bytes() == earlier
-        flags = ["--resume"]
+        return stop(child, folder / "broken.resume.npz", number, log)
+
+    statuses = [stopped(signal.SIGKILL)]
+    assert not path.exists()
+    statuses.append(stopped(signal.SIGTERM, "--resume"))
+    said_and_saved(path, log)
+    log.unlink()
+    terminated = path.read_bytes()
+    statuses.append(stopped(signal.SIGKILL, "--resume"))
+    assert path.read_bytes() == terminated
+    for ending in (".keras", ".json"):  # an earlier good model
+        shutil.copy(folder / f"unbroken{ending}", path.with_suffix(ending))
+    earlier = path.read_bytes()
+    statuses.append(stopped(signal.SIGINT, "--resume"))
+    assert path.read_bytes() == earlier
     assert 1 <= epochs_of(folder / "broken.stopped.keras") < EPOCHS
-    assert end(start(folder, data, "broken", *flags)) == 0, (folder / "broken.log").read_text()
-    assert (folder / "broken.keras").read_bytes() != earlier  # written again, dates and all
-    assert not checkpoint.exists()
-    return statuses
+    assert end(start(folder, data, "broken", "--resume")) == 0, log.read_text()
+    assert path.read_bytes() != earlier  # written again, dates and all
+    assert epochs_of(path) == EPOCHS
+    text = log.read_text()
+    assert f"epoch   1/{EPOCHS}" not in text and f"epoch   {EPOCHS}/{EPOCHS}" in text
+    return statuses, sorted(file.name for file in folder.glob("broken*"))
 
 
-def terminated(folder, data):
-    """Stop a first training by SIGTERM; what is saved and said then, and that it goes on.
-
-    Returns the names of the files that are left.
-    """
-    path, log = folder / "first.keras", folder / "first.log"
-    child = start(folder, data, "first")
-    assert stop(child, folder / "first.resume.npz", signal.SIGTERM, log) == 130, log.read_text()
+def said_and_saved(path, log):
+    """See to what a first training leaves that is stopped by SIGTERM."""
     done = epochs_of(path)
     assert 1 <= done < EPOCHS
     assert log.read_text().splitlines()[-1] == (
         f"stopped; epoch {done} of {EPOCHS} is saved as {path}. To go on, give the same command"
         " with --resume."
     )
-    log.unlink()
-    assert end(start(folder, data, "first", "--resume")) == 0, log.read_text()
-    text = log.read_text()
-    assert f"epoch   1/{EPOCHS}" not in text and f"epoch   {EPOCHS}/{EPOCHS}" in text
-    assert epochs_of(path) == EPOCHS
-    return sorted(file.name for file in folder.glob("first*"))
+
+
+def compare(folder):
+    """However it was stopped, it must have ended at the bits of the unbroken one."""
+    names = ("unbroken", "broken", "broken.stopped")
+    models = (load_model(folder / f"{name}.keras")[0] for name in names)
+    unbroken, broken, stopped = map(weights_digest, models)
+    assert unbroken == broken != stopped
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what is there already stays, shared with the forks
     place, data = map(Path, sys.argv[1:])
-    happened = {"statuses": trainings(place, data), "left": terminated(place, data)}
+    happened = dict(zip(("statuses", "left"), trainings(place, data), strict=True))
     compare(place)  # from here on this process computes
     print(json.dumps(happened | saves(place)))

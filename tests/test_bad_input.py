@@ -179,7 +179,7 @@ def test_bad_training_files(case, training_csv, tmp_path, capsys, monkeypatch):
     assert all(file.read_text() == "earlier" for file in kept)
 
 
-def test_bad_row_far_down_leaves_the_earlier_results(trained, faces, tmp_path, capsys):
+def test_bad_row_far_down_leaves_the_earlier_results(loaded_once, trained, faces, tmp_path, capsys):
     """Predictions are written as the file is read; the error comes after hundreds of faces."""
     path = write_csv(tmp_path / "long.csv", np.concatenate([faces.pictures] * 3))
     path.write_text(path.read_text() + "7 7 7\n")

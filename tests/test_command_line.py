@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import QUIET, ROOT, clone, script
 
 import model_builder as mb
 from data import command_line, files
@@ -24,12 +24,6 @@ from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
 from data.split import split_faces
 
 
-def script(folder, name, *arguments, **environment):
-    command = [sys.executable, str(folder / name), *map(str, arguments)]
-    environment = os.environ | environment
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-
-
 def contents(folder):
     """All files below a folder with what is in them."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -37,39 +31,30 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The project's own files without any data, as after a clone."""
-    folder = tmp_path_factory.mktemp("clone")
-    for name in ("model_builder.py", "face_key_points.py"):
-        shutil.copy(ROOT / name, folder / name)
-    for room in ("data", "models", "results"):
-        (folder / room).mkdir()
-        for path in (ROOT / room).glob("*.py"):
-            shutil.copy(path, folder / room)
-    return folder
+    return clone(tmp_path_factory.mktemp("clone"))
 
 
-def test_no_data_dry_run_then_pictures(copy, tmp_path):
-    before = contents(copy)
-    quiet = {"TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = script(copy, "model_builder.py", "--dry-run", **quiet)
-    assert done.returncode == 0, done.stderr
-    assert "training.csv is not there" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("validation RMSE ")
-    assert not (copy / "models" / "my_model.keras").exists()
-    shutil.copy(copy / "models" / "dry_run.keras", copy / "models" / "my_model.keras")
-    shutil.copy(copy / "models" / "dry_run.json", copy / "models" / "my_model.json")
-    done = script(copy, "face_key_points.py", **quiet)
+def test_no_data_dry_run_then_pictures(copy, dry_run):
+    before = {dry_run / path.relative_to(copy): text for path, text in contents(copy).items()}
+    printed = (dry_run.parent / "printed.txt").read_text()
+    assert "training.csv is not there" in printed
+    assert printed.splitlines()[-1].startswith("validation RMSE ")
+    assert not (dry_run / "models" / "my_model.keras").exists()
+    shutil.copy(dry_run / "models" / "dry_run.keras", dry_run / "models" / "my_model.keras")
+    shutil.copy(dry_run / "models" / "dry_run.json", dry_run / "models" / "my_model.json")
+    temporary = dry_run.parent / "temporary"
+    done = script(dry_run, "face_key_points.py", TMPDIR=str(temporary), **QUIET)
     assert done.returncode == 0, done.stderr
     # Nothing is written or changed outside models/ and results/, and no temporary stays.
-    after = contents(copy)
-    changed = {path.relative_to(copy) for path in after if after[path] != before.get(path)}
+    after = contents(dry_run)
+    changed = {path.relative_to(dry_run) for path in after if after[path] != before.get(path)}
     assert len(changed) > 8 and {path.parts[0] for path in changed} == {"models", "results"}
-    assert not before.keys() - after.keys() and not list(tmp_path.iterdir())
+    assert not before.keys() - after.keys() and not list(temporary.iterdir())
     assert not [path for path in changed if path.name.startswith(".") or path.suffix == ".npz"]
-    written = {file.name for file in (copy / "results").iterdir()}
+    written = {file.name for file in (dry_run / "results").iterdir()}
     assert "worst16_in_validation.png" in written and "test_key_points.csv" in written
-    report = json.loads((copy / "results" / "validation.json").read_text())
-    record = json.loads((copy / "models" / "dry_run.json").read_text())
+    report = json.loads((dry_run / "results" / "validation.json").read_text())
+    record = json.loads((dry_run / "models" / "dry_run.json").read_text())
     assert report["faces"] == len(record["data"][0]["validation_rows"])
 
 
@@ -151,13 +136,13 @@ def test_synthetic_files_are_in_kaggles_format(copy):
         (copy / "data" / name).unlink()
 
 
-def test_made_up_faces_repeat_and_differ():
-    first, again = synthetic_faces(70, 3), synthetic_faces(70, 3)
+def test_synthetic_faces_repeat_and_differ(made):
+    first, again = made, synthetic_faces(72, 8)
     assert fingerprint(first) == fingerprint(again)
-    fewer, other = synthetic_faces(5, 3), synthetic_faces(5, 4)
+    fewer, other = synthetic_faces(5, 8), synthetic_faces(5, 4)
     np.testing.assert_array_equal(fewer.pictures, first.pictures[:5])
     assert not np.array_equal(fewer.pictures, other.pictures)
-    assert fingerprint(synthetic_faces(70, 3, [5, 60])) == fingerprint(first.take([5, 60]))
+    assert fingerprint(synthetic_faces(72, 8, [5, 60])) == fingerprint(first.take([5, 60]))
     centre = first.key_points.mean((0, 1))
     assert (np.abs(centre - [48, 50]) < 8).all()
     # The subject's left is at the larger x, and the face is upright.
@@ -341,7 +326,7 @@ BACKENDS = {
 DRAWS = """
 import argparse, os, sys
 sys.path.insert(0, '.')
-import numpy, PIL.Image  # once for all the forks
+import numpy.ma, PIL.PngImagePlugin, dateutil.rrule, kiwisolver, pyparsing  # once for the forks
 from data.command_line import run_script
 
 def work(arguments):

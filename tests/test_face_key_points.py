@@ -16,6 +16,9 @@ from data.faces import fingerprint, load_faces, read_faces, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS
 from models.network import predict
 from models.storage import load_model
+from results.pictures import plot_faces
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 FILES = {
     "test_result01.png",
@@ -29,13 +32,13 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def pictured(trained, training_csv, test_csv, tmp_path_factory):
+def pictured(loaded_once, trained, trained_csv, test_csv, tmp_path_factory):
     """The results folder of one run."""
     results = tmp_path_factory.mktemp("pictured")
     status = fkp.main(
         [
             *("--model", str(trained / "models" / "small.keras"), "--data", str(test_csv)),
-            *("--training", str(training_csv), "--results", str(results)),
+            *("--training", str(trained_csv), "--results", str(results)),
         ]
     )
     assert status == 0
@@ -67,11 +70,11 @@ def test_key_points_of_all_test_faces(pictured, trained, test_csv):
     np.testing.assert_allclose(table[spreads], spread, atol=2e-3)
 
 
-def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, training_csv):
+def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, trained_csv):
     report = json.loads((pictured / "validation.json").read_text())
     model, record = load_model(trained / "models" / "small.keras")
     held_out = record["data"][0]["validation_rows"]
-    faces = load_faces(training_csv)
+    faces = load_faces(trained_csv)
     truth = faces.key_points[held_out]
     found, spread = predict(model, faces.pictures[held_out], mirror=True)
     difference = found - truth
@@ -90,11 +93,14 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
     assert report["spread"]["coverage"]["90%"] == pytest.approx(inside.mean(), abs=0.005)
 
 
-def test_few_test_faces_fill_both_pictures(trained, training_csv, faces, tmp_path):
+def test_few_test_faces_fill_both_pictures(sketched, trained, faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(fkp, "plot_faces", plot_faces)
     few = write_csv(tmp_path / "few.csv", faces.pictures[:3])
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", few, "--results", tmp_path / "r") == 0
     assert {file.name for file in (tmp_path / "r").iterdir()} == FILES
+    sizes = [(tmp_path / "r" / f"test_result0{i}.png").stat().st_size for i in (1, 2)]
+    assert min(sizes) > 10_000
 
 
 def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
@@ -129,7 +135,8 @@ def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
         assert len({image_id for *_, image_id in shown}) == 7
 
 
-def test_no_mirror_is_another_prediction(pictured, trained, training_csv, test_csv, tmp_path):
+@pytest.mark.usefixtures("sketched")
+def test_no_mirror_is_another_prediction(pictured, trained, test_csv, tmp_path):
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", test_csv, "--results", tmp_path, "--no-mirror") == 0
     with_mirror = pd.read_csv(pictured / "test_key_points.csv")
@@ -153,6 +160,7 @@ def test_another_training_file_is_an_error_and_nothing_is_lost(
     assert (results / "validation.json").read_text() == "earlier"
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("gone", ["record", "training file", "record of another", "no data in it"])
 def test_without_held_out_faces_the_rest_is_done(
     gone, trained, test_csv, tmp_path, capsys, monkeypatch
@@ -217,6 +225,7 @@ def test_the_training_file_is_found_from_another_folder(key, training_csv, tmp_p
     assert copy.resolve() in [path.resolve() for path in found]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_shipped_model_does_without_its_data(
     trained, faces, test_csv, tmp_path, monkeypatch, capsys
 ):

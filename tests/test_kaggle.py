@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_csv
+from conftest import train_in_few_steps, write_csv
 
 import model_builder as mb
 from data import kaggle
@@ -158,12 +158,11 @@ def test_another_file_is_refused_in_one_sentence(small, change, message, tmp_pat
 
 
 def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
-    small, tiny, tmp_path, monkeypatch, capsys
+    small, tiny, sketched, test_csv, tmp_path, monkeypatch, capsys
 ):
     import face_key_points as fkp
 
-    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
-        monkeypatch.setattr(fkp, name, lambda *_: None)
+    train_in_few_steps(monkeypatch)
     path, _ = small
     flags = ["--epochs", "1", "--batch-size", "4", "--validation-split", "0.4"]
 
@@ -172,7 +171,8 @@ def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
         place = ["--model", str(model), "--results", str(tmp_path / "r")]
         assert mb.main(["--data", str(data), *place, *flags]) == 0
         told = "follows three conventions, from rows 0, 3, 6 on" in capsys.readouterr().out
-        arguments = fkp.parse_arguments([*place, "--training", str(data)])
+        files = ["--training", str(data), "--data", str(test_csv)]
+        arguments = fkp.parse_arguments([*place, *files])
         fkp.run(arguments)
         return told, json.loads((tmp_path / "r" / "validation.json").read_text())
 

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import write_csv
+from conftest import little_spread, write_csv
 
 import model_builder as mb
 from data.files import InputError
@@ -69,6 +69,7 @@ def expected(faces, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mb, "build_model", tiny_model)
+        little_spread(patch)
         return train(faces, tmp_path_factory.mktemp("plain"))
 
 

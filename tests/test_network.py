@@ -55,7 +55,7 @@ def test_source_offsets_leave_the_first_file_alone_and_are_mirror_true():
     np.testing.assert_array_equal(alike["key_points"], expected)
 
 
-def test_mirrored_prediction_is_mirror_true(trained, faces):
+def test_mirrored_prediction_is_mirror_true(loaded_once, trained, faces):
     model, _ = load_model(trained / "models" / "small.keras")
     found, spread = predict(model, faces.pictures[:6], mirror=True)
     turned, other = predict(model, faces.pictures[:6, :, ::-1], mirror=True)

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, write_csv
+from conftest import ROOT, train_in_few_steps, write_csv
 
 import model_builder as mb
 from data.files import InputError
@@ -36,12 +36,15 @@ def test_kills_during_saving_leave_a_whole_model(happened):
 
 
 def test_killed_and_resumed_training_ends_at_the_same_bits(happened):
-    assert happened["statuses"] == [-signal.SIGKILL, 130, -signal.SIGKILL, -signal.SIGKILL]
-
-
-def test_terminated_then_resumed_is_the_run_that_was_not(happened):
     """What is said and saved on the way, killing.py asserts."""
-    assert happened["left"] == ["first.json", "first.keras", "first.log", "first_results"]
+    assert happened["statuses"] == [-signal.SIGKILL, 130, -signal.SIGKILL, 130]
+
+
+def test_nothing_is_left_of_the_parts_of_a_training(happened):
+    assert happened["left"] == [
+        *("broken.json", "broken.keras", "broken.log"),
+        *("broken.stopped.json", "broken.stopped.keras", "broken_results"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,7 @@ def test_broken_checkpoints_are_one_sentence(checkpoint, tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, capsys):
+    train_in_few_steps(monkeypatch)  # killing.py stops and resumes trainings with graphs
     data = write_csv(tmp_path / "few.csv", faces.pictures[:40], faces.key_points[:40])
     flags = [*("--data", str(data), "--batch-size", "8", "--epochs", "3", "--precision", "float32")]
 
@@ -155,9 +159,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, faces, tmp_path, monkeypatch, 
     assert not list(tmp_path.glob("*.npz"))
 
 
-def test_killed_after_the_last_epoch(tiny, faces, tmp_path):
+def test_killed_after_the_last_epoch(tiny, faces, tmp_path, monkeypatch):
     """Everything is trained and nothing saved: resuming gives the same without an epoch more."""
-    settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1, spread_steps=2)
+    train_in_few_steps(monkeypatch)
+    settings = mb.Settings(epochs=2, batch_size=8, learning_rate=0.1)
     some = faces.take(slice(0, 24)), faces.take(slice(24, 32))
     checkpoint = Checkpoint(tmp_path / "c.npz", {})
     first, history, _ = mb.train(*some, settings, checkpoint=checkpoint)

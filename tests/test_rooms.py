@@ -1,10 +1,11 @@
 """The rule of imports, read off the code: data <- models <- results <- the two scripts."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, unwatched
 
 ROOMS = ("data", "models", "results")
 SCRIPTS = ("model_builder", "face_key_points")
@@ -14,9 +15,16 @@ PRODUCT += sorted(
 )
 
 
+@cache
+def nodes(path):
+    """All that a file consists of."""
+    with unwatched():
+        return list(ast.walk(ast.parse((ROOT / path).read_text())))
+
+
 def imported(path):
     """The modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -44,7 +52,7 @@ def test_the_rule_sees_an_upward_import():
 @pytest.mark.parametrize("path", PRODUCT)
 def test_the_search_path_is_left_alone(path):
     """Whoever imports a room finds their own modules where they were."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in nodes(path):
         touched = isinstance(node, ast.Attribute) and node.attr == "path"
         assert not (touched and getattr(node.value, "id", None) == "sys"), path
 

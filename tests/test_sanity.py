@@ -176,7 +176,8 @@ def test_points_that_nobody_labelled_bring_no_warning_of_numpys(made, recwarn):
     key_points = made.key_points.copy()
     key_points[:, 6:10] = np.nan
     assert look_over(made._replace(key_points=key_points)) == ([], True)
-    assert not recwarn.list
+    # A file that an earlier test left open may be found just now.
+    assert not [str(w.message) for w in recwarn.list if w.category is not ResourceWarning]
 
 
 def test_faces_as_they_should_be_pass_in_silence(made):

@@ -115,7 +115,7 @@ def test_one_corrects_and_trains_on(wall, tmp_path, monkeypatch, capsys):
     assert len(before.rows) == 12 and before.names == KEY_POINTS
     status = mb.main(
         [
-            *("--data", str(csv), "--init", str(SHIPPED), "--epochs", "1", "--batch-size", "4"),
+            *("--data", str(csv), "--init", str(SHIPPED), "--epochs", "1", "--batch-size", "8"),
             *("--model", str(tmp_path / "mine.keras"), "--results", str(tmp_path / "r")),
             *("--precision", "float32"),
         ]
