@@ -19,6 +19,7 @@ from models.face_finder import (
     other_turns,
     pick,
     pyramid,
+    to_grey,
 )
 from models.finder_network import load_finder
 from models.storage import SHIPPED, load_model
@@ -83,7 +84,6 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
         assert (np.diff(candidates.scores) <= 0).all()
         candidates = other_turns(load_finder(), np.asarray(turned), candidates)
         kept = check_candidates(load_checker(), np.asarray(turned), candidates)
-        assert kept.sum() < 0.3 * len(kept)
         places, sides, turns, _ = pick(candidates, kept)
         near = np.abs(places - middle).max(1) < 0.2 * side
         near &= np.abs(np.log(sides / side)) < 0.3
@@ -105,7 +105,7 @@ def test_a_face_turned_by_any_angle_gets_its_points(model, portrait, upright, de
     assert np.linalg.norm(points[0] - expected, axis=1).mean() < 0.05 * eyes
 
 
-@pytest.mark.parametrize("size", (26, 40, 100, 300))
+@pytest.mark.parametrize("size", (20, 26, 100, 300))
 def test_faces_of_all_sizes_are_found(model, portrait, upright, size):
     zoom = size / side_of(upright)
     small = portrait.resize((round(512 * zoom), round(600 * zoom)), Image.Resampling.LANCZOS)
@@ -164,6 +164,16 @@ def test_colours_are_as_good_as_grey_values(model, portrait, upright):
 def test_the_least_doubtful_of_several_crops_of_a_face_stays():
     crops = np.array([[[1.0, 0, x], [0, 1, 0]] for x in (0, 10, 200, 300)])
     assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), np.full(4, 4.0)) == [1, 3]
+
+
+def test_the_checker_drops_much_of_what_is_no_face():
+    from sklearn.datasets import load_sample_images
+
+    kept = []
+    for picture in map(to_grey, load_sample_images().images):
+        candidates = find_candidates(load_finder(), picture)
+        kept += check_candidates(load_checker(), picture, candidates).tolist()
+    assert len(kept) > 20 and np.mean(kept) < 0.6
 
 
 def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
