@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ def side_of(name: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=64)  # asked for every frame of a video
 def mirror_partners(names: Names = KEY_POINTS) -> np.ndarray | None:
     """For each key point the index of the one that it becomes in a mirrored picture, (K,) int.
 
@@ -115,6 +117,7 @@ def mirror_partners(names: Names = KEY_POINTS) -> np.ndarray | None:
     if partners == list(names) or without_partner(names):
         return None
     index = np.array([names.index(partner) for partner in partners])
+    index.flags.writeable = False
     return index if (index[index] == np.arange(len(names))).all() else None
 
 
