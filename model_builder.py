@@ -54,7 +54,7 @@ from models.network import (
     with_source_offsets,
 )
 from models.optimizer import make_optimizer, short_memory
-from models.progress import model_inputs, progress
+from models.progress import each_step, model_inputs, progress
 from models.record import describe, what_must_match
 from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
@@ -392,9 +392,6 @@ def train(
     print("Preparing the first step, which takes some ten seconds ...", flush=True)
     try:
         with unwrapped_interrupts(), followed("training, step", steps) as advance:
-            each_step = keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda batch, logs=None: advance(1)
-            )
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
@@ -402,7 +399,7 @@ def train(
                 epochs=settings.epochs,
                 shuffle=False,  # `batches` does
                 verbose=0,
-                callbacks=[each_step] if worker else [each_step, watch],
+                callbacks=[each_step(advance)] if worker else [each_step(advance), watch],
             )
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,13 @@ def progress(
                     log_path.with_name("training_process.png").unlink(missing_ok=True)
 
     return Progress()
+
+
+def each_step(advance: Callable[[int], None]) -> keras.callbacks.Callback:
+    """A callback that tells `advance`, as `followed` yields it, of every step."""
+    import keras
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs=None: advance(1))
 
 
 def averaged_key_points(model: keras.Model, validation: Faces) -> np.ndarray:

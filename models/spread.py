@@ -10,6 +10,7 @@ import numpy as np
 from data.batches import Batching, batches_with_non_faces, epoch_rows
 from data.faces import Faces
 from data.progress import followed
+from models.progress import each_step
 
 if TYPE_CHECKING:
     import keras
@@ -100,11 +101,7 @@ def fit_spread(
             steps_per_epoch=steps,
             shuffle=False,
             verbose=0,
-            callbacks=[
-                keras.callbacks.LambdaCallback(
-                    on_train_batch_end=lambda batch, logs=None: advance(1)
-                )
-            ],
+            callbacks=[each_step(advance)],
         )
 
 

@@ -98,6 +98,18 @@ def measure(look, truth, light):
     return found, alarms, seconds
 
 
+def count_looks():
+    """A list to which every call of `predict_crops` from now on adds its number of crops."""
+    looks, predict_crops = [], face_finder.predict_crops
+
+    def counted(model, grey, crops, *rest):
+        looks.append(len(crops))
+        return predict_crops(model, grey, crops, *rest)
+
+    face_finder.predict_crops = counted
+    return looks
+
+
 def report(ways, truth, lights):
     """Print the table, and which photos have faces that are missed or false alarms."""
     print("| | " + " | ".join(ways) + " |\n|---|" + "---:|" * len(ways))
@@ -171,6 +183,7 @@ def parse_arguments(argv):
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
     add("--networks", type=Path, default=HERE / "models", help="face_finder.npz, face_checker.npz")
+    add("--upright", type=float, default=face_finder.UPRIGHT, help="limit of the checker")
     add("--doubtful", type=float, default=face_finder.DOUBTFUL, help="spread that decides, px")
     add("--light", action="store_true", help="the photos in other light as well")
     add("--large", action="store_true", help="time a photo of 6,000x4,000")
@@ -186,7 +199,8 @@ def run(arguments):
         name: load_weights(room.LAYERS, arguments.networks / f"face_{name}.npz")
         for name, room in (("finder", finder_network), ("checker", checker_network))
     }
-    face_finder.DOUBTFUL = arguments.doubtful
+    face_finder.DOUBTFUL, face_finder.UPRIGHT = arguments.doubtful, arguments.upright
+    looks = count_looks()
     for count in (1, 2, 3):  # TensorFlow gets ready, which is not to be measured
         predict(model, np.zeros((count, SIZE, SIZE)), mirror=True)
 
@@ -197,6 +211,7 @@ def run(arguments):
     ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}
     ways = {name: look for name, look in ways.items() if look}
     report(ways, truth, list(LIGHT) if arguments.light else ["as it is"])
+    print(f"crops that the key point network looked at in all of these photos: {sum(looks)}")
     if arguments.large:
         time_large(model)
     if arguments.show:
