@@ -42,7 +42,7 @@ FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
 CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is checked
 MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
-UPRIGHT = -1.5  # the checker's logit plus the score's logarithm from which it is looked at
+UPRIGHT = -2.5  # the checker's logit plus the score's logarithm from which it is looked at
 MOST_LOOKS = 200  # a huge photo full of detail must not take minutes; faces are surer than detail
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.

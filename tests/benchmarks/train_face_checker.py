@@ -6,8 +6,8 @@
 
 Crops with a face: as those that `train_face_finder.py` makes windows of, less turned, since the
 finder's turn is about right. Crops without: what the shipped finder takes for faces in pictures
-without one; faces that lie by a quarter or upside down; parts of faces; cuttings. Some 15 minutes
-of one core.
+without one; faces that lie by a quarter or upside down; parts of faces; cuttings. Some 25
+minutes of one core.
 """
 
 import sys
