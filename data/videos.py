@@ -124,7 +124,7 @@ class VideoReader:
                 f"{self.source} has no moving pictures in it; give a video, or a photo by --image."
             )
         self.stream = streams[0]
-        # Reading has a thread of its own; more would take the network's time to wait for each other.
+        # Reading has a thread of its own; several would take time from the network's to wait.
         self.stream.codec_context.thread_count = 1
         self.has_sound = bool(self.container.streams.audio)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
