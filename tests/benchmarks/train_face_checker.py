@@ -13,15 +13,14 @@ minutes of one core.
 import sys
 import time
 import zipfile
-from pathlib import Path
+from functools import partial
 
-import common
 import numpy as np
 import train_face_finder as finding
 from train_face_finder import cut_patches, to_windows
 
-from data.command_line import natural, run_script
-from data.files import HERE, make_folder, replace_file
+from data.command_line import run_script
+from data.files import make_folder, replace_file
 from data.photos import cut_crop, similarities
 from models.checker_network import CHECKED, LAYERS, build_checker
 from models.face_finder import find_candidates
@@ -35,7 +34,7 @@ MISTAKES, PARTS = 0.55, 0.3  # shares of the non-faces: the finder's mistakes; f
 MINED = 30_000  # mistakes of the finder
 EASY = 0.1  # the chance of a mistake that the checker knows, beside 1 for one that it repeats
 SCORE = 1.5  # of what it takes for a face: somewhat below what the search looks at
-BATCH, LEARNING_RATE = 256, 2e-3  # the peak of a cosine
+BATCH = 256
 # How a face lies in a crop, as far as the finder is wrong about it.
 LEAN = 22.0  # degrees, standard deviation; never above 45
 OFF = 0.2  # of the side: the most by which its middle is off
@@ -44,6 +43,7 @@ OUTSIDE, SIZES_OUTSIDE = 0.4, 2.1  # from here on it is another place, or a part
 SMALL, SMALLEST = 0.5, 2.4  # share of the crops made coarser, and by how much at most
 HARD = 0.55  # share in all lights and sharpnesses that the finder learned; the others vary little
 
+WHAT = "the checker of what the finder proposes"
 CROP = CHECKED + 2 * CONTEXT  # with what is needed round it to make its light level
 
 
@@ -174,17 +174,12 @@ def loss(truth, said):
 
 def train(faces, backgrounds, rng):
     """Train round by round, and return the model."""
-    import keras
-
     started = time.process_time()
     mined = mine(backgrounds, faces, rng)
     print(f"{len(mined)} mistakes of the finder, {time.process_time() - started:.0f} s", flush=True)
     model = build_checker()
     steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - 300, warmup_target=LEARNING_RATE, warmup_steps=300
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=0.998)
+    optimizer = finding.make_optimizer(steps)
     model.compile(optimizer, loss)
     chance = np.full(MINED, 1 / MINED)
     for number in range(ROUNDS):
@@ -222,16 +217,6 @@ def save_packed(model, path):
             archive.writestr(name, content)
 
 
-def parse_arguments(argv):
-    """The command line as an argparse namespace."""
-    parser = common.parser("Train the checker of what the finder proposes.")
-    add = parser.add_argument
-    add("--data", type=Path, default=common.SHARED, help="training.csv.gz and wild_faces.npz")
-    add("--out", type=Path, default=HERE / "models", help="folder to write to")
-    add("--seed", type=natural, default=0, help="of all that is random")
-    return parser.parse_args(argv)
-
-
 def run(arguments):
     """Train, score, save."""
     import keras
@@ -254,4 +239,4 @@ def run(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(None, parse_arguments, run))
+    sys.exit(run_script(None, partial(finding.parse_arguments, what=WHAT), run))

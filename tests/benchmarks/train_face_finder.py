@@ -474,16 +474,21 @@ def loss(truth, said):
     )
 
 
-def train(faces, backgrounds, rng):
-    """Train round by round, and return the model."""
+def make_optimizer(steps):
+    """AdamW for a training of so many steps: warm-up, cosine, averaged weights."""
     import keras
 
-    model = build_finder()
-    steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - 300, warmup_target=LEARNING_RATE, warmup_steps=300
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=0.998)
+    return keras.optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=0.998)
+
+
+def train(faces, backgrounds, rng):
+    """Train round by round, and return the model."""
+    model = build_finder()
+    steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)
+    optimizer = make_optimizer(steps)
     model.compile(optimizer, loss)
     mistakes = np.empty((0, WINDOW, WINDOW), np.float16)
     for number in range(ROUNDS):
@@ -546,9 +551,9 @@ def score(model, faces, backgrounds, rng):
     )
 
 
-def parse_arguments(argv):
+def parse_arguments(argv, what="the finder of faces"):
     """The command line as an argparse namespace."""
-    parser = common.parser("Train the finder of faces.")
+    parser = common.parser(f"Train {what}.")
     add = parser.add_argument
     add("--data", type=Path, default=common.SHARED, help="training.csv.gz and wild_faces.npz")
     add("--out", type=Path, default=HERE / "models", help="folder to write to")
