@@ -83,4 +83,4 @@ def test_log_picture_and_record(trained, trained_csv):
     record = json.loads((trained / "models" / "small.json").read_text())
     data = record["data"][0]
     assert data["sha256"] == fingerprint(load_training(trained_csv))
-    assert 8 <= len(data["validation_rows"]) <= 40
+    assert 12 <= len(data["validation_rows"]) <= 40
