@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 CHECKED = 48  # pixels: the side of what it looks at, and of a face, cropped as trained, in it
-STRIDES = {"edges": 2, "parts": 2, "corners": 2, "whole": 1, "sorted": 1, "face": 1}
-LAYERS = tuple(STRIDES)
+LAYERS = ("edges", "parts", "corners", "whole", "sorted", "face")
 
 
 def build_checker() -> keras.Model:
@@ -53,9 +52,8 @@ def check(checker: Weights, crops: np.ndarray) -> np.ndarray:
     decides how their light is made level, 8 pixels all round."""
     if not len(crops):
         return np.empty(0, np.float32)
+    kernels, biases = checker
     x = even_light(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-    for name, kernel, bias in zip(LAYERS, *checker, strict=True):
-        x = convolve(x, kernel, bias, STRIDES[name])
-        if name != LAYERS[-1]:
-            np.maximum(x, 0, out=x)
-    return x[:, 0, 0, 0]
+    for kernel, bias, stride in zip(kernels[:-1], biases[:-1], (2, 2, 2, 1, 1), strict=True):
+        x = convolve(x, kernel, bias, stride)
+    return x.reshape(len(x), -1) @ kernels[-1].ravel() + biases[-1]

@@ -215,9 +215,8 @@ def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Ca
     places, sides, turns, scores = candidates
     if not len(places):
         return candidates
-    size = WINDOW + 2 * CONTEXT
-    crops = similarities(sides / WINDOW, turns, (size - 1) / 2, places)
-    upright = np.array([cut_crop(grey, crop, size, quick=True) for crop in crops])
+    upright = cut_upright(grey, candidates, WINDOW)
+    size = upright.shape[1]
     quarters = np.concatenate([np.rot90(upright, quarter, (1, 2)) for quarter in range(4)])
     windows = even_light(quarters)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
     # Side by side they are one picture; the windows between them do not count.
@@ -243,13 +242,17 @@ def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Ca
 def check_candidates(checker: Weights, grey: np.ndarray, candidates: Candidates) -> np.ndarray:
     """Indices of the candidates that may show an upright face, by a closer look; the surest first,
     `MOST_LOOKS` at most."""
-    places, sides, turns, scores = candidates
-    size = CHECKED + 2 * CONTEXT
-    crops = similarities(sides / CHECKED, turns, (size - 1) / 2, places)
-    closer = [cut_crop(grey, crop, size, quick=True) for crop in crops]
-    logits = check(checker, np.reshape(closer, (-1, size, size)))
-    sure = logits + np.log(scores)
+    sure = check(checker, cut_upright(grey, candidates, CHECKED)) + np.log(candidates.scores)
     return np.argsort(-sure, kind="stable")[: (sure > UPRIGHT).sum()][:MOST_LOOKS]
+
+
+def cut_upright(grey: np.ndarray, candidates: Candidates, window: int) -> np.ndarray:
+    """The candidates' faces, upright and `window` pixels large, with what decides how their light
+    is made level all round: float32 (N, P, P), P = window + 2 * CONTEXT."""
+    places, sides, turns, _ = candidates
+    size = window + 2 * CONTEXT
+    crops = similarities(sides / window, turns, (size - 1) / 2, places)
+    return np.reshape([cut_crop(grey, crop, size, quick=True) for crop in crops], (-1, size, size))
 
 
 def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -79,7 +79,6 @@ def look(
     x = picture[None, ..., None]
     for kernel, bias, stride in zip(kernels[:3], biases[:3], (2, 2, 1), strict=True):
         x = convolve(x, kernel, bias, stride)
-        np.maximum(x, 0, out=x)
     x = x[0]
     height, width = x.shape[0] - 2, x.shape[1] - 2
     # The sum over each 3x3 neighbourhood, from the nine products of each place.

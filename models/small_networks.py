@@ -58,8 +58,8 @@ def load_weights(layers: Sequence[str], path: Path) -> Weights:
         ) from None
 
 
-def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
-    """A convolution of pictures (N, H, W, C) without padding."""
+def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int) -> np.ndarray:
+    """ReLU of a convolution of pictures (N, H, W, C) without padding."""
     h, w, _, filters = kernel.shape
     x = np.ascontiguousarray(x, np.float32)
     count, height, width = len(x), (x.shape[1] - h) // stride + 1, (x.shape[2] - w) // stride + 1
@@ -79,6 +79,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int = 
             flat = out[part].reshape(-1, filters)  # several pictures only where all rows fit
             np.matmul(patches[part].reshape(len(flat), -1), matrix, out=flat)
             flat += bias
+            np.maximum(flat, 0, out=flat)
     return out
 
 

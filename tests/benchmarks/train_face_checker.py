@@ -21,9 +21,8 @@ from train_face_finder import cut_patches, to_windows
 
 from data.command_line import run_script
 from data.files import make_folder, replace_file
-from data.photos import cut_crop, similarities
 from models.checker_network import CHECKED, LAYERS, build_checker
-from models.face_finder import find_candidates
+from models.face_finder import cut_upright, find_candidates, pick
 from models.finder_network import load_finder
 from models.small_networks import CONTEXT, save_weights, weights_of
 
@@ -122,15 +121,10 @@ def mine(backgrounds, faces, rng):
     found = []
     while len(found) < MINED:
         scene, squares = make_scene(backgrounds, faces, rng)
-        places, sides, turns, scores = find_candidates(load_finder(), scene)
-        # Not the faces themselves: near enough in place and size.
-        away = np.abs(places[:, None] - squares[:, :2]).max(-1)
-        near = away < 0.5 * np.maximum(sides[:, None], squares[:, 2])
-        alike = np.abs(np.log(sides[:, None] / squares[:, 2])) < np.log(SIZES_OUTSIDE)
-        wrong = np.flatnonzero((scores > SCORE) & ~(near & alike).any(1))
-        wrong = rng.permutation(wrong)[:80]
-        crops = similarities(sides[wrong] / CHECKED, turns[wrong], (CROP - 1) / 2, places[wrong])
-        found += [np.rint(cut_crop(scene, crop, CROP, quick=True)) for crop in crops]
+        candidates = find_candidates(load_finder(), scene)
+        right = finding.at_faces(candidates.places, candidates.sides, squares, 0.5, SIZES_OUTSIDE)
+        wrong = rng.permutation(np.flatnonzero((candidates.scores > SCORE) & ~right))[:80]
+        found += list(np.rint(cut_upright(scene, pick(candidates, wrong), CHECKED)))
     return np.array(found[:MINED]).astype(np.uint8)
 
 
@@ -167,9 +161,7 @@ def loss(truth, said):
     """The logit's cross entropy."""
     from keras import ops
 
-    face, said = truth[:, 0], ops.cast(said, "float32")[:, 0, 0, 0]
-    # log(1 + exp(.)) that does not overflow
-    return face * ops.softplus(-said) + (1 - face) * ops.softplus(said)
+    return finding.cross_entropy(truth[:, 0], ops.cast(said, "float32")[:, 0, 0, 0])
 
 
 def train(faces, backgrounds, rng):

@@ -414,12 +414,9 @@ def mine(finder, backgrounds, faces, count, rng):
         for level, step in pyramid(scene):
             places, values = look(finder, level)
             wrong = values[:, 1] > -2
-            middle = (places[:, None] + (WINDOW - 1) / 2 - BORDER) * step
-            side = WINDOW * step[0]
-            # Not the faces themselves: near enough in place and size.
-            near = np.abs(middle - squares[:, :2]).max(-1) < 0.45 * np.maximum(side, squares[:, 2])
-            alike = np.abs(np.log(side / squares[:, 2])) < np.log(1.9)
-            wrong &= ~(near & alike).any(1)
+            middle = (places + (WINDOW - 1) / 2 - BORDER) * step
+            side = np.full(len(middle), WINDOW * step[0])
+            wrong &= ~at_faces(middle, side, squares, 0.45, 1.9)
             views = np.lib.stride_tricks.sliding_window_view(level, (WINDOW, WINDOW))
             x, y = places[wrong].T
             some.append(views[y, x].astype(np.float16))
@@ -428,6 +425,14 @@ def mine(finder, backgrounds, faces, count, rng):
         found.append(some)
         total += len(some)
     return np.concatenate(found)[:count]
+
+
+def at_faces(places, sides, squares, near, larger):
+    """Which of the windows at `places` (N, 2) of `sides` (N,) show a face of `squares` (M, 3), x y
+    side: off by `near` of the larger side at most, and at most so many times larger or smaller."""
+    off = np.abs(places[:, None] - squares[:, :2]).max(-1)
+    alike = np.abs(np.log(sides[:, None] / squares[:, 2])) < np.log(larger)
+    return (alike & (off < near * np.maximum(sides[:, None], squares[:, 2]))).any(1)
 
 
 def paste_large(scene, faces, rng):
@@ -455,23 +460,25 @@ def paste_large(scene, faces, rng):
 # --- training ------------------------------------------------------------------------------------
 
 
+def cross_entropy(face, logit, weight=1.0):
+    """Of a logit where there is a face (1) or none (0); faces count `weight` times."""
+    from keras import ops
+
+    # log(1 + exp(.)) that does not overflow
+    return weight * face * ops.softplus(-logit) + (1 - face) * ops.softplus(logit)
+
+
 def loss(truth, said):
     """Both logits' cross entropy, and where there is a face, squared errors of how it lies."""
     from keras import ops
 
     truth, said = truth[:, None, None, :], ops.cast(said, "float32")
     face = truth[..., 0]
-
-    def cross_entropy(logit, weight):
-        # log(1 + exp(.)) that does not overflow
-        return weight * face * ops.softplus(-logit) + (1 - face) * ops.softplus(logit)
-
     errors = ops.square(said[..., 2:] - truth[..., 1:]) * np.array([1, 1, 30, 30, 10], np.float32)
     place = face * ops.sum(errors, -1)
     # The first layers should let faces pass, the last ones decide.
-    return (
-        cross_entropy(said[..., 0], 4.0) / 2 + 2 * cross_entropy(said[..., 1], 1.0) + PLACE * place
-    )
+    likely, sure = cross_entropy(face, said[..., 0], 4.0), cross_entropy(face, said[..., 1])
+    return likely / 2 + 2 * sure + PLACE * place
 
 
 def make_optimizer(steps):
