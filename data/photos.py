@@ -332,21 +332,19 @@ def crop_middles(crops: np.ndarray) -> np.ndarray:
     return move_points(np.full((len(crops), 1, 2), (SIZE - 1) / 2), crops)[:, 0]
 
 
-def cut_crop(
-    grey: np.ndarray, crop: np.ndarray, size: int = SIZE, quick: bool = False
-) -> np.ndarray:
+def cut_crop(grey: np.ndarray, crop: np.ndarray, size: int = SIZE) -> np.ndarray:
     """The crop, float32 (size, size), of a photo's grey values (H, W) uint8.
 
-    Each pixel is the mean of as many samples as it covers photo pixels: large faces are shrunk by
-    area averaging. Very large ones are halved (and so on) first, which is quicker; with `quick`
-    that is all that is done. The photo's border is continued.
+    Large faces are shrunk by area averaging: to half the photo's pixels, a third and so on where
+    that leaves about two for each of the crop's, of which each then is the mean. The photo's border
+    is continued.
     """
     from PIL import Image
 
     linear, origin = crop[:, :2], crop[:, 2]
     scale = float(np.sqrt(np.linalg.det(linear)))
-    coarse = max(1, int(scale if quick else scale / 4))
-    fine = 1 if quick else max(1, int(np.ceil(scale / coarse - 1e-6)))
+    coarse = max(1, round(scale / 2))
+    fine = max(1, round(scale / coarse))
     # Places are counted from pixels' edges from here on, as Pillow counts them.
     origin = origin + 0.5 - linear.sum(1) / 2
     corners = origin + np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * size @ linear.T
@@ -365,4 +363,4 @@ def cut_crop(
     samples = part.transform(
         (size * fine, size * fine), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
     )
-    return np.asarray(samples).reshape(size, fine, size, fine).mean((1, 3), dtype=np.float32)
+    return np.array(samples.reduce(fine))

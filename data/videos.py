@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -224,18 +224,30 @@ class VideoWriter:
         self.thread = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
 
-    def write(self, picture: np.ndarray, time: float) -> None:
+    def write(
+        self,
+        picture: np.ndarray,
+        time: float,
+        draw: Callable[[np.ndarray], None] | None = None,
+    ) -> None:
         """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds; it must not change.
+
+        With `draw` a copy is added on which that draws, in the writer's thread.
 
         Raises OSError if the disk is full or the like, perhaps some frames later.
         """
-        self.waiting.append(self.thread.submit(self._encode, picture, time))
+        self.waiting.append(self.thread.submit(self._encode, picture, time, draw))
         if len(self.waiting) > AHEAD:
             self.waiting.popleft().result()
 
-    def _encode(self, picture: np.ndarray, time: float) -> None:
+    def _encode(
+        self, picture: np.ndarray, time: float, draw: Callable[[np.ndarray], None] | None
+    ) -> None:
         """Add a picture."""
         av = import_av()
+        if draw is not None:
+            picture = picture.copy()
+            draw(picture)
         if any(self.pad):
             picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

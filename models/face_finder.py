@@ -23,26 +23,26 @@ from data.photos import (
     point_crops,
     similarities,
 )
+from data.pyramid import STEP, Copy, cut_crops, make_copies
 from models.checker_network import CHECKED, check, load_checker
-from models.finder_network import STRIDE, WINDOW, load_finder, look
+from models.finder_network import WINDOW, load_finder, look, look_closely
 from models.network import predict
 from models.small_networks import CONTEXT, Weights, even_light
 from models.spread import face_spread
 
 if TYPE_CHECKING:
     import keras
-    from PIL import Image
 
 # The search.
 SEARCHED = 2048  # pixels along the width of the largest copy: a face of 1 % of the width has 20
 MOST_PIXELS = 8e6  # of the largest copy, so that a long thin photo takes seconds, not minutes
-STEP = 2**0.5  # from one copy's size to the next; windows know faces of 0.8 to 1.25 of theirs
 BORDER = 12  # pixels by which each copy is continued: half a face cut by the border is found
 FACE = 0.0  # the finder's logit from which a window counts
 APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log size see one face
 CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is checked
 MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
 UPRIGHT = -2.5  # the checker's logit plus the score's logarithm from which it is looked at
+AT_ONCE = 16  # candidates that are looked at, surest first; where none is a face the search ends
 MOST_LOOKS = 200  # a huge photo full of detail must not take minutes; faces are surer than detail
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.
@@ -51,6 +51,9 @@ CLEAR, NOTHING = 2.5, 25.0  # between these a first look shows something: the cr
 LARGER = 1.45  # by how much larger the next crop is then
 DOUBTFUL = 4.0  # in the end: 99 % of the held-out faces stay below 2.2, covered ones reach 4
 SMALL, DOUBTFUL_SMALL = 50, 2.7  # crops of fewer photo pixels are blurred, and deceive more easily
+ONE_FACE = 0.25  # crops whose middles are nearer, in sums of both sides, show the same face
+
+NONE = np.empty((0, 2, 3))  # no crops
 
 
 def find_faces(
@@ -59,6 +62,7 @@ def find_faces(
     mirror: bool = True,
     names: Names = KEY_POINTS,
     face: np.ndarray | None = None,
+    known: np.ndarray = NONE,
     finder: Weights | None = None,
     checker: Weights | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -70,21 +74,24 @@ def find_faces(
         mirror: average the last prediction with the one for the mirrored crops.
         names: of the model's key points.
         face: as from `crop_face`.
+        known: crops (M, 2, 3), as from `point_crops`, of faces that need not be found.
         finder, checker: as from `load_finder` and `load_checker`; unset: those that are shipped.
 
     Returns:
         As `predict_crops`: points (N, K, 2) in photo pixels, spread (N, K) in pixels of the crop.
     """
     grey = to_grey(photo)
+    copies = shrink(grey)
     finder, checker = finder or load_finder(), checker or load_checker()
-    candidates = find_candidates(finder, grey)
-    candidates = pick(candidates, candidates.scores > CANDIDATE)
-    candidates = other_turns(finder, grey, candidates)
-    upright = pick(candidates, check_candidates(checker, grey, candidates))
+    candidates = find_candidates(finder, copies)
+    new = apart(candidates.places, candidates.sides, known)
+    candidates = pick(candidates, new & (candidates.scores > CANDIDATE))
+    candidates = other_turns(finder, copies, candidates)
+    upright = pick(candidates, check_candidates(checker, copies, candidates))
     none = np.empty((0, len(names), 2)), np.empty((0, len(names)))
     if not len(upright.places):
         return none
-    crops, doubt = first_look(model, grey, upright, names, face)
+    crops, doubt = first_look(model, copies, upright, names, face)
     crops = crops[least_doubtful(crops, doubt, np.full(len(crops), HOPELESS))]
     if not len(crops):
         return none
@@ -99,30 +106,54 @@ def find_faces(
 
 def first_look(
     model: keras.Model,
-    grey: np.ndarray,
+    copies: list[Copy],
     upright: Candidates,
     names: Names = KEY_POINTS,
     face: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crops round the points found at M candidates, and how doubtful each is; (>= M, 2, 3) and
-    (>= M,).
+    """Crops (N, 2, 3) round the points found at candidates, and how doubtful each is (N,).
 
-    Without mirroring, which drops what is no face at all. Where a crop shows something, but not
-    clearly, a larger one is tried as well: faces seen from the side look small to the finder.
+    Without mirroring, which drops what is no face at all. The candidates are looked at some at a
+    time, as they come, without those that lie at a clear face; where not one of some shows a face,
+    the rest is left alone.
+    """
+    crops, doubt, left = [NONE], [np.empty(0)], upright
+    while len(left.places):
+        seen, unsure = glance(model, copies, pick(left, np.s_[:AT_ONCE]), names, face)
+        crops.append(seen)
+        doubt.append(unsure)
+        if not (unsure < HOPELESS).any():
+            break
+        left = pick(left, np.s_[AT_ONCE:])
+        left = pick(left, apart(left.places, left.sides, seen[unsure < CLEAR]))
+    return np.concatenate(crops), np.concatenate(doubt)
+
+
+def glance(
+    model: keras.Model,
+    copies: list[Copy],
+    upright: Candidates,
+    names: Names,
+    face: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crops (N, 2, 3) and doubts (N,), as from `first_look`, of these candidates.
+
+    Where a crop shows something, but not clearly, a larger one is tried as well: faces seen from
+    the side look small to the finder.
     """
 
-    def see(which: np.ndarray, larger: float) -> tuple[np.ndarray, np.ndarray]:
-        places, sides, turns, _ = pick(upright, which)
-        crops = similarities(larger * sides / SIZE, turns, (SIZE - 1) / 2, places)
-        key_points, spread = predict_crops(model, grey, crops, False, names)
-        return point_crops(key_points, face), face_spread(spread)
+    def see(places: np.ndarray, sides: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, ...]:
+        crops = similarities(sides / SIZE, turns, (SIZE - 1) / 2, places)
+        found, spread = predict(model, cut_crops(copies, crops, SIZE), names=names)
+        return point_crops(move_points(found, crops), face), face_spread(spread)
 
-    crops, doubt = see(np.arange(len(upright.places)), 1.0)
-    unclear = np.flatnonzero((doubt > CLEAR) & (doubt < NOTHING))
-    if not unclear.size:
+    places, sides, turns, _ = upright
+    crops, doubt = see(places, sides, turns)
+    unclear = (doubt > CLEAR) & (doubt < NOTHING)
+    if not unclear.any():
         return crops, doubt
-    more_crops, more_doubt = see(unclear, LARGER)
-    return np.concatenate([crops, more_crops]), np.concatenate([doubt, more_doubt])
+    more, more_doubt = see(places[unclear], LARGER * sides[unclear], turns[unclear])
+    return np.concatenate([crops, more]), np.concatenate([doubt, more_doubt])
 
 
 def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> list[int]:
@@ -130,13 +161,19 @@ def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> 
 
     Several candidates may lead to the same face: the least doubtful one stays.
     """
-    middle, side = crop_middles(crops), SIZE * crop_scales(crops)
+    middles, sides = crop_middles(crops), SIZE * crop_scales(crops)
     kept: list[int] = []
     for i in np.argsort(doubt):
-        apart = np.abs(middle[kept] - middle[i]).max(1) / (side[kept] + side[i])
-        if doubt[i] < limits[i] and (apart > 0.25).all():
+        if doubt[i] < limits[i] and apart(middles[[i]], sides[[i]], crops[kept]).all():
             kept.append(i)
     return kept
+
+
+def apart(middles: np.ndarray, sides: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """Which squares, by their middles (N, 2) and sides (N,), show another face than each of `crops`
+    (M, 2, 3): bool (N,)."""
+    distance = np.abs(middles[:, None] - crop_middles(crops)).max(-1)
+    return (distance > ONE_FACE * (sides[:, None] + SIZE * crop_scales(crops))).all(1)
 
 
 def to_grey(photo: np.ndarray) -> np.ndarray:
@@ -157,16 +194,35 @@ class Candidates(NamedTuple):
     scores: np.ndarray  # float (N,): how many windows see it, each counted as far as it is sure
 
 
-def pick(candidates: Candidates, which: np.ndarray) -> Candidates:
-    """Those of the candidates, by indices or a mask."""
+def pick(candidates: Candidates, which: np.ndarray | slice) -> Candidates:
+    """Those of the candidates, by indices, a slice or a mask."""
     return Candidates(*(values[which] for values in candidates))
 
 
-def find_candidates(finder: Weights, grey: np.ndarray) -> Candidates:
-    """Look for faces of any turn in a photo's grey values (H, W) uint8, from 20 pixels on; the
-    surest first."""
+def shrink(grey: np.ndarray) -> list[Copy]:
+    """The copies of a photo's grey values (H, W) uint8 in which the search looks.
+
+    From one to the next is a step of √2; the finder's windows know faces of 0.8 to 1.25 of theirs.
+    """
+    return make_copies(grey, SEARCHED, MOST_PIXELS, WINDOW / STEP)
+
+
+def searched(copies: list[Copy]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The copies as the finder looks at them, without those that are only cut from.
+
+    Yields each with its light made level and its border continued, float32 (h, w), and its step.
+    """
+    for grey, step in copies:
+        if grey.shape[1] > SEARCHED or grey.size > 1.01 * MOST_PIXELS:
+            continue
+        rest = [-side % 4 for side in grey.shape]  # blocks of 4x4 pixels are made level
+        yield even_light(np.pad(grey, [(BORDER, BORDER + more) for more in rest], "edge")), step
+
+
+def find_candidates(finder: Weights, copies: list[Copy]) -> Candidates:
+    """Look for faces of any turn in a photo, from 20 pixels on; the surest first."""
     rows = []
-    for picture, step in pyramid(grey):
+    for picture, step in searched(copies):
         places, values = look(finder, picture)
         sure = values[:, 1] > FACE
         places, values = places[sure], values[sure]
@@ -206,7 +262,7 @@ def _merged(rows: np.ndarray) -> Candidates:
     return Candidates(*(v[order] for v in (places, np.exp(side), turns, score)))
 
 
-def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Candidates:
+def other_turns(finder: Weights, copies: list[Copy], candidates: Candidates) -> Candidates:
     """The candidates, and second thoughts about them.
 
     The finder looks again at each candidate, turned as it said and by a quarter, a half and three
@@ -215,14 +271,10 @@ def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Ca
     places, sides, turns, scores = candidates
     if not len(places):
         return candidates
-    upright = cut_upright(grey, candidates, WINDOW)
+    upright = even_light(cut_upright(copies, candidates, WINDOW))  # alike in every quarter
     size = upright.shape[1]
-    quarters = np.concatenate([np.rot90(upright, quarter, (1, 2)) for quarter in range(4)])
-    windows = even_light(quarters)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
-    # Side by side they are one picture; the windows between them do not count.
-    picture = windows.transpose(1, 0, 2).reshape(WINDOW, -1)
-    _, values = look(finder, picture, -np.inf)
-    values = values[:: WINDOW // STRIDE].reshape(4, len(places), 7)
+    windows = upright[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
+    values = np.stack([look_closely(finder, np.rot90(windows, i, (1, 2))) for i in range(4)])
     best = values[..., 2].argmax(0)
     every = np.arange(len(places))
     other = np.flatnonzero(values[best, every, 2] > values[0, every, 2] + MORE_UPRIGHT)
@@ -239,47 +291,19 @@ def other_turns(finder: Weights, grey: np.ndarray, candidates: Candidates) -> Ca
     return Candidates(*(np.concatenate(pair) for pair in zip(candidates, second, strict=True)))
 
 
-def check_candidates(checker: Weights, grey: np.ndarray, candidates: Candidates) -> np.ndarray:
+def check_candidates(checker: Weights, copies: list[Copy], candidates: Candidates) -> np.ndarray:
     """Indices of the candidates that may show an upright face, by a closer look; the surest first,
     `MOST_LOOKS` at most."""
-    sure = check(checker, cut_upright(grey, candidates, CHECKED)) + np.log(candidates.scores)
+    sure = check(checker, cut_upright(copies, candidates, CHECKED)) + np.log(candidates.scores)
     return np.argsort(-sure, kind="stable")[: (sure > UPRIGHT).sum()][:MOST_LOOKS]
 
 
-def cut_upright(grey: np.ndarray, candidates: Candidates, window: int) -> np.ndarray:
+def cut_upright(copies: list[Copy], candidates: Candidates, window: int) -> np.ndarray:
     """The candidates' faces, upright and `window` pixels large, with what decides how their light
     is made level all round: float32 (N, P, P), P = window + 2 * CONTEXT."""
     places, sides, turns, _ = candidates
     size = window + 2 * CONTEXT
-    crops = similarities(sides / window, turns, (size - 1) / 2, places)
-    return np.reshape([cut_crop(grey, crop, size, quick=True) for crop in crops], (-1, size, size))
-
-
-def pyramid(grey: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Ever smaller copies of a photo's grey values (H, W) uint8, the largest first.
-
-    Yields each copy with its light made level and its border continued, float32 (h, w), and how
-    many photo pixels one of its pixels covers, (2,) along x and y.
-    """
-    from PIL import Image
-
-    height, width = grey.shape
-    zoom = min(1.0, SEARCHED / width, (MOST_PIXELS / grey.size) ** 0.5)
-    photo = Image.fromarray(grey)
-    for i in range(64):
-        size = [max(1, round(side * zoom / STEP**i)) for side in (width, height)]
-        if max(size) < WINDOW / STEP and i:
-            return
-        if list(photo.size) != size:  # from the copy before, by area averaging
-            photo = photo.resize(size, Image.Resampling.BOX)
-        yield _padded(photo), np.array([width, height]) / size
-
-
-def _padded(photo: Image.Image) -> np.ndarray:
-    """A PIL grey picture with level light, continued on all sides, to multiples of 4."""
-    values = np.asarray(photo)
-    rest = [-side % 4 for side in values.shape]
-    return even_light(np.pad(values, [(BORDER, BORDER + more) for more in rest], "edge"))
+    return cut_crops(copies, similarities(sides / window, turns, (size - 1) / 2, places), size)
 
 
 def predict_crops(

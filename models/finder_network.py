@@ -89,7 +89,24 @@ def look(
     )
     y, across = np.nonzero(first > likely)
     rows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))[y, across]
-    values = rows.transpose(0, 2, 3, 1).reshape(len(y), 9 * x.shape[2])
-    for kernel, bias in zip(kernels[4:], biases[4:], strict=True):
-        values = np.maximum(values, 0) @ kernel.reshape(-1, kernel.shape[-1]) + bias
-    return STRIDE * np.stack([across, y], -1), np.column_stack([first[y, across], values])
+    rows = rows.transpose(0, 2, 3, 1).reshape(len(y), 9 * x.shape[2])
+    values = np.column_stack([first[y, across], _last_layers(finder, rows)])
+    return STRIDE * np.stack([across, y], -1), values
+
+
+def look_closely(finder: Weights, windows: np.ndarray) -> np.ndarray:
+    """The seven numbers (N, 7) of windows with level light (N, 24, 24), likely or not."""
+    kernels, biases = finder
+    x = windows[..., None]
+    for kernel, bias, stride in zip(kernels[:3], biases[:3], (2, 2, 1), strict=True):
+        x = convolve(x, kernel, bias, stride)
+    rows = x.reshape(len(x), -1)
+    first = rows @ kernels[3].reshape(-1, 1) + biases[3]
+    return np.column_stack([first, _last_layers(finder, rows)])
+
+
+def _last_layers(finder: Weights, rows: np.ndarray) -> np.ndarray:
+    """The six last numbers (M, 6) of windows, from what the first layers made of them."""
+    for kernel, bias in zip(finder.kernels[4:], finder.biases[4:], strict=True):
+        rows = np.maximum(rows, 0) @ kernel.reshape(-1, kernel.shape[-1]) + bias
+    return rows

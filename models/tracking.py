@@ -60,7 +60,7 @@ class Tracker:
 
     def __init__(
         self,
-        find: Callable[[np.ndarray], Found],
+        find: Callable[[np.ndarray, np.ndarray], Found],
         measure: Callable[[np.ndarray], Found],
         face: np.ndarray | None = None,
         smooth: bool = True,
@@ -69,7 +69,8 @@ class Tracker:
         """Set up with what looks for faces and what measures them.
 
         Args:
-            find: gives the faces of a grey picture (H, W) uint8, points in its pixels.
+            find: gives the faces of a grey picture (H, W) uint8, points in its pixels; those at
+                crops (N, 2, 3) that it is told of too need not be among them.
             measure: gives the faces of crops (N, 96, 96) float32, points in the crops' pixels.
             face: as from `crop_face`.
             smooth: give the smoothed points, not the measured ones.
@@ -129,7 +130,8 @@ class Tracker:
         """Look for faces that are not among `faces`: new ones, and hidden ones that are back."""
         taken = [point_crops(face.points[None], self.face)[0] for face in faces]
         new = []
-        for points, spread in zip(*self.find(grey), strict=True):
+        known = np.reshape(taken, (-1, 2, 3))
+        for points, spread in zip(*self.find(grey, known), strict=True):
             crop = point_crops(points[None], self.face)[0]
             if any(apart(crop, other) < SAME_PLACE for other in taken):
                 continue
@@ -194,8 +196,8 @@ def make_tracker(
     `face` as from `crop_face`; `mirror` and `smooth` as on the command line.
     """
 
-    def find(grey: np.ndarray) -> Found:
-        return find_faces(model, grey, mirror, names, face)
+    def find(grey: np.ndarray, known: np.ndarray) -> Found:
+        return find_faces(model, grey, mirror, names, face, known)
 
     def measure(pictures: np.ndarray) -> Found:
         return predict(model, pictures, mirror, names=names)

@@ -36,12 +36,11 @@ def draw_faces(
         draw_box(canvas, box, width)
         draw_number(canvas, number, box, max(9, round(side / 9)))
         for point, radius, colour in zip(points, radii.tolist(), colours, strict=True):
-            draw_ring(canvas, point, REGION_90 * radius * side / SIZE, max(0.8, width / 2), colour)
-            if radius > UNSURE:
-                draw_ring(canvas, point, dot, width, colour)
-            else:
-                draw_ring(canvas, point, 0, 3 * dot, BLACK)
-                draw_ring(canvas, point, 0, 2 * dot, colour)
+            region = REGION_90 * radius * side / SIZE, max(0.8, width / 2), colour
+            mark = [(dot, width, colour)]
+            if radius <= UNSURE:
+                mark = [(0, 3 * dot, BLACK), (0, 2 * dot, colour)]
+            draw_rings(canvas, point, [region, *mark])
 
 
 @lru_cache(maxsize=512)
@@ -53,11 +52,14 @@ def colour_of(name: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def draw_ring(
-    canvas: np.ndarray, middle: np.ndarray, radius: float, width: float, colour: Sequence[int]
+def draw_rings(
+    canvas: np.ndarray,
+    middle: np.ndarray,
+    rings: Sequence[tuple[float, float, Sequence[int]]],
 ) -> None:
-    """A circle of that radius and line width, or with radius 0 a disc of that diameter."""
-    reach = radius + width / 2 + 1
+    """Circles of these radii, line widths and colours, one over the other; of radius 0: discs of
+    these diameters."""
+    reach = max(radius + width / 2 + 1 for radius, width, _ in rings)
     height, across = canvas.shape[:2]
     x0, x1 = max(int(middle[0] - reach), 0), min(int(middle[0] + reach) + 2, across)
     y0, y1 = max(int(middle[1] - reach), 0), min(int(middle[1] + reach) + 2, height)
@@ -67,9 +69,10 @@ def draw_ring(
         np.arange(x0, x1, dtype=np.float32)[None] - np.float32(middle[0]),
         np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(middle[1]),
     )
-    # How much of each pixel the line covers, so that edges are smooth.
-    cover = np.clip(width / 2 + 0.5 - np.abs(far - np.float32(radius)), 0, 1)
-    blend(canvas[y0:y1, x0:x1], cover, colour)
+    for radius, width, colour in rings:
+        # How much of each pixel the line covers, so that edges are smooth.
+        cover = width / 2 + 0.5 - np.abs(far - np.float32(radius))
+        blend(canvas[y0:y1, x0:x1], np.minimum(np.maximum(cover, 0), 1), colour)
 
 
 def draw_box(canvas: np.ndarray, box: np.ndarray, width: int) -> None:

@@ -7,7 +7,7 @@ import csv
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -74,17 +74,20 @@ class VideoAnswers:
                     if writer is None:
                         size = frame.picture.shape[1], frame.picture.shape[0]
                         writer = VideoWriter(film, size, self.video.rate)
-                    writer.write(self._picture(file, number, frame, faces), frame.time)
+                    drawing = self._add(file, number, frame, faces)
+                    writer.write(frame.picture, frame.time, drawing)
                     self.frames += 1
                 self._save_crops()
             finally:
                 if writer is not None:
                     writer.close()
 
-    def _picture(self, file: IO[str], number: int, frame: Frame, faces: list[Face]) -> np.ndarray:
-        """Write the rows of one frame's faces, and give the frame with them drawn."""
+    def _add(
+        self, file: IO[str], number: int, frame: Frame, faces: list[Face]
+    ) -> Callable[[np.ndarray], None] | None:
+        """Write the rows of one frame's faces; returns what draws them on a picture."""
         if not faces:
-            return frame.picture
+            return None
         self.with_faces += 1
         points = np.array([face.points for face in faces])
         spread = np.array([face.spread for face in faces])
@@ -100,9 +103,8 @@ class VideoAnswers:
         rows = csv.writer(file, lineterminator="\n")
         for face, row in zip(faces, fields, strict=True):
             rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
-        canvas = frame.picture.copy()
-        draw_faces(canvas, boxes, points, spread, [f.number for f in faces], self.names)
-        return canvas
+        numbers = [face.number for face in faces]
+        return lambda canvas: draw_faces(canvas, boxes, points, spread, numbers, self.names)
 
     def _keep_best(self, number: int, frame: Frame, faces: list[Face]) -> None:
         """Remember where in this second each face is surest, for its level crop."""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.faces import synthetic_faces
 from data.key_points import LEFT_EYE, RIGHT_EYE, SIZE
-from data.photos import crop_boxes, crop_scales, point_crops
+from data.photos import crop_boxes, crop_middles, crop_scales, point_crops
 from models import face_finder
 from models.checker_network import load_checker
 from models.face_finder import (
@@ -18,7 +19,8 @@ from models.face_finder import (
     least_doubtful,
     other_turns,
     pick,
-    pyramid,
+    searched,
+    shrink,
 )
 from models.finder_network import load_finder
 from models.storage import SHIPPED, load_model
@@ -54,7 +56,7 @@ def test_copies_get_smaller_and_their_pixels_keep_their_places():
     photo = np.zeros((300, 3000), np.uint8)
     photo[100:200, 1000:1100] = 200
     sizes = []
-    for picture, step in pyramid(photo):
+    for picture, step in searched(shrink(photo)):
         height, width = picture.shape
         assert height % 4 == width % 4 == 0 and picture.dtype == np.float32
         sizes.append(3000 / step[0])
@@ -68,7 +70,7 @@ def test_copies_get_smaller_and_their_pixels_keep_their_places():
 
 def test_a_face_of_a_hundredth_of_the_width_is_searched_for_at_20_pixels():
     for width in (2000, 6000, 9000):
-        _, step = next(pyramid(np.zeros((width // 2, width), np.uint8)))
+        _, step = next(searched(shrink(np.zeros((width // 2, width), np.uint8))))
         assert 0.01 * width / step[0] >= 20
 
 
@@ -79,10 +81,11 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
         turned = portrait.rotate(
             -degrees, Image.Resampling.BICUBIC, center=tuple(middle), fillcolor=90
         )
-        candidates = find_candidates(load_finder(), np.asarray(turned))
+        copies = shrink(np.asarray(turned))
+        candidates = find_candidates(load_finder(), copies)
         assert (np.diff(candidates.scores) <= 0).all()
-        candidates = other_turns(load_finder(), np.asarray(turned), candidates)
-        kept = check_candidates(load_checker(), np.asarray(turned), candidates)
+        candidates = other_turns(load_finder(), copies, candidates)
+        kept = check_candidates(load_checker(), copies, candidates)
         places, sides, turns, _ = pick(candidates, kept)
         near = np.abs(places - middle).max(1) < 0.2 * side
         near &= np.abs(np.log(sides / side)) < 0.3
@@ -153,6 +156,17 @@ def test_no_face_is_found_where_there_is_none(model):
         assert points.shape == (0, 15, 2) and spread.shape == (0, 15)
 
 
+def test_known_faces_are_not_found_again(model, portrait, upright):
+    pair = Image.new("L", (1024, 600))
+    for x in (0, 512):
+        pair.paste(portrait, (x, 0))
+    points, _ = find_faces(model, np.asarray(pair))
+    np.testing.assert_allclose(points[:, :, 0] - upright[:, 0], [[0] * 15, [512] * 15], atol=3)
+    others, _ = find_faces(model, np.asarray(pair), known=point_crops(points[:1]))
+    np.testing.assert_allclose(others, points[1:], atol=0.01)
+    assert not len(find_faces(model, np.asarray(pair), known=point_crops(points))[0])
+
+
 def test_colours_are_as_good_as_grey_values(model, portrait, upright):
     points, _ = find_faces(model, np.asarray(portrait.convert("RGB")))
     np.testing.assert_allclose(points[0], upright, atol=0.1)
@@ -171,8 +185,9 @@ def test_the_checker_is_surest_of_the_face_and_drops_other_things(portrait, upri
     scene = Image.fromarray(load_sample_images().images[0]).convert("L")
     zoom, corner = 0.3, (430, 40)
     scene.paste(portrait.resize([round(zoom * side) for side in portrait.size]), corner)
-    candidates = find_candidates(load_finder(), np.asarray(scene))
-    kept = check_candidates(load_checker(), np.asarray(scene), candidates)
+    copies = shrink(np.asarray(scene))
+    candidates = find_candidates(load_finder(), copies)
+    kept = check_candidates(load_checker(), copies, candidates)
     off = candidates.places[kept[0]] - (zoom * upright.mean(0) + corner)
     assert np.abs(off).max() < 0.2 * zoom * side_of(upright)
     assert len(kept) < 0.9 * len(candidates.places)
@@ -187,6 +202,7 @@ def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
     candidates = Candidates(places, np.full(4, 40.0), np.zeros(4), np.exp(scores))
     photo = np.zeros((100, 100), np.uint8)
     photo[46:54, 30:70] = 200  # all that is in the middle of the crop, from left to right
+    photo = shrink(photo)
     assert check_candidates(None, photo, candidates).tolist() == [0, 2]
     upright = seen[0][0]
     assert upright.shape == (64, 64) and upright[32, 32] == 200 and upright[20, 32] == 0
@@ -200,19 +216,55 @@ def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
 
 def test_where_a_first_look_is_unclear_a_larger_crop_is_tried(monkeypatch):
     """Three places: a face as large as was thought, a larger one, and nothing."""
-    looked = []
-
-    def predict_crops(model, grey, crops, *_):
-        sides = SIZE * crop_scales(crops)
-        looked.append(sides.round().tolist())
-        place = crops[:, 0, 2]
-        spread = np.where(place < 500, 1.0, np.where(place > 5000, 40.0, 12.0 - 8 * (sides > 110)))
-        points = place[:, None, None] + np.random.default_rng(0).uniform(0, 50, (len(crops), 15, 2))
-        return points, np.repeat(spread[:, None], 15, 1)
-
-    monkeypatch.setattr(face_finder, "predict_crops", predict_crops)
-    places = np.array([[100.0, 100], [1000.0, 100], [9000.0, 100]])
-    upright = Candidates(places, np.full(3, 96.0), np.zeros(3), np.ones(3))
-    crops, doubt = face_finder.first_look(None, None, upright)
-    assert looked == [[96, 96, 96], [139]]
+    world = Glances(monkeypatch, {100: 1.0, 1000: {96: 12.0, 139: 4.0}, 9000: 40.0})
+    crops, doubt = face_finder.first_look(None, None, world.candidates)
+    assert world.sides == [[96, 96, 96], [139]]
     assert doubt.tolist() == [1, 12, 40, 4] and len(crops) == 4
+
+
+def test_looking_ends_where_nothing_more_is_found(monkeypatch):
+    monkeypatch.setattr(face_finder, "AT_ONCE", 2)
+    # Nothing, a face; a doubtful one, nothing; nothing twice; a face that is not looked at.
+    doubts = [40.0, 1.0, 9.9, 40.0, 40.0, 40.0, 1.0]
+    world = Glances(monkeypatch, {1000 * i: doubt for i, doubt in enumerate(doubts)})
+    _, doubt = face_finder.first_look(None, None, world.candidates)
+    # The doubtful one is tried in a larger crop as well.
+    assert doubt.tolist() == [40, 1, 9.9, 40, 9.9, 40, 40]
+
+
+def test_what_lies_at_a_clear_face_is_not_looked_at_again(monkeypatch):
+    monkeypatch.setattr(face_finder, "AT_ONCE", 2)
+    world = Glances(monkeypatch, {100: 1.0, 1000: 3.0, 110: 1.0, 1010: 3.0, 2000: 1.0})
+    crops, doubt = face_finder.first_look(None, None, world.candidates)
+    looked = [
+        places for places, sides in zip(world.places, world.sides, strict=True) if 96 in sides
+    ]
+    assert looked == [[100, 1000], [1010, 2000]]
+
+
+class Glances:
+    """Candidates of 96 pixels in a row, by their x, and how doubtful the network is there."""
+
+    def __init__(self, monkeypatch, doubts):
+        self.doubts, self.places, self.sides = doubts, [], []
+        x = np.array(list(doubts), float)
+        places = np.stack([x, np.full(len(x), 100.0)], -1)
+        self.candidates = Candidates(places, np.full(len(x), 96.0), 0 * x, 0 * x + 1)
+        monkeypatch.setattr(face_finder, "cut_crops", self.cut)
+        monkeypatch.setattr(face_finder, "predict", self.predict)
+        self.face = synthetic_faces(1, seed=4).key_points[0].astype(float)
+
+    def cut(self, copies, crops, size):
+        middles = crop_middles(crops)
+        self.places.append(middles[:, 0].round().astype(int).tolist())
+        self.sides.append((SIZE * crop_scales(crops)).round().astype(int).tolist())
+        return np.zeros((len(crops), size, size))
+
+    def predict(self, model, pictures, names):
+        spread = []
+        for place, side in zip(self.places[-1], self.sides[-1], strict=True):
+            doubt = self.doubts[place]
+            spread.append(doubt[side] if isinstance(doubt, dict) else doubt)
+        return np.repeat(self.face[None], len(spread), 0), np.repeat(
+            np.array(spread)[:, None], 15, 1
+        )

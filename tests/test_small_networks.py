@@ -7,7 +7,7 @@ from conftest import ROOT
 from data.files import InputError
 from models import checker_network, finder_network
 from models.checker_network import CHECKED, build_checker, check, load_checker
-from models.finder_network import WINDOW, load_finder, look
+from models.finder_network import WINDOW, load_finder, look, look_closely
 from models.small_networks import CONTEXT, even_light, load_weights, save_weights, weights_of
 
 SHIPPED = {"finder": (finder_network, load_finder), "checker": (checker_network, load_checker)}
@@ -44,6 +44,13 @@ def test_numpy_sees_what_keras_sees(kept):
     some_places, some = look(load_finder(), picture, likely=middle)
     np.testing.assert_array_equal(some_places, places[values[:, 0] > middle])
     np.testing.assert_allclose(some, values[values[:, 0] > middle], atol=1e-4)
+
+
+def test_a_closer_look_says_of_a_window_what_looking_at_the_picture_says():
+    picture = even_light(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
+    places, values = look(load_finder(), picture, likely=-np.inf)
+    windows = np.array([picture[y : y + WINDOW, x : x + WINDOW] for x, y in places])
+    np.testing.assert_allclose(look_closely(load_finder(), windows), values, atol=1e-4)
 
 
 def test_numpy_checks_as_keras_does(kept):

@@ -276,9 +276,9 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
 
     written, picture = [], np.zeros((120, 160, 3), np.uint8)
 
-    def slow(self, picture, shown):
+    def slow(self, picture, shown, draw):
         time.sleep(0.02)
-        encode(self, picture, shown)
+        encode(self, picture, shown, draw)
         written.append(shown)
 
     monkeypatch.setattr(VideoWriter, "_encode", slow)

@@ -99,14 +99,14 @@ def measure(look, truth, light):
 
 
 def count_looks():
-    """A list to which every call of `predict_crops` from now on adds its number of crops."""
-    looks, predict_crops = [], face_finder.predict_crops
+    """A list to which every call of `predict` from now on adds its number of crops."""
+    looks, predict_all = [], face_finder.predict
 
-    def counted(model, grey, crops, *rest):
-        looks.append(len(crops))
-        return predict_crops(model, grey, crops, *rest)
+    def counted(model, pictures, *rest, **named):
+        looks.append(len(pictures))
+        return predict_all(model, pictures, *rest, **named)
 
-    face_finder.predict_crops = counted
+    face_finder.predict = counted
     return looks
 
 

@@ -22,7 +22,7 @@ from train_face_finder import cut_patches, to_windows
 from data.command_line import run_script
 from data.files import make_folder, replace_file
 from models.checker_network import CHECKED, LAYERS, build_checker
-from models.face_finder import cut_upright, find_candidates, pick
+from models.face_finder import cut_upright, find_candidates, pick, shrink
 from models.finder_network import load_finder
 from models.small_networks import CONTEXT, save_weights, weights_of
 
@@ -121,10 +121,11 @@ def mine(backgrounds, faces, rng):
     found = []
     while len(found) < MINED:
         scene, squares = make_scene(backgrounds, faces, rng)
-        candidates = find_candidates(load_finder(), scene)
+        copies = shrink(scene)
+        candidates = find_candidates(load_finder(), copies)
         right = finding.at_faces(candidates.places, candidates.sides, squares, 0.5, SIZES_OUTSIDE)
         wrong = rng.permutation(np.flatnonzero((candidates.scores > SCORE) & ~right))[:80]
-        found += list(np.rint(cut_upright(scene, pick(candidates, wrong), CHECKED)))
+        found += list(np.rint(cut_upright(copies, pick(candidates, wrong), CHECKED)))
     return np.array(found[:MINED]).astype(np.uint8)
 
 

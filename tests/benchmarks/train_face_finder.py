@@ -27,7 +27,7 @@ from data.key_points import SIZE
 from data.occlusion import Occlusion, occlude
 from data.photos import point_crops, similarities
 from data.split import group_similar
-from models.face_finder import BORDER, FACE, pyramid
+from models.face_finder import BORDER, FACE, searched, shrink
 from models.finder_network import LAYERS, LIKELY, WINDOW, build_finder, look
 from models.network import predict
 from models.small_networks import CONTEXT, even_light, save_weights, weights_of
@@ -411,7 +411,7 @@ def mine(finder, backgrounds, faces, count, rng):
         gain = np.exp(rng.uniform(-2, 0)) if rng.random() < 0.3 else 1
         scene = np.ascontiguousarray((scene * gain).astype(np.uint8))
         some = []
-        for level, step in pyramid(scene):
+        for level, step in searched(shrink(scene)):
             places, values = look(finder, level)
             wrong = values[:, 1] > -2
             middle = (places + (WINDOW - 1) / 2 - BORDER) * step
@@ -548,7 +548,7 @@ def score(model, faces, backgrounds, rng):
     finder = weights_of(model, LAYERS)
     seen = likely = face = 0
     for background in backgrounds:
-        for level, _ in pyramid(background):
+        for level, _ in searched(shrink(background)):
             seen += (level.shape[0] // 4 - 5) * (level.shape[1] // 4 - 5)
             _, values = look(finder, level)
             likely, face = likely + len(values), face + (values[:, 1] > FACE).sum()

@@ -1,0 +1,88 @@
+"""Ever smaller copies of a photo, and crops cut from them by the hundred."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+STEP = 2**0.5  # from one copy's size to the next
+AT_ONCE = 65536  # pixels that are cut at once: they fit the cache
+
+
+class Copy(NamedTuple):
+    """A photo, or a smaller copy of it."""
+
+    grey: np.ndarray  # uint8 (h, w)
+    step: np.ndarray  # (2,): how many photo pixels one of its pixels covers, along x and y
+
+
+def make_copies(grey: np.ndarray, width: int, pixels: float, smallest: float) -> list[Copy]:
+    """Copies of a photo's grey values (H, W) uint8, the largest first, by area averaging.
+
+    Their widths are `width` times powers of `STEP`, or the photo's where that is less, until
+    both sides are below `smallest`. `pixels` bounds the width of long thin
+    photos as well. Before those come, where it is larger, the photo itself, a half of it, a quarter
+    and so on: for what is cut from them.
+    """
+    from PIL import Image
+
+    height, across = grey.shape
+    zoom = min(1.0, width / across, (pixels / grey.size) ** 0.5)
+    halves = [0.5**i for i in range(16) if 0.5**i > zoom]
+    photo, copies = Image.fromarray(grey), []
+    for zoom in halves + [zoom / STEP**i for i in range(64)]:
+        size = [max(1, round(side * zoom)) for side in (across, height)]
+        if copies and max(size) < smallest:
+            break
+        if list(photo.size) != size:
+            # From the copy before; halving is quicker.
+            photo = photo.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
+        copies.append(Copy(np.asarray(photo), np.array([across, height]) / size))
+    return copies
+
+
+def cut_crops(copies: list[Copy], crops: np.ndarray, size: int) -> np.ndarray:
+    """Crops (N, 2, 3) of a photo, matrices from their pixels to the photo's: float32 (N, size,
+    size).
+
+    Each is cut from the copy whose pixels are just smaller than its own, or from the largest. The
+    border is continued.
+    """
+    pictures = np.empty((len(crops), size, size), np.float32)
+    scales = np.sqrt(np.linalg.det(crops[:, :, :2]))
+    steps = np.array([copy.step.mean() for copy in copies])
+    best = np.maximum(np.searchsorted(steps, scales * (1 + 1e-6)) - 1, 0)
+    for i in np.unique(best):
+        grey, step = copies[i]
+        here = np.flatnonzero(best == i)
+        ways = crops[here] / step[:, None]
+        ways[:, :, 2] += 0.5 / step - 0.5
+        for first in range(0, len(here), max(1, AT_ONCE // size**2)):
+            part = np.s_[first : first + max(1, AT_ONCE // size**2)]
+            pictures[here[part]] = _sample(grey, ways[part], size)
+    return pictures
+
+
+def _sample(grey: np.ndarray, ways: np.ndarray, size: int) -> np.ndarray:
+    """Bilinear samples (N, size, size) of a picture (h, w) at where `ways` (N, 2, 3) lead to."""
+    if min(grey.shape) < 2:
+        grey = np.pad(grey, [(0, int(side < 2)) for side in grey.shape], "edge")
+    height, width = grey.shape
+    across = np.arange(size, dtype=np.float32)
+    ways = ways.astype(np.float32)[..., None, None]
+    x = ways[:, 0, 0] * across + ways[:, 0, 1] * across[:, None] + ways[:, 0, 2]
+    y = ways[:, 1, 0] * across + ways[:, 1, 1] * across[:, None] + ways[:, 1, 2]
+    np.clip(x, 0, width - 1, out=x)
+    np.clip(y, 0, height - 1, out=y)
+    left, top = np.minimum(x.astype(np.intp), width - 2), np.minimum(y.astype(np.intp), height - 2)
+    x -= left
+    y -= top
+    first = top * width + left
+    flat = grey.ravel()
+    upper, right, lower, last = (
+        flat.take(first + more).astype(np.float32) for more in (0, 1, width, width + 1)
+    )
+    upper += x * (right - upper)
+    lower += x * (last - lower)
+    return upper + y * (lower - upper)
