@@ -29,6 +29,7 @@ QUALITY = 20  # H.264's constant rate factor: 18 is hardly told from the origina
 PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 10 % larger
 HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
 AHEAD = 4  # frames that are read before they are asked for, or wait to be written
+OLDEST_AV = 17  # PyAV before does not know a frame's turn (14), or changes the colours of HD (16)
 SHORT = 0.95  # a file that gives fewer than this share of the frames it promises is cut short
 
 
@@ -41,13 +42,18 @@ class Frame(NamedTuple):
 
 
 def import_av() -> Any:
-    """PyAV, which only videos need. Raises InputError where it is not."""
+    """PyAV, which only videos need. Raises InputError where it is not, or is too old."""
     try:
         import av
     except ImportError:
         raise InputError(
             "--video needs PyAV, which reads and writes videos; install it with: pip install av"
         ) from None
+    if int(av.__version__.split(".")[0]) < OLDEST_AV:
+        raise InputError(
+            f"--video needs PyAV {OLDEST_AV} or newer, here is {av.__version__}; install it with:"
+            f" pip install 'av>={OLDEST_AV}'"
+        )
     av.logging.set_level(av.logging.PANIC)  # FFmpeg's own chatter; errors come as exceptions
     return av
 
@@ -77,12 +83,17 @@ class VideoReader:
         count: about how many frames there are; None for a camera, or where the file does not say.
         has_sound: whether there is sound, which is not read.
         trouble: after the last frame, what was wrong with the file, as part of a sentence, or None.
+        source: what it is called in sentences.
+        advice: how its trouble is mended, as part of a sentence.
     """
 
     def __init__(self, source: str | Path) -> None:
         """Open `source`: a path, or a camera's number. Raises InputError if that fails."""
         av = import_av()
-        self.source, self.is_camera = str(source), str(source).isdecimal()
+        self.is_camera = str(source).isdecimal()
+        self.source, self.advice = str(source), "it may be cut short: copy the video again."
+        if self.is_camera:
+            self.source, self.advice = f"Camera {source}", "is it plugged in, and free?"
         self.trouble: str | None = None
         path = Path(source)
         self.name = f"camera_{source}" if self.is_camera else path.stem
@@ -174,9 +185,7 @@ class VideoReader:
             )
             yield Frame(picture, grey, last - first)
         if not number:
-            raise InputError(
-                f"{self.source} has no frame that can be read; it may be cut short: copy it again."
-            )
+            raise InputError(f"{self.source} has no frame that can be read; {self.advice}")
         if self.count and number < SHORT * self.count and not self.trouble:
             self.trouble = f"only {number} of its {self.count} frames can be read"
 

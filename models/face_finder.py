@@ -42,7 +42,7 @@ APART, ALIKE = 0.35, 0.6  # windows nearer in place (sides of a face) and log si
 CANDIDATE = 2.0  # score of a place (windows that see a face there) from which it is checked
 MORE_UPRIGHT = 0.2  # by how much the cosine of another turn has to be larger to be tried too
 UPRIGHT = -2.5  # the checker's logit plus the score's logarithm from which it is looked at
-AT_ONCE = 16  # candidates that are looked at, surest first; where none is a face the search ends
+AT_ONCE = 24  # candidates that are looked at, surest first; where none is a face the search ends
 MOST_LOOKS = 200  # a huge photo full of detail must not take minutes; faces are surer than detail
 
 # The decision, by the root mean square of the points' spreads in pixels of the crop.

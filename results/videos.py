@@ -162,8 +162,7 @@ def run_video(arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt(f"stopped after {answers.frames} frames; they are in {film}")
     if video.trouble:
         raise InputError(
-            f"{video.source}: {video.trouble}; the answers are of the rest. It may be cut short:"
-            " copy the video again."
+            f"{video.source}: {video.trouble}; the answers are of the rest; {video.advice}"
         )
 
 

@@ -356,12 +356,34 @@ def test_a_camera_that_is_not_there_is_said(tracker, tmp_path, capsys, monkeypat
     assert "amera 97 cannot be opened" in error and error.count("\n") == 1
 
 
+def test_a_camera_that_fails_is_not_to_be_copied_again(tracker, tmp_path, capsys, monkeypatch):
+    path = write_clip(tmp_path / "clip.mp4", count=40)
+    data = bytearray(path.read_bytes())
+    middle = (data.index(b"mdat") + data.index(b"moov")) // 2
+    data[middle : middle + 200] = bytes(200)
+    path.write_bytes(data)
+    monkeypatch.setattr(videos, "camera_input", lambda number: (str(path), "mp4"))
+    assert run("--video", 3, "--results", tmp_path / "r") == 2
+    told = capsys.readouterr()
+    assert "Camera 3: 1 face(s)" in told.out
+    assert "Camera 3: " in told.err and "plugged in" in told.err and "copy" not in told.err
+    assert told.err.count("\n") == 1
+
+
 def test_without_pyav_it_is_said_how_to_install_it(tmp_path, monkeypatch, capsys):
     write_clip(tmp_path / "clip.mp4", count=2)
     monkeypatch.setitem(sys.modules, "av", None)
     assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path / "r") == 2
     error = capsys.readouterr().err
     assert "pip install av" in error and error.count("\n") == 1
+
+
+def test_too_old_a_pyav_is_told(tmp_path, monkeypatch, capsys):
+    write_clip(tmp_path / "clip.mp4", count=2)
+    monkeypatch.setattr("av.__version__", "16.1.0")
+    assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "16.1.0" in error and "pip install 'av>=17'" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

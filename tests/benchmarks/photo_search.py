@@ -31,7 +31,7 @@ from models import checker_network, face_finder, finder_network
 from models.network import predict
 from models.small_networks import load_weights
 from models.storage import SHIPPED, load_model
-from results.photos import annotate
+from results.photos import QUICK_PNG, annotate
 
 NEAR, SMALLER, LARGER = 0.45, 0.4, 2.5  # what counts as found, see above
 # What happens to a photo's grey values, as float32.
@@ -156,7 +156,7 @@ def time_large(model):
         points, spread = face_finder.find_faces(model, np.asarray(photo))
         times.append(time.process_time())
         drawn = annotate(photo, crop_boxes(point_crops(points)), points, spread)
-        drawn.save(Path(folder, "large.png"), compress_level=1)
+        drawn.save(Path(folder, "large.png"), **QUICK_PNG)
         times.append(time.process_time())
     read, look, draw = np.diff(times)
     print(
@@ -172,7 +172,7 @@ def show(model, truth, folder):
         photo = read_photo(path)
         points, spread = face_finder.find_faces(model, np.asarray(photo))
         drawn = annotate(photo, crop_boxes(point_crops(points)), points, spread)
-        replace_file(folder / f"{path.stem}.png", partial(drawn.save, compress_level=1))
+        replace_file(folder / f"{path.stem}.png", partial(drawn.save, **QUICK_PNG))
 
 
 def parse_arguments(argv):

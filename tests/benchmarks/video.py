@@ -18,12 +18,14 @@ eyes' distance.
 """
 
 import argparse
+import os
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as face_key_points.py does
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
