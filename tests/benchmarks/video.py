@@ -73,7 +73,7 @@ def follow(model, frames, start):
         return see(track, points, *rest)
 
     tracker._see = note
-    tracker.find = lambda grey: nobody if faces else (start[None], np.ones((1, len(start))))
+    tracker.find = lambda grey, known: nobody if faces else (start[None], np.ones((1, len(start))))
     for i, frame in enumerate(frames):
         found = tracker.step(frame, i / RATE)
         faces.append(found[0] if found else None)
