@@ -30,7 +30,8 @@ def make_copies(grey: np.ndarray, width: int, pixels: float, smallest: float) ->
     height, across = grey.shape
     zoom = min(1.0, width / across, (pixels / grey.size) ** 0.5)
     halves = [0.5**i for i in range(16) if 0.5**i > zoom]
-    photo, copies = Image.fromarray(grey), []
+    copies: list[Copy] = []
+    photo = Image.fromarray(grey)
     for zoom in halves + [zoom / STEP**i for i in range(64)]:
         size = [max(1, round(side * zoom)) for side in (across, height)]
         if copies and max(size) < smallest:

@@ -84,7 +84,7 @@ def find_faces(
     copies = shrink(grey)
     finder, checker = finder or load_finder(), checker or load_checker()
     candidates = find_candidates(finder, copies)
-    new = apart(candidates.places, candidates.sides, known)
+    new = elsewhere(candidates.places, candidates.sides, known)
     candidates = pick(candidates, new & (candidates.scores > CANDIDATE))
     candidates = other_turns(finder, copies, candidates)
     upright = pick(candidates, check_candidates(checker, copies, candidates))
@@ -125,7 +125,7 @@ def first_look(
         if not (unsure < HOPELESS).any():
             break
         left = pick(left, np.s_[AT_ONCE:])
-        left = pick(left, apart(left.places, left.sides, seen[unsure < CLEAR]))
+        left = pick(left, elsewhere(left.places, left.sides, seen[unsure < CLEAR]))
     return np.concatenate(crops), np.concatenate(doubt)
 
 
@@ -164,12 +164,12 @@ def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> 
     middles, sides = crop_middles(crops), SIZE * crop_scales(crops)
     kept: list[int] = []
     for i in np.argsort(doubt):
-        if doubt[i] < limits[i] and apart(middles[[i]], sides[[i]], crops[kept]).all():
+        if doubt[i] < limits[i] and elsewhere(middles[[i]], sides[[i]], crops[kept]).all():
             kept.append(i)
     return kept
 
 
-def apart(middles: np.ndarray, sides: np.ndarray, crops: np.ndarray) -> np.ndarray:
+def elsewhere(middles: np.ndarray, sides: np.ndarray, crops: np.ndarray) -> np.ndarray:
     """Which squares, by their middles (N, 2) and sides (N,), show another face than each of `crops`
     (M, 2, 3): bool (N,)."""
     distance = np.abs(middles[:, None] - crop_middles(crops)).max(-1)

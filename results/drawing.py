@@ -36,11 +36,12 @@ def draw_faces(
         draw_box(canvas, box, width)
         draw_number(canvas, number, box, max(9, round(side / 9)))
         for point, radius, colour in zip(points, radii.tolist(), colours, strict=True):
-            region = REGION_90 * radius * side / SIZE, max(0.8, width / 2), colour
-            mark = [(dot, width, colour)]
-            if radius <= UNSURE:
-                mark = [(0, 3 * dot, BLACK), (0, 2 * dot, colour)]
-            draw_rings(canvas, point, [region, *mark])
+            rings = [(REGION_90 * radius * side / SIZE, max(0.8, width / 2), colour)]
+            if radius > UNSURE:
+                rings += [(dot, width, colour)]
+            else:
+                rings += [(0.0, 3 * dot, BLACK), (0.0, 2 * dot, colour)]
+            draw_rings(canvas, point, rings)
 
 
 @lru_cache(maxsize=512)
