@@ -20,19 +20,19 @@ class Copy(NamedTuple):
 def make_copies(grey: np.ndarray, width: int, pixels: float, smallest: float) -> list[Copy]:
     """Copies of a photo's grey values (H, W) uint8, the largest first, by area averaging.
 
-    Their widths are `width` times powers of `STEP`, or the photo's where that is less, until
-    both sides are below `smallest`. `pixels` bounds the width of long thin
-    photos as well. Before those come, where it is larger, the photo itself, a half of it, a quarter
-    and so on: for what is cut from them.
+    The first is `width` pixels wide, or as the photo is where that is less, or as large as `pixels`
+    allow; each further one is smaller by `STEP`, until both sides would be below `smallest`. Where
+    the photo is larger than the first, it comes before, then a half of it, a quarter and so on: for
+    what is cut from them.
     """
     from PIL import Image
 
     height, across = grey.shape
-    zoom = min(1.0, width / across, (pixels / grey.size) ** 0.5)
-    halves = [0.5**i for i in range(16) if 0.5**i > zoom]
+    first = min(1.0, width / across, (pixels / grey.size) ** 0.5)
+    halves = [0.5**i for i in range(16) if 0.5**i > first]
     copies: list[Copy] = []
     photo = Image.fromarray(grey)
-    for zoom in halves + [zoom / STEP**i for i in range(64)]:
+    for zoom in halves + [first / STEP**i for i in range(64)]:
         size = [max(1, round(side * zoom)) for side in (across, height)]
         if copies and max(size) < smallest:
             break

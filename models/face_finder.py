@@ -164,7 +164,7 @@ def least_doubtful(crops: np.ndarray, doubt: np.ndarray, limits: np.ndarray) -> 
     middles, sides = crop_middles(crops), SIZE * crop_scales(crops)
     kept: list[int] = []
     for i in np.argsort(doubt):
-        if doubt[i] < limits[i] and elsewhere(middles[[i]], sides[[i]], crops[kept]).all():
+        if doubt[i] < limits[i] and elsewhere(middles[[i]], sides[[i]], crops[kept])[0]:
             kept.append(i)
     return kept
 
