@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.photos import crop_scales
+
 STEP = 2**0.5  # from one copy's size to the next
 AT_ONCE = 65536  # pixels that are cut at once: they fit the cache
 
@@ -15,6 +17,7 @@ class Copy(NamedTuple):
 
     grey: np.ndarray  # uint8 (h, w)
     step: np.ndarray  # (2,): how many photo pixels one of its pixels covers, along x and y
+    larger: bool  # than was asked for: for what is cut from it
 
 
 def make_copies(grey: np.ndarray, width: int, pixels: float, smallest: float) -> list[Copy]:
@@ -22,8 +25,7 @@ def make_copies(grey: np.ndarray, width: int, pixels: float, smallest: float) ->
 
     The first is `width` pixels wide, or as the photo is where that is less, or as large as `pixels`
     allow; each further one is smaller by `STEP`, until both sides would be below `smallest`. Where
-    the photo is larger than the first, it comes before, then a half of it, a quarter and so on: for
-    what is cut from them.
+    the photo is larger than the first, it comes before, then a half of it, a quarter and so on.
     """
     from PIL import Image
 
@@ -39,7 +41,7 @@ def make_copies(grey: np.ndarray, width: int, pixels: float, smallest: float) ->
         if list(photo.size) != size:
             # From the copy before; halving is quicker.
             photo = photo.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
-        copies.append(Copy(np.asarray(photo), np.array([across, height]) / size))
+        copies.append(Copy(np.asarray(photo), np.array([across, height]) / size, zoom > first))
     return copies
 
 
@@ -51,16 +53,16 @@ def cut_crops(copies: list[Copy], crops: np.ndarray, size: int) -> np.ndarray:
     border is continued.
     """
     pictures = np.empty((len(crops), size, size), np.float32)
-    scales = np.sqrt(np.linalg.det(crops[:, :, :2]))
     steps = np.array([copy.step.mean() for copy in copies])
-    best = np.maximum(np.searchsorted(steps, scales * (1 + 1e-6)) - 1, 0)
+    best = np.maximum(np.searchsorted(steps, crop_scales(crops) * (1 + 1e-6)) - 1, 0)
+    count = max(1, AT_ONCE // size**2)
     for i in np.unique(best):
-        grey, step = copies[i]
+        grey, step, _ = copies[i]
         here = np.flatnonzero(best == i)
         ways = crops[here] / step[:, None]
         ways[:, :, 2] += 0.5 / step - 0.5
-        for first in range(0, len(here), max(1, AT_ONCE // size**2)):
-            part = np.s_[first : first + max(1, AT_ONCE // size**2)]
+        for first in range(0, len(here), count):
+            part = np.s_[first : first + count]
             pictures[here[part]] = _sample(grey, ways[part], size)
     return pictures
 

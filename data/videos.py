@@ -191,7 +191,8 @@ class VideoReader:
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """PyAV's frames; a broken one is left out, and `trouble` says so."""
-        av = import_av()
+        import av
+
         try:
             for packet in self.container.demux(self.stream):
                 try:
@@ -253,7 +254,8 @@ class VideoWriter:
         self, picture: np.ndarray, time: float, draw: Callable[[np.ndarray], None] | None
     ) -> None:
         """Add a picture."""
-        av = import_av()
+        import av
+
         if draw is not None:
             picture = picture.copy()
             draw(picture)
@@ -267,7 +269,8 @@ class VideoWriter:
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
         """Encode a frame, or with None what is left, and write what comes of it."""
-        av = import_av()
+        import av
+
         try:
             self.container.mux(self.stream.encode(frame))
         except av.error.FFmpegError as error:  # not all of these are OSErrors

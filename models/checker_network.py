@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.files import HERE
-from models.small_networks import CONTEXT, Weights, convolve, even_light, load_weights
+from models.small_networks import CONTEXT, Weights, convolve_all, even_light, load_weights
 
 if TYPE_CHECKING:
     import keras
@@ -54,6 +54,5 @@ def check(checker: Weights, crops: np.ndarray) -> np.ndarray:
         return np.empty(0, np.float32)
     kernels, biases = checker
     x = even_light(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-    for kernel, bias, stride in zip(kernels[:-1], biases[:-1], (2, 2, 2, 1, 1), strict=True):
-        x = convolve(x, kernel, bias, stride)
+    x = convolve_all(x, checker, (2, 2, 2, 1, 1))
     return x.reshape(len(x), -1) @ kernels[-1].ravel() + biases[-1]

@@ -51,7 +51,7 @@ CLEAR, NOTHING = 2.5, 25.0  # between these a first look shows something: the cr
 LARGER = 1.45  # by how much larger the next crop is then
 DOUBTFUL = 4.0  # in the end: 99 % of the held-out faces stay below 2.2, covered ones reach 4
 SMALL, DOUBTFUL_SMALL = 50, 2.7  # crops of fewer photo pixels are blurred, and deceive more easily
-ONE_FACE = 0.25  # crops whose middles are nearer, in sums of both sides, show the same face
+ONE_FACE = 0.5  # crops whose middles are nearer, in means of both sides, show the same face
 
 NONE = np.empty((0, 2, 3))  # no crops
 
@@ -173,7 +173,7 @@ def elsewhere(middles: np.ndarray, sides: np.ndarray, crops: np.ndarray) -> np.n
     """Which squares, by their middles (N, 2) and sides (N,), show another face than each of `crops`
     (M, 2, 3): bool (N,)."""
     distance = np.abs(middles[:, None] - crop_middles(crops)).max(-1)
-    return (distance > ONE_FACE * (sides[:, None] + SIZE * crop_scales(crops))).all(1)
+    return (distance > ONE_FACE * (sides[:, None] + SIZE * crop_scales(crops)) / 2).all(1)
 
 
 def to_grey(photo: np.ndarray) -> np.ndarray:
@@ -212,8 +212,8 @@ def searched(copies: list[Copy]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
     Yields each with its light made level and its border continued, float32 (h, w), and its step.
     """
-    for grey, step in copies:
-        if grey.shape[1] > SEARCHED or grey.size > 1.01 * MOST_PIXELS:
+    for grey, step, larger in copies:
+        if larger:
             continue
         rest = [-side % 4 for side in grey.shape]  # blocks of 4x4 pixels are made level
         yield even_light(np.pad(grey, [(BORDER, BORDER + more) for more in rest], "edge")), step

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.files import HERE
-from models.small_networks import Weights, convolve, load_weights
+from models.small_networks import Weights, convolve_all, load_weights
 
 if TYPE_CHECKING:
     import keras
 
 WINDOW = 24  # pixels: the side of a window, and of a face, cropped as trained, that fills it
+STRIDES = (2, 2, 1)  # of the first layers
 STRIDE = 4  # pixels from one window to the next
 LIKELY = 0.0  # the first layers' logit from which a window goes on; lower ones gain nothing
 LAYERS = ("edges", "parts", "corners", "likely", "whole", "sorted", "face")
@@ -76,10 +77,7 @@ def look(
     kernels, biases = finder
     if min(picture.shape) < WINDOW:
         return np.empty((0, 2), int), np.empty((0, 7), np.float32)
-    x = picture[None, ..., None]
-    for kernel, bias, stride in zip(kernels[:3], biases[:3], (2, 2, 1), strict=True):
-        x = convolve(x, kernel, bias, stride)
-    x = x[0]
+    x = convolve_all(picture[None, ..., None], finder, STRIDES)[0]
     height, width = x.shape[0] - 2, x.shape[1] - 2
     # The sum over each 3x3 neighbourhood, from the nine products of each place.
     products = x @ kernels[3][..., 0].reshape(9, -1).T
@@ -97,10 +95,7 @@ def look(
 def look_closely(finder: Weights, windows: np.ndarray) -> np.ndarray:
     """The seven numbers (N, 7) of windows with level light (N, 24, 24), likely or not."""
     kernels, biases = finder
-    x = windows[..., None]
-    for kernel, bias, stride in zip(kernels[:3], biases[:3], (2, 2, 1), strict=True):
-        x = convolve(x, kernel, bias, stride)
-    rows = x.reshape(len(x), -1)
+    rows = convolve_all(windows[..., None], finder, STRIDES).reshape(len(windows), -1)
     first = rows @ kernels[3].reshape(-1, 1) + biases[3]
     return np.column_stack([first, _last_layers(finder, rows)])
 

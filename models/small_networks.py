@@ -83,6 +83,16 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int) -
     return out
 
 
+def convolve_all(x: np.ndarray, network: Weights, strides: Sequence[int]) -> np.ndarray:
+    """Pictures (N, H, W, C) through a network's first layers, as many as there are `strides`."""
+    first = slice(len(strides))
+    for kernel, bias, stride in zip(
+        network.kernels[first], network.biases[first], strides, strict=True
+    ):
+        x = convolve(x, kernel, bias, stride)
+    return x
+
+
 def even_light(grey: np.ndarray) -> np.ndarray:
     """A picture (..., H, W), sides multiples of 4, with its light made level: float32.
 

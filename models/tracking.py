@@ -14,7 +14,7 @@ import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
 from data.photos import crop_middles, crop_scales, cut_crop, move_points, point_crops
-from models.face_finder import DOUBTFUL, find_faces
+from models.face_finder import DOUBTFUL, ONE_FACE, find_faces
 from models.network import predict
 from models.smoothing import Face, PointFilter
 from models.spread import face_spread
@@ -29,7 +29,6 @@ JUMP = 0.4  # sides of the crop: who is farther from where the face was heading 
 RETURN = 1.5  # sides of the crop: so far from where it was heading a hidden face may come back
 HIDDEN = 2.0  # seconds for which a face that is hidden or turned away keeps its number
 GAP = 0.3  # seconds: after a longer one a face's motion begins anew
-SAME_PLACE = 0.5  # crops whose middles are nearer, in sides, hold the same face
 ALIGNED = 0.02  # sides of the crop: one that lies so near to the face shows its look
 # Correlations of coarse crops. Of one frame and the next, 0.92 or more were seen, and 0.6 after a
 # second; of two people, 0.3 in the middle and below 0.7 for 96 % (300 of Kaggle's faces).
@@ -119,7 +118,7 @@ class Tracker:
                 doubt[i] < LOST
                 and jumps[i] < JUMP
                 and (look * track.look).sum() > ALIKE
-                and not any(apart(found[i], crop) < SAME_PLACE for crop in taken)
+                and not any(apart(found[i], crop) < ONE_FACE for crop in taken)
             )
             if track.visible:
                 faces.append(self._see(track, points[i], spread[i], look, time))
@@ -133,7 +132,7 @@ class Tracker:
         known = np.reshape(taken, (-1, 2, 3))
         for points, spread in zip(*self.find(grey, known), strict=True):
             crop = point_crops(points[None], self.face)[0]
-            if any(apart(crop, other) < SAME_PLACE for other in taken):
+            if any(apart(crop, other) < ONE_FACE for other in taken):
                 continue
             look = coarse_look(cut_crop(grey, crop))
             track = self._hidden(crop, look, time)

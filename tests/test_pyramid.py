@@ -38,6 +38,12 @@ def test_few_pixels_bound_the_copies_of_a_long_photo():
     assert copies[1].grey.size == pytest.approx(8e6, rel=1e-3)
 
 
+def test_it_is_known_which_copies_are_larger_than_was_asked_for():
+    for shape, larger in (((400, 5000), 2), ((4010, 2000), 1), ((300, 800), 0), ((400, 2048), 0)):
+        copies = make_copies(np.zeros(shape, np.uint8), 2048, 8e6, 17)
+        assert [copy.larger for copy in copies] == [i < larger for i in range(len(copies))]
+
+
 @pytest.mark.parametrize("scale", (0.4, 1.0, 1.3, 3.3, 9.0, 30.0))
 def test_many_crops_at_once_are_as_one_by_one(scale):
     photo = smooth_photo(1600, 2400, cell=max(40, round(12 * scale)))
