@@ -28,7 +28,7 @@ CLOCK = Fraction(1, 90_000)  # what times of written frames are multiples of: MP
 QUALITY = 20  # H.264's constant rate factor: 18 is hardly told from the original, 23 is usual
 PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 10 % larger
 HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
-AHEAD = 4  # frames that are read before they are asked for, or wait to be written
+WAITING = 4  # frames that are read before they are asked for, or wait to be written
 OLDEST_AV = 17  # PyAV before does not know a frame's turn (14), or changes the colours of HD (16)
 SHORT = 0.95  # a file that gives fewer than this share of the frames it promises is cut short
 
@@ -162,13 +162,17 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order. Raises InputError if not one can be read."""
         frames = self._read()
-        coming = deque(self.thread.submit(next, frames, None) for _ in range(AHEAD))
+        coming = deque(self.thread.submit(next, frames, None) for _ in range(WAITING))
         while (frame := coming.popleft().result()) is not None:
             coming.append(self.thread.submit(next, frames, None))
             yield frame
 
     def _read(self) -> Iterator[Frame]:
         """The frames, each read when it is asked for."""
+        from av.video.reformatter import VideoReformatter
+
+        # One for all frames: a frame's own takes as long to get going as to convert it.
+        to_colour, to_grey = VideoReformatter(), VideoReformatter()
         first, last, number = 0.0, 0.0, 0
         for frame in self._decode():
             # Few files lack times, or go back: there the rate says how the time goes on.
@@ -180,8 +184,11 @@ class VideoReader:
             number += 1
             turn = round(frame.rotation / 90) if frame.rotation else 0
             picture, grey = (
-                np.ascontiguousarray(np.rot90(frame.to_ndarray(format=form), turn))
-                for form in ("rgb24", "gray")
+                np.ascontiguousarray(np.rot90(shown.to_ndarray(), turn))
+                for shown in (
+                    to_colour.reformat(frame, format="rgb24"),
+                    to_grey.reformat(frame, format="gray"),
+                )
             )
             yield Frame(picture, grey, last - first)
         if not number:
@@ -223,6 +230,8 @@ class VideoWriter:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = CLOCK
+        if size[1] < HD:  # so small a frame costs less by one thread, and the network needs them
+            context.thread_count = 1
         # Said in the file, so that no player has to guess what the colours were made by.
         self.colours = av.video.reformatter.Colorspace.ITU709
         if size[1] < HD:
@@ -230,6 +239,7 @@ class VideoWriter:
         context.colorspace = 1 if size[1] >= HD else 6
         context.color_primaries = context.color_trc = context.colorspace
         context.color_range = 1  # 16 .. 235, as usual in videos
+        self.to_colours = av.video.reformatter.VideoReformatter()
         self.last = -1
         self.thread = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
@@ -247,7 +257,7 @@ class VideoWriter:
         Raises OSError if the disk is full or the like, perhaps some frames later.
         """
         self.waiting.append(self.thread.submit(self._encode, picture, time, draw))
-        if len(self.waiting) > AHEAD:
+        if len(self.waiting) > WAITING:
             self.waiting.popleft().result()
 
     def _encode(
@@ -262,7 +272,7 @@ class VideoWriter:
         if any(self.pad):
             picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=self.colours)
+        frame = self.to_colours.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
         self.last = max(self.last + 1, round(time / CLOCK))
         frame.pts, frame.time_base = self.last, CLOCK
         self._mux(frame)

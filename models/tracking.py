@@ -2,11 +2,13 @@
 
 A frame's crop comes from where the points of the frames before are heading, so that one prediction
 does, without a search; the finder looks only at the start, every second, and when a face is lost.
+The search that is due every second has a thread of its own: it is begun some frames before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
 from data.photos import crop_middles, crop_scales, cut_crop, move_points, point_crops
-from models.face_finder import DOUBTFUL, ONE_FACE, find_faces
+from models.face_finder import DOUBTFUL, NONE, ONE_FACE, find_faces
 from models.network import predict
 from models.smoothing import Face, PointFilter
 from models.spread import face_spread
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 SEARCH_EVERY = 1.0  # seconds: so late a face that comes in is seen at the latest
+AHEAD = 8  # frames by which a search is begun before: about as long as one takes
 SEARCH_AGAIN = 0.2  # seconds from one search to the next where a face was lost
 LOST = 1.3 * DOUBTFUL  # a face followed is given up above this spread: later than one is refused
 JUMP = 0.4  # sides of the crop: who is farther from where the face was heading is another
@@ -81,6 +84,19 @@ class Tracker:
         self.count = 0  # faces numbered so far
         self.searched = -np.inf  # when the finder last looked
         self.missing = False  # whether a face was lost since
+        self.thread = ThreadPoolExecutor(1)
+        self.prepared: tuple[float, Future[Found]] | None = None  # a search, and of which frame
+
+    def prepare(self, grey: np.ndarray, time: float) -> None:
+        """Show a frame some frames before its `step`: a search that is due then begins now.
+
+        Where a face is lost before that frame's turn, the search is not used: it took that face to
+        be followed.
+        """
+        if self.prepared is None and time - self.searched >= SEARCH_EVERY:
+            heading = [track.heading(time) for track in self.tracks if track.visible]
+            known = point_crops(np.array(heading), self.face) if heading else NONE
+            self.prepared = time, self.thread.submit(self.find, grey, known)
 
     def step(self, grey: np.ndarray, time: float) -> list[Face]:
         """The faces in the next frame, grey values (H, W) uint8 at `time` in seconds.
@@ -92,8 +108,11 @@ class Tracker:
         faces = self._follow(grey, time)
         self.missing = self.missing or len(faces) < before
         if time - self.searched >= (SEARCH_AGAIN if self.missing else SEARCH_EVERY):
+            found = self._search(grey, time, faces)
             self.searched, self.missing = time, False
-            faces += self._search(grey, time, faces)
+            faces += self._take(found, grey, time, faces)
+        if self.prepared is not None and self.prepared[0] <= time:
+            self.prepared = None
         return sorted(faces, key=lambda face: face.number)
 
     def _follow(self, grey: np.ndarray, time: float) -> list[Face]:
@@ -125,12 +144,21 @@ class Tracker:
                 taken.append(found[i])
         return faces
 
-    def _search(self, grey: np.ndarray, time: float, faces: list[Face]) -> list[Face]:
-        """Look for faces that are not among `faces`: new ones, and hidden ones that are back."""
-        taken = [point_crops(face.points[None], self.face)[0] for face in faces]
+    def _search(self, grey: np.ndarray, time: float, faces: list[Face]) -> Found:
+        """Look for faces that are not among `faces`, or take the search that was prepared."""
+        if self.prepared is not None and self.prepared[0] == time and not self.missing:
+            return self.prepared[1].result()
+        return self.find(grey, self._crops(faces))
+
+    def _crops(self, faces: list[Face]) -> np.ndarray:
+        """The faces' crops (N, 2, 3)."""
+        return point_crops(np.array([face.points for face in faces]), self.face) if faces else NONE
+
+    def _take(self, found: Found, grey: np.ndarray, time: float, faces: list[Face]) -> list[Face]:
+        """Those found that are not among `faces`: new ones, and hidden ones that are back."""
+        taken = list(self._crops(faces))
         new = []
-        known = np.reshape(taken, (-1, 2, 3))
-        for points, spread in zip(*self.find(grey, known), strict=True):
+        for points, spread in zip(*found, strict=True):
             crop = point_crops(points[None], self.face)[0]
             if any(apart(crop, other) < ONE_FACE for other in taken):
                 continue

@@ -22,7 +22,7 @@ from data.videos import Frame, VideoReader, VideoWriter
 from models.smoothing import LAG, Face
 from models.spread import face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
-from models.tracking import Tracker, make_tracker
+from models.tracking import AHEAD, Tracker, make_tracker
 from results.drawing import draw_faces
 from results.photos import save_crop
 
@@ -187,7 +187,7 @@ def steady_frames(
     """
     waiting: deque[tuple[int, Frame, list[Face]]] = deque()
     with followed("frames", video.count) as advance:
-        for number, frame in enumerate(video):
+        for number, frame in enumerate(shown_ahead(video, tracker)):
             waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
             if len(waiting) > LAG:
                 yield waiting.popleft()
@@ -195,3 +195,14 @@ def steady_frames(
             if stop.asked:
                 break
     yield from waiting
+
+
+def shown_ahead(video: VideoReader, tracker: Tracker) -> Iterator[Frame]:
+    """The frames; the tracker is shown each one `AHEAD` frames before."""
+    coming: deque[Frame] = deque()
+    for frame in video:
+        tracker.prepare(frame.grey, frame.time)
+        coming.append(frame)
+        if len(coming) > AHEAD:
+            yield coming.popleft()
+    yield from coming

@@ -29,8 +29,8 @@ def people():
 class World:
     """Frames with people, and a finder and a network that know them by their grey values."""
 
-    def __init__(self, people, smooth=True):
-        self.people, self.searches = people, 0
+    def __init__(self, people, smooth=True, ahead=0):
+        self.people, self.searches, self.ahead = people, 0, ahead
         self.shape = synthetic_faces(1, seed=4).key_points[0].astype(float)
         # Points that a crop as trained is laid round: one prediction gives the same crop again.
         crop = point_crops(self.shape[None])[0]
@@ -82,10 +82,16 @@ class World:
 
     def play(self, motion, seconds):
         """Step through frames; returns for each {person: number of the face in that place}."""
+        count = round(seconds * RATE)
+        scenes = [motion(i / RATE) for i in range(count)]
+        frames = [self.frame(places) for places in scenes]
         seen = []
-        for i in range(round(seconds * RATE)):
-            places = motion(i / RATE)
-            faces = self.tracker.step(self.frame(places), i / RATE)
+        for i, places in enumerate(scenes):
+            # At the start all that will be ahead are shown, from then on one for each step.
+            for j in range(i + self.ahead if i else 0, min(i + self.ahead + 1, count)):
+                if self.ahead:
+                    self.tracker.prepare(frames[j], j / RATE)
+            faces = self.tracker.step(frames[i], i / RATE)
             frame = {}
             for face in faces:
                 x, y = face.points.mean(0) - (self.shape.mean(0) - (SIZE - 1) / 2) * SIDE / SIZE
@@ -99,9 +105,10 @@ class World:
         return seen
 
 
-@pytest.fixture
-def world(people):
-    return World(people)
+@pytest.fixture(params=[0, tracking.AHEAD], ids=["at once", "ahead"])
+def world(people, request):
+    """With searches that are begun at their frame's turn, and ahead: all is to be the same."""
+    return World(people, ahead=request.param)
 
 
 def test_the_finder_looks_at_the_start_and_every_second_only(world):
@@ -164,6 +171,33 @@ def test_who_is_lost_right_after_a_search_is_looked_for_soon(world):
     assert world.searches == 3
     back = next(i for i, frame in enumerate(seen) if i / RATE >= 1.1 and frame)
     assert back / RATE <= 1.1 + tracking.SEARCH_AGAIN and seen[back] == {1: 1}
+
+
+def test_a_search_that_is_due_begins_ahead_and_is_told_where_the_faces_will_be(people):
+    world = World(people)
+    tracker, told = world.tracker, []
+    find = world.find
+
+    def note(grey, known):
+        told.append((grey, known))
+        return find(grey, known)
+
+    tracker.find = note
+    for i in range(2 * RATE):
+        frame = world.frame({1: (100 + 4 * i, 120)})
+        if i == RATE - 8:  # not due yet: nothing begins
+            tracker.prepare(frame, i / RATE)
+            assert tracker.prepared is None
+        if i == RATE - 4:
+            due = world.frame({1: (100 + 4 * RATE, 120)})
+            tracker.prepare(due, 1.0)
+            tracker.prepare(due, 1.0 + 1 / RATE)  # one at a time
+            tracker.prepared[1].result()
+            assert len(told) == 2 and told[1][0] is due  # the first one at the start
+            ((across, _),) = tracking.crop_middles(told[1][1])
+            assert across == pytest.approx(100 + 4 * RATE, abs=6)  # it is at 184 now
+        tracker.step(frame, i / RATE)
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("smooth", [True, False])

@@ -19,8 +19,9 @@ from data.key_points import COLUMNS, KEY_POINTS
 from data.level_crops import MATRIX_COLUMNS
 from data.photos import point_crops
 from data.synthetic_video import lively, make_frames
-from data.videos import AHEAD, VideoReader, VideoWriter
+from data.videos import WAITING, VideoReader, VideoWriter
 from models.smoothing import LAG, Face
+from models.tracking import AHEAD
 from results import videos as room
 
 av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
@@ -61,6 +62,10 @@ class OneFace:
     def __init__(self, place=(20.0, 10.0)):
         self.points = synthetic_faces(1, seed=3).key_points[0].astype(float) + place
         self.count, self.frames, self.stop_at = 1, 0, None
+        self.shown = []  # the times of frames that were shown ahead
+
+    def prepare(self, grey, time):
+        self.shown.append(time)
 
     def step(self, grey, time):
         self.frames += 1
@@ -253,8 +258,9 @@ def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
     with VideoReader(tmp_path / "clip.mp4") as video, room.GentleStop() as stop:
         for number, _, _ in room.steady_frames(video, tracker, stop):
             assert tracker.frames - number <= LAG + 1
+            assert len(tracker.shown) == min(tracker.frames + AHEAD, 60)
             given += 1
-    assert given == 60
+    assert given == 60 and tracker.shown == pytest.approx(np.arange(60) / 25, abs=1e-3)
 
 
 def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
@@ -269,7 +275,7 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
     with VideoReader(write_clip(tmp_path / "clip.mp4", count=30)) as video:
         next(iter(video))
         time.sleep(0.3)  # all that is read ahead is there
-        assert len(made) <= AHEAD + 1
+        assert len(made) <= WAITING + 1
     before = len(made)
     time.sleep(0.1)
     assert len(made) == before  # what is closed is not read
@@ -285,7 +291,7 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
     writer = VideoWriter(tmp_path / "slow.mp4", (160, 120), 25)
     for i in range(12):
         writer.write(picture, i / 25)
-        assert i + 1 - len(written) <= AHEAD + 1
+        assert i + 1 - len(written) <= WAITING + 1
     writer.close()
     assert written == [i / 25 for i in range(12)]
 
