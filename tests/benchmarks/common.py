@@ -1,9 +1,11 @@
 """What the benchmarks have in common; importing it puts the project's rooms on Python's path."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as face_key_points.py does; before NumPy
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from data.files import HERE  # noqa: E402
 
