@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     if arguments.image:
         run_photos(arguments)
-    elif arguments.video:
+    elif arguments.video is not None:
         run_video(arguments)
     elif arguments.submission:
         run_submission(arguments)
@@ -455,15 +455,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     arguments = parser.parse_args(argv)
     modes = arguments.image, arguments.video, arguments.submission, arguments.export
-    if sum(map(bool, modes)) > 1:
+    if sum(mode is not None for mode in modes) > 1:
         parser.error(
             "--image, --video, --submission and --export do different things; give one of them"
         )
-    if arguments.crops and not (arguments.image or arguments.video):
+    if arguments.crops and arguments.image is None and arguments.video is None:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
-    if not arguments.smooth and not arguments.video:
+    if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:
         if not arguments.image:

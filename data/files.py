@@ -180,6 +180,8 @@ def make_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or error
+        if path.exists() and not path.is_dir():
+            reason = "it is a file, no folder"
         raise InputError(f"{path} cannot be written to ({reason}); choose another.") from None
 
 

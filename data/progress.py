@@ -71,7 +71,7 @@ class PlainLines:
         print(self._line(now, *self.first), flush=True)
 
     def _line(self, now: float, then: float, before: int) -> str:
-        if self.total is None:
+        if self.total is None or self.done > self.total:  # a video's is but estimated
             return f"{self.what}: {self.done:,}"
         line = f"{self.what}: {self.done:,} of {self.total:,}"
         if self.done > before:

@@ -9,9 +9,10 @@ Reading and writing have a thread each: FFmpeg works while the network looks at 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.files import InputError, one_line
+from data.files import InputError, check_file, one_line
 
 if TYPE_CHECKING:
     import av
@@ -30,7 +31,7 @@ PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 1
 HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
 WAITING = 4  # frames that are read before they are asked for, or wait to be written
 OLDEST_AV = 17  # PyAV before does not know a frame's turn (14), or changes the colours of HD (16)
-SHORT = 0.95  # a file that gives fewer than this share of the frames it promises is cut short
+SHORT = 0.95  # a file that ends before this share of the time it promises is cut short
 
 
 class Frame(NamedTuple):
@@ -80,7 +81,8 @@ class VideoReader:
     Attributes:
         name: of the file without its ending, or `camera_0`.
         rate: frames a second, on average; a frame's own `time` tells when it is shown.
-        count: about how many frames there are; None for a camera, or where the file does not say.
+        length: seconds that the file says it lasts; None for a camera, or where it does not say.
+        count: about how many frames there are, or None.
         has_sound: whether there is sound, which is not read.
         trouble: after the last frame, what was wrong with the file, as part of a sentence, or None.
         source: what it is called in sentences.
@@ -102,10 +104,9 @@ class VideoReader:
                 file, form = camera_input(int(str(source)))
                 self.container = av.open(file, format=form)
             else:
-                if not path.exists():
-                    raise InputError(f"{path} does not exist; check the path of the video.")
                 if path.is_dir():
                     raise InputError(f"{path} is a folder; give one video.")
+                check_file(path, "check the path of the video")
                 if not path.stat().st_size:
                     raise InputError(f"{path} is empty; copy the video again.")
                 # By its whole path and from the disk alone: a colon in a name is no address, and
@@ -118,11 +119,11 @@ class VideoReader:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if self.is_camera:
                 raise InputError(
-                    f"Camera {source} cannot be opened ({one_line(error)}); is it plugged in, free"
+                    f"Camera {source} cannot be opened ({why(error)}); is it plugged in, free"
                     " and allowed? A video file goes by its path."
                 ) from None
             raise InputError(
-                f"{path} cannot be read as a video ({one_line(error)}); it may be cut short or"
+                f"{path} cannot be read as a video ({why(error)}); it may be cut short or"
                 " something else: copy it again."
             ) from None
         # A picture in a song's file is a video stream of its own; so is a photo to FFmpeg.
@@ -139,18 +140,26 @@ class VideoReader:
         self.stream.codec_context.thread_count = 1
         self.has_sound = bool(self.container.streams.audio)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
-        self.count = None if self.is_camera else self._count()
+        self.length = None if self.is_camera else self._length()
+        self.count = None
+        if not self.is_camera:
+            self.count = self.stream.frames or round((self.length or 0) * self.rate) or None
         self.thread = ThreadPoolExecutor(1)
 
-    def _count(self) -> int | None:
-        """How many frames the file says that it has, or its length times its rate."""
-        if self.stream.frames:
-            return self.stream.frames
+    def _length(self) -> float | None:
+        """How many seconds the file says that its pictures last; None where only the sound may."""
+        whole = self.container.duration / 1e6 if self.container.duration else None
+        own = None
         if self.stream.duration and self.stream.time_base:
-            return round(float(self.stream.duration * self.stream.time_base) * self.rate)
-        if self.container.duration:
-            return round(self.container.duration / 1e6 * self.rate)
-        return None
+            own = float(self.stream.duration * self.stream.time_base)
+        elif noted := re.fullmatch(
+            r"(\d+):(\d+):([\d.]+)", self.stream.metadata.get("DURATION", "")
+        ):
+            hours, minutes, seconds = map(float, noted.groups())
+            own = 3600 * hours + 60 * minutes + seconds
+        if own is None:
+            return None if self.has_sound else whole
+        return min(own, whole or own)  # what is trimmed from the picture may count in its own
 
     def __enter__(self) -> VideoReader:
         return self
@@ -173,7 +182,8 @@ class VideoReader:
 
         # One for all frames: a frame's own takes as long to get going as to convert it.
         to_colour, to_grey = VideoReformatter(), VideoReformatter()
-        first, last, number = 0.0, 0.0, 0
+        first, last, end, number = 0.0, 0.0, 0.0, 0
+        size: dict[str, int] = {}
         for frame in self._decode():
             # Few files lack times, or go back: there the rate says how the time goes on.
             time = frame.time
@@ -181,20 +191,30 @@ class VideoReader:
                 time = last + 1 / self.rate
             last = time or 0.0
             first = first if number else last
+            end = last + max(float((frame.duration or 0) * (frame.time_base or 0)), 1 / self.rate)
             number += 1
-            turn = round(frame.rotation / 90) if frame.rotation else 0
+            size = size or self._size(frame)  # later frames are made as large as the first
+            place = display_matrix(frame)
             picture, grey = (
-                np.ascontiguousarray(np.rot90(shown.to_ndarray(), turn))
+                np.ascontiguousarray(lay_upright(shown.to_ndarray(), place))
                 for shown in (
-                    to_colour.reformat(frame, format="rgb24"),
-                    to_grey.reformat(frame, format="gray"),
+                    to_colour.reformat(frame, **size, format="rgb24"),
+                    to_grey.reformat(frame, **size, format="gray"),
                 )
             )
             yield Frame(picture, grey, last - first)
         if not number:
             raise InputError(f"{self.source} has no frame that can be read; {self.advice}")
-        if self.count and number < SHORT * self.count and not self.trouble:
-            self.trouble = f"only {number} of its {self.count} frames can be read"
+        if self.length and end - first < SHORT * self.length and not self.trouble:
+            self.trouble = f"only {end - first:.1f} of its {self.length:.1f} s can be read"
+
+    def _size(self, frame: av.VideoFrame) -> dict[str, int]:
+        """The size at which a frame's pixels are squares, as it is stored."""
+        shape = float(self.stream.sample_aspect_ratio or 1)
+        if not 0.1 < shape < 10:
+            shape = 1.0
+        width, height = frame.width * max(shape, 1), frame.height / min(shape, 1)
+        return {"width": round(width), "height": round(height)}
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """PyAV's frames; a broken one is left out, and `trouble` says so."""
@@ -207,7 +227,32 @@ class VideoReader:
                 except av.error.InvalidDataError:
                     self.trouble = "some of its frames are broken"
         except (av.error.FFmpegError, OSError) as error:
-            self.trouble = f"reading it stopped at an error ({one_line(error)})"
+            self.trouble = f"reading it stopped at an error ({why(error)})"
+
+
+def why(error: Exception) -> str:
+    """What went wrong, as part of a sentence, without FFmpeg's own log."""
+    return getattr(error, "strerror", None) or one_line(error)
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """How a phone notes that a frame is to be shown: (2, 2), from its place to the one shown."""
+    from av.sidedata.sidedata import Type
+
+    beside: Iterable[Any] = frame.side_data
+    noted = next((each for each in beside if each.type == Type.DISPLAYMATRIX), None)
+    if noted is None:
+        return None
+    return np.frombuffer(bytes(noted), np.int32).reshape(3, 3)[:2, :2].T
+
+
+def lay_upright(picture: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+    """A picture (H, W, ...) turned by quarters and mirrored as `display_matrix` says."""
+    if place is None:
+        return picture
+    if abs(place[0, 1]) > abs(place[0, 0]):  # across comes from down
+        picture, place = picture.swapaxes(0, 1), place[:, ::-1]
+    return picture[:: -1 if place[1, 1] < 0 else 1, :: -1 if place[0, 0] < 0 else 1]
 
 
 class VideoWriter:
@@ -239,7 +284,7 @@ class VideoWriter:
         context.colorspace = 1 if size[1] >= HD else 6
         context.color_primaries = context.color_trc = context.colorspace
         context.color_range = 1  # 16 .. 235, as usual in videos
-        self.to_colours = av.video.reformatter.VideoReformatter()
+        self.converter = av.video.reformatter.VideoReformatter()
         self.last = -1
         self.thread = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
@@ -272,7 +317,7 @@ class VideoWriter:
         if any(self.pad):
             picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = self.to_colours.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
+        frame = self.converter.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
         self.last = max(self.last + 1, round(time / CLOCK))
         frame.pts, frame.time_base = self.last, CLOCK
         self._mux(frame)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,14 @@ class Track:
         return self.filter.predict(min(time, self.seen + GAP))
 
 
+class Prepared(NamedTuple):
+    """A search that was begun ahead."""
+
+    time: float  # of its frame, seconds
+    known: set[int]  # the numbers of the faces that it need not find
+    found: Future[Found]
+
+
 class Tracker:
     """Gives each frame's faces, numbered from 1 in the order in which they came."""
 
@@ -85,18 +93,20 @@ class Tracker:
         self.searched = -np.inf  # when the finder last looked
         self.missing = False  # whether a face was lost since
         self.thread = ThreadPoolExecutor(1)
-        self.prepared: tuple[float, Future[Found]] | None = None  # a search, and of which frame
+        self.prepared: Prepared | None = None
 
     def prepare(self, grey: np.ndarray, time: float) -> None:
         """Show a frame some frames before its `step`: a search that is due then begins now.
 
-        Where a face is lost before that frame's turn, the search is not used: it took that face to
-        be followed.
+        It is told where the faces that are followed are heading. Should one of them be lost before
+        that frame's turn, the search is not used.
         """
         if self.prepared is None and time - self.searched >= SEARCH_EVERY:
-            heading = [track.heading(time) for track in self.tracks if track.visible]
-            known = point_crops(np.array(heading), self.face) if heading else NONE
-            self.prepared = time, self.thread.submit(self.find, grey, known)
+            tracks = [track for track in self.tracks if track.visible]
+            heading = np.array([track.heading(time) for track in tracks])
+            known = point_crops(heading, self.face) if tracks else NONE
+            numbers = {track.number for track in tracks}
+            self.prepared = Prepared(time, numbers, self.thread.submit(self.find, grey, known))
 
     def step(self, grey: np.ndarray, time: float) -> list[Face]:
         """The faces in the next frame, grey values (H, W) uint8 at `time` in seconds.
@@ -111,7 +121,7 @@ class Tracker:
             found = self._search(grey, time, faces)
             self.searched, self.missing = time, False
             faces += self._take(found, grey, time, faces)
-        if self.prepared is not None and self.prepared[0] <= time:
+        if self.prepared is not None and self.prepared.time <= time:
             self.prepared = None
         return sorted(faces, key=lambda face: face.number)
 
@@ -146,8 +156,9 @@ class Tracker:
 
     def _search(self, grey: np.ndarray, time: float, faces: list[Face]) -> Found:
         """Look for faces that are not among `faces`, or take the search that was prepared."""
-        if self.prepared is not None and self.prepared[0] == time and not self.missing:
-            return self.prepared[1].result()
+        ready, there = self.prepared, {face.number for face in faces}
+        if ready is not None and ready.time == time and ready.known <= there:
+            return ready.found.result()
         return self.find(grey, self._crops(faces))
 
     def _crops(self, faces: list[Face]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import signal
 import threading
 from collections import deque
@@ -24,7 +25,9 @@ from models.spread import face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
 from models.tracking import AHEAD, Tracker, make_tracker
 from results.drawing import draw_faces
-from results.photos import save_crop
+from results.photos import save_crop, shortened
+
+AHEAD_BYTES = 64 << 20  # that frames may take which are read for the search ahead
 
 
 class GentleStop:
@@ -36,7 +39,8 @@ class GentleStop:
         self.asked = False
         self.before: dict[Any, Any] = {}
         if threading.current_thread() is threading.main_thread():  # Python allows it only there
-            self.before = {name: signal.signal(name, self._ask) for name in self.SIGNALS}
+            asking = (s for s in self.SIGNALS if signal.getsignal(s) != signal.SIG_IGN)
+            self.before = {name: signal.signal(name, self._ask) for name in asking}
         return self
 
     def _ask(self, *_: Any) -> None:
@@ -56,8 +60,14 @@ class VideoAnswers:
         self, video: VideoReader, names: Names, face: np.ndarray | None, folder: Path, crops: int
     ) -> None:
         """`face` as from `crop_face`; `crops`: their size, 0 for none; `folder`: the results'."""
-        self.video, self.names, self.face, self.folder = video, names, face, folder
-        self.crop_size = crops
+        self.video, self.names, self.face, self.folder = video, names, face, folder / "crops"
+        self.name, self.crop_size = shortened(video.name), crops
+        self.film = folder / f"{self.name}_key_points.mp4"
+        self.table = self.film.with_suffix(".csv")
+        # Of an earlier run of this video, which wrote the table too.
+        pattern = re.compile(re.escape(self.name) + r"_\d+_\d+\.png")
+        made = self.folder.glob("*.png") if crops and self.table.exists() else ()
+        self.earlier_crops = {path for path in made if pattern.fullmatch(path.name)}
         self.frames = self.with_faces = self.crops = 0
         self.second = 0
         self.best: dict[int, tuple[float, int, np.ndarray, np.ndarray]] = {}
@@ -78,6 +88,8 @@ class VideoAnswers:
                     writer.write(frame.picture, frame.time, drawing)
                     self.frames += 1
                 self._save_crops()
+                for path in self.earlier_crops:
+                    path.unlink()
             finally:
                 if writer is not None:
                     writer.close()
@@ -119,7 +131,8 @@ class VideoAnswers:
     def _save_crops(self) -> None:
         """Write the level crops of the second that is over."""
         for face, (_, number, picture, points) in self.best.items():
-            path = self.folder / "crops" / f"{self.video.name}_{face}_{number}.png"
+            path = self.folder / f"{self.name}_{face}_{number}.png"
+            self.earlier_crops.discard(path)
             crop = level_crops(points[None], self.names, self.crop_size, self.face)[0]
             save_crop(path, picture, crop, self.crop_size)
         self.crops += len(self.best)
@@ -145,8 +158,7 @@ def run_video(arguments: argparse.Namespace) -> None:
         mirror = arguments.mirror and knows_mirrored(record)
         tracker = make_tracker(model, names, face, mirror, arguments.smooth)
         answers = VideoAnswers(video, names, face, arguments.results, arguments.crops)
-        film = arguments.results / f"{video.name}_key_points.mp4"
-        table = film.with_suffix(".csv")
+        film, table = answers.film, answers.table
         if video.is_camera:
             print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
 
@@ -174,7 +186,7 @@ def tell(answers: VideoAnswers, count: int, film: Path, table: Path) -> None:
         f" pictured in {film}" + (", without the sound" if video.has_sound else "")
     )
     if answers.crops:
-        print(f"{answers.crops} level crop(s) are in {answers.folder / 'crops'}")
+        print(f"{answers.crops} level crop(s) are in {answers.folder}")
     print(f"key points are in {table}", flush=True)
 
 
@@ -198,11 +210,11 @@ def steady_frames(
 
 
 def shown_ahead(video: VideoReader, tracker: Tracker) -> Iterator[Frame]:
-    """The frames; the tracker is shown each one `AHEAD` frames before."""
+    """The frames; the tracker is shown each one `AHEAD` frames before, or fewer large ones."""
     coming: deque[Frame] = deque()
     for frame in video:
         tracker.prepare(frame.grey, frame.time)
         coming.append(frame)
-        if len(coming) > AHEAD:
+        if len(coming) > min(AHEAD, AHEAD_BYTES // frame.picture.nbytes):
             yield coming.popleft()
     yield from coming

@@ -8,7 +8,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from data.files import InputError, printable, read_table, replace_file, write_text
+from data.files import InputError, make_folder, printable, read_table, replace_file, write_text
 
 NAMES = [
     *("plain.csv", "b**.png", "[ab].png", "a?.csv", "{x}.json", "two words.csv", "Łódź.png"),
@@ -80,3 +80,9 @@ def test_the_one_table_of_an_archive_is_found(case, folder, tmp_path):
     with pytest.raises(InputError, match="holds .*b.*must hold one CSV") as caught:
         list(read_table(path))
     assert "download" not in str(caught.value)
+
+
+def test_a_file_in_a_folders_place_is_said(tmp_path):
+    (tmp_path / "results").touch()
+    with pytest.raises(InputError, match="it is a file, no folder"):
+        make_folder(tmp_path / "results")

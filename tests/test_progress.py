@@ -36,6 +36,14 @@ def test_lines_in_a_file_tell_how_far_and_how_long(clock, capsys):
     ]
 
 
+def test_more_than_was_promised_has_no_time_left(clock, capsys):
+    with followed("frames", 20) as advance:
+        for count in (10, 11):
+            clock[0] += 10
+            advance(count)
+    assert capsys.readouterr().out.splitlines() == ["frames: 10 of 20", "frames: 21"]
+
+
 def test_what_is_done_at_once_needs_no_line(clock, capsys):
     assert list(follow(["a", "b"], "photos")) == ["a", "b"]
     with followed("faces") as advance:

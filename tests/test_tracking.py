@@ -80,18 +80,18 @@ class World:
             spread.append(np.full(15, 1.0 if whole else 20.0))
         return np.array(points), np.array(spread)
 
-    def play(self, motion, seconds):
+    def play(self, motion, seconds, rate=RATE):
         """Step through frames; returns for each {person: number of the face in that place}."""
-        count = round(seconds * RATE)
-        scenes = [motion(i / RATE) for i in range(count)]
+        count = round(seconds * rate)
+        scenes = [motion(i / rate) for i in range(count)]
         frames = [self.frame(places) for places in scenes]
         seen = []
         for i, places in enumerate(scenes):
             # At the start all that will be ahead are shown, from then on one for each step.
             for j in range(i + self.ahead if i else 0, min(i + self.ahead + 1, count)):
                 if self.ahead:
-                    self.tracker.prepare(frames[j], j / RATE)
-            faces = self.tracker.step(frames[i], i / RATE)
+                    self.tracker.prepare(frames[j], j / rate)
+            faces = self.tracker.step(frames[i], i / rate)
             frame = {}
             for face in faces:
                 x, y = face.points.mean(0) - (self.shape.mean(0) - (SIZE - 1) / 2) * SIDE / SIZE
@@ -173,6 +173,14 @@ def test_who_is_lost_right_after_a_search_is_looked_for_soon(world):
     assert back / RATE <= 1.1 + tracking.SEARCH_AGAIN and seen[back] == {1: 1}
 
 
+@pytest.mark.parametrize("rate", [1 / 3, 1, 4])
+def test_few_frames_a_second_lose_nobody(world, rate):
+    """Who is gone when a search begins that took them to be followed is searched for anew."""
+    seen = world.play(lambda t: {} if 5 <= t * rate < 9 else {1: (200, 120)}, 30 / rate, rate)
+    assert all(seen[:5]) and not any(seen[5:9])
+    assert all(seen[9:] if rate <= 1 else seen[9 + round(rate * tracking.SEARCH_EVERY) :])
+
+
 def test_a_search_that_is_due_begins_ahead_and_is_told_where_the_faces_will_be(people):
     world = World(people)
     tracker, told = world.tracker, []
@@ -192,7 +200,7 @@ def test_a_search_that_is_due_begins_ahead_and_is_told_where_the_faces_will_be(p
             due = world.frame({1: (100 + 4 * RATE, 120)})
             tracker.prepare(due, 1.0)
             tracker.prepare(due, 1.0 + 1 / RATE)  # one at a time
-            tracker.prepared[1].result()
+            tracker.prepared.found.result()
             assert len(told) == 2 and told[1][0] is due  # the first one at the start
             ((across, _),) = tracking.crop_middles(told[1][1])
             assert across == pytest.approx(100 + 4 * RATE, abs=6)  # it is at 184 now

@@ -110,6 +110,10 @@ def test_odd_sides_gain_one_pixel(tmp_path):
         ((0, 1, -1, 0), (160, 120), (0, -1)),  # held upright: a quarter turn clockwise
         ((-1, 0, 0, -1), (120, 160), (-1, -1)),
         ((0, -1, 1, 0), (160, 120), (-1, 0)),
+        ((-1, 0, 0, 1), (120, 160), (0, -1)),  # mirrored, as some cameras turned at oneself
+        ((1, 0, 0, -1), (120, 160), (-1, 0)),
+        ((0, 1, 1, 0), (160, 120), (0, 0)),
+        ((0, -1, -1, 0), (160, 120), (-1, -1)),
     ],
 )
 def test_a_phones_turn_is_respected(matrix, shape, corner, tmp_path):
@@ -118,6 +122,64 @@ def test_a_phones_turn_is_respected(matrix, shape, corner, tmp_path):
     assert frame.picture.shape[:2] == frame.grey.shape == shape
     corners = {(y, x): frame.picture[y, x].min() for y in (0, -1) for x in (0, -1)}
     assert max(corners, key=corners.get) == corner and corners[corner] > 240
+
+
+def encode(path, pictures, times, shape=None, sound=0.0):
+    """A video as others write it: with pixels of a shape, with so many seconds of sound."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = videos.CLOCK
+        if shape:
+            stream.codec_context.sample_aspect_ratio = shape
+        heard = container.add_stream("aac", rate=8000) if sound else None
+        for picture, shown in zip(pictures, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = round(shown / videos.CLOCK), videos.CLOCK
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        for i in range(round(8000 * sound) // 1024):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            samples.sample_rate, samples.pts = 8000, 1024 * i
+            container.mux(heard.encode(samples))
+        if heard:
+            container.mux(heard.encode(None))
+    return path
+
+
+GREY = np.full((48, 64, 3), 128, np.uint8)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_whole_video_is_not_called_cut_short(ending, tmp_path):
+    """Though its rate changes, or its sound goes on for longer."""
+    uneven = [i / 60 for i in range(40)] + [1 + i / 5 for i in range(40)]
+    longer = [i / 25 for i in range(20)]
+    for times, sound in ((uneven, 0), (longer, 4)):
+        path = encode(tmp_path / f"whole.{ending}", [GREY] * len(times), times, sound=sound)
+        with VideoReader(path) as video:
+            assert len(list(video)) == len(times) and video.trouble is None
+            assert video.length == pytest.approx(times[-1], abs=0.5)
+
+
+def test_pixels_that_are_no_squares_are_made_such(tmp_path):
+    for shape, size in ((2, (48, 128)), (videos.Fraction(1, 2), (96, 64))):
+        path = encode(tmp_path / "dv.mp4", [GREY] * 3, [0, 0.04, 0.08], shape=shape)
+        with VideoReader(path) as video:
+            assert all(f.picture.shape[:2] == f.grey.shape == size for f in video)
+
+
+def test_later_frames_of_another_size_are_made_as_large_as_the_first(tmp_path):
+    path = tmp_path / "change.ts"
+    parts = [GREY, np.repeat(np.repeat(GREY, 2, 0), 2, 1)]
+    with open(path, "wb") as both:
+        for i, picture in enumerate(parts):
+            part = encode(tmp_path / "part.ts", [picture] * 5, i + np.arange(5) / 25)
+            both.write(part.read_bytes())
+    with VideoReader(path) as video:
+        shapes = [frame.picture.shape for frame in video]
+    assert shapes == 10 * [GREY.shape]
 
 
 def test_frames_keep_their_uneven_times_and_the_length(tracker, tmp_path):
@@ -261,6 +323,59 @@ def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
             assert len(tracker.shown) == min(tracker.frames + AHEAD, 60)
             given += 1
     assert given == 60 and tracker.shown == pytest.approx(np.arange(60) / 25, abs=1e-3)
+
+
+def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "clip.mp4", count=12)
+    monkeypatch.setattr(room, "AHEAD_BYTES", 2.5 * 160 * 120 * 3)
+    with VideoReader(path) as video:
+        for i, frame in enumerate(room.shown_ahead(video, tracker)):
+            assert frame.time == pytest.approx(i / 25, abs=1e-3)
+            assert len(tracker.shown) == min(i + 3, 12)
+
+
+def test_who_is_not_to_be_stopped_by_ctrl_c_is_not(tmp_path):
+    """As what runs in the background of a shell script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with room.GentleStop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.asked
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.asked
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_long_name_is_shortened(tracker, tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", count=3).rename(tmp_path / f"{'n' * 243}.mp4")
+    assert run("--video", path, "--results", tmp_path / "r") == 0
+    assert sorted(file.suffix for file in (tmp_path / "r").iterdir()) == [".csv", ".mp4"]
+
+
+def test_crops_of_an_earlier_run_go(tracker, tmp_path):
+    write_clip(tmp_path / "clip.mp4", count=30)
+    crops = tmp_path / "r" / "crops"
+    crops.mkdir(parents=True)
+    for name in ("clip_1_2", "clip_4_17", "clip_1_4_3", "other_1_2"):
+        (crops / f"{name}.png").write_bytes(b"")
+    arguments = "--video", tmp_path / "clip.mp4", "--results", tmp_path / "r", "--crops"
+    assert run(*arguments) == 0  # no table: they may be a photo's
+    own = {file.name for file in crops.iterdir() if file.stat().st_size}
+    assert len(own) == 2 and (crops / "clip_1_2.png").exists()
+    assert run(*arguments) == 0
+    left = {file.name for file in crops.iterdir()} - {"clip_1_4_3.png", "other_1_2.png"}
+    assert len(left) == 2 and not left & own  # the second time other frames are the surest
+
+
+def test_no_name_and_a_pipe_get_a_sentence(tmp_path, capsys):
+    assert run("--video", "") == 2
+    assert "is a folder" in capsys.readouterr().err
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        assert run("--video", tmp_path / "pipe.mp4") == 2
+        assert "is a pipe or a device" in capsys.readouterr().err
 
 
 def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
