@@ -113,7 +113,8 @@ class Tracker:
 
         The faces given for the last `LAG` frames change with it: their points become steadier.
         """
-        self.tracks = [track for track in self.tracks if time - track.seen <= HIDDEN]
+        # Who was there in the last frame is followed, however long ago that was.
+        self.tracks = [t for t in self.tracks if t.visible or time - t.seen <= HIDDEN]
         before = sum(track.visible for track in self.tracks)
         faces = self._follow(grey, time)
         self.missing = self.missing or len(faces) < before

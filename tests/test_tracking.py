@@ -177,7 +177,7 @@ def test_who_is_lost_right_after_a_search_is_looked_for_soon(world):
 def test_few_frames_a_second_lose_nobody(world, rate):
     """Who is gone when a search begins that took them to be followed is searched for anew."""
     seen = world.play(lambda t: {} if 5 <= t * rate < 9 else {1: (200, 120)}, 30 / rate, rate)
-    assert all(seen[:5]) and not any(seen[5:9])
+    assert all(frame == {1: 1} for frame in seen[:5]) and not any(seen[5:9])
     assert all(seen[9:] if rate <= 1 else seen[9 + round(rate * tracking.SEARCH_EVERY) :])
 
 
