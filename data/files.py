@@ -28,6 +28,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
+def why(error: BaseException) -> str:
+    """What went wrong, as part of a sentence: the system's words where it has some."""
+    return getattr(error, "strerror", None) or one_line(error)
+
+
 def printable(name: object) -> str:
     """A path, or another text, on one line and such that UTF-8 can hold it.
 
@@ -179,7 +184,7 @@ def make_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        reason = error.strerror or error
+        reason = why(error)
         if path.exists() and not path.is_dir():
             reason = "it is a file, no folder"
         raise InputError(f"{path} cannot be written to ({reason}); choose another.") from None
@@ -205,7 +210,7 @@ def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror or one_line(error)}); what was there"
+            f"{path} cannot be written ({why(error)}); what was there"
             " before is untouched: make room, or choose another folder."
         ) from None
     finally:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.files import InputError, check_file, one_line
+from data.files import InputError, check_file, why
 
 if TYPE_CHECKING:
     import av
@@ -140,9 +140,9 @@ class VideoReader:
         self.stream.codec_context.thread_count = 1
         self.has_sound = bool(self.container.streams.audio)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
-        self.length = None if self.is_camera else self._length()
-        self.count = None
+        self.length, self.count = None, None
         if not self.is_camera:
+            self.length = self._length()
             self.count = self.stream.frames or round((self.length or 0) * self.rate) or None
         self.thread = ThreadPoolExecutor(1)
 
@@ -230,11 +230,6 @@ class VideoReader:
             self.trouble = f"reading it stopped at an error ({why(error)})"
 
 
-def why(error: Exception) -> str:
-    """What went wrong, as part of a sentence, without FFmpeg's own log."""
-    return getattr(error, "strerror", None) or one_line(error)
-
-
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     """How a phone notes that a frame is to be shown: (2, 2), from its place to the one shown."""
     from av.sidedata.sidedata import Type
@@ -275,13 +270,13 @@ class VideoWriter:
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
         context.time_base = CLOCK
-        if size[1] < HD:  # so small a frame costs less by one thread, and the network needs them
+        small = size[1] < HD
+        if small:  # such a frame costs less by one thread, and the network needs them
             context.thread_count = 1
         # Said in the file, so that no player has to guess what the colours were made by.
-        self.colours = av.video.reformatter.Colorspace.ITU709
-        if size[1] < HD:
-            self.colours = av.video.reformatter.Colorspace.ITU601
-        context.colorspace = 1 if size[1] >= HD else 6
+        colours = av.video.reformatter.Colorspace
+        self.colours = colours.ITU601 if small else colours.ITU709
+        context.colorspace = 6 if small else 1
         context.color_primaries = context.color_trc = context.colorspace
         context.color_range = 1  # 16 .. 235, as usual in videos
         self.converter = av.video.reformatter.VideoReformatter()

@@ -103,8 +103,7 @@ class Tracker:
         """
         if self.prepared is None and time - self.searched >= SEARCH_EVERY:
             tracks = [track for track in self.tracks if track.visible]
-            heading = np.array([track.heading(time) for track in tracks])
-            known = point_crops(heading, self.face) if tracks else NONE
+            known = self._crops([track.heading(time) for track in tracks])
             numbers = {track.number for track in tracks}
             self.prepared = Prepared(time, numbers, self.thread.submit(self.find, grey, known))
 
@@ -119,9 +118,8 @@ class Tracker:
         faces = self._follow(grey, time)
         self.missing = self.missing or len(faces) < before
         if time - self.searched >= (SEARCH_AGAIN if self.missing else SEARCH_EVERY):
-            found = self._search(grey, time, faces)
             self.searched, self.missing = time, False
-            faces += self._take(found, grey, time, faces)
+            faces += self._search(grey, time, faces)
         if self.prepared is not None and self.prepared.time <= time:
             self.prepared = None
         return sorted(faces, key=lambda face: face.number)
@@ -155,21 +153,19 @@ class Tracker:
                 taken.append(found[i])
         return faces
 
-    def _search(self, grey: np.ndarray, time: float, faces: list[Face]) -> Found:
-        """Look for faces that are not among `faces`, or take the search that was prepared."""
+    def _crops(self, points: list[np.ndarray]) -> np.ndarray:
+        """The crops (N, 2, 3) round faces' points (K, 2), also of none."""
+        return point_crops(np.array(points), self.face) if points else NONE
+
+    def _search(self, grey: np.ndarray, time: float, faces: list[Face]) -> list[Face]:
+        """Look for faces that are not among `faces`: new ones, and hidden ones that are back."""
+        crops = self._crops([face.points for face in faces])
         ready, there = self.prepared, {face.number for face in faces}
         if ready is not None and ready.time == time and ready.known <= there:
-            return ready.found.result()
-        return self.find(grey, self._crops(faces))
-
-    def _crops(self, faces: list[Face]) -> np.ndarray:
-        """The faces' crops (N, 2, 3)."""
-        return point_crops(np.array([face.points for face in faces]), self.face) if faces else NONE
-
-    def _take(self, found: Found, grey: np.ndarray, time: float, faces: list[Face]) -> list[Face]:
-        """Those found that are not among `faces`: new ones, and hidden ones that are back."""
-        taken = list(self._crops(faces))
-        new = []
+            found = ready.found.result()
+        else:
+            found = self.find(grey, crops)
+        taken, new = list(crops), []
         for points, spread in zip(*found, strict=True):
             crop = point_crops(points[None], self.face)[0]
             if any(apart(crop, other) < ONE_FACE for other in taken):

