@@ -26,9 +26,12 @@ from typing import IO, TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
-from data.command_line import run_script
 from data.faces import Faces, few_apart, fingerprint, load_training, read_faces, synthetic_faces
-from data.files import (
+from data.images.aligned_crops import TEMPLATE_SIZE
+from data.key_points import KEY_POINTS, Names, output_columns
+from data.labels.kaggle import first_rows, with_one_meaning
+from data.system.command_line import run_script
+from data.system.files import (
     HERE,
     InputError,
     find_data,
@@ -38,13 +41,10 @@ from data.files import (
     replace_file,
     write_text,
 )
-from data.kaggle import first_rows, with_one_meaning
-from data.key_points import KEY_POINTS, Names, output_columns
-from data.level_crops import TEMPLATE_SIZE
-from data.progress import followed
-from models.export import EXTRAS, export, import_extras
+from data.system.progress import progress_bar
+from models.export.export import EXTRAS, export, import_extras
+from models.export.runtimes import RUNTIMES
 from models.network import predict
-from models.runtimes import RUNTIMES
 from models.storage import (
     SHIPPED,
     describe_model,
@@ -185,7 +185,7 @@ def predict_file(
         nonlocal first, last, count
         with (
             open(temporary, "w", newline="", encoding="utf-8") as file,
-            followed("predicting test faces") as advance,
+            progress_bar("predicting test faces") as advance,
         ):
             for faces in parts:
                 found = predict(model, faces.pictures, mirror, names=names)
@@ -263,7 +263,7 @@ def held_out_faces(
             except InputError as problem:
                 problems.append(problem)
                 continue
-        # Kaggle's file as it comes also stands for what data/kaggle.py makes of it.
+        # Kaggle's file as it comes also stands for what data/labels/kaggle.py makes of it.
         for version in [faces, with_one_meaning(faces)] if first_rows(faces) else [faces]:
             mark = fingerprint(version)
             for i, data in enumerate(record["data"]):

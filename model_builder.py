@@ -24,26 +24,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.augmentation import milder
+from data.augment.views import milder
 from data.batches import PART, batches, epoch_rows
-from data.command_line import natural, positive, run_script, share, stop_heard
 from data.faces import (
     Faces,
     join_faces,
     synthetic_faces,
 )
-from data.files import HERE, InputError, find_data, make_folder
 from data.key_points import (
     Names,
-    mean_face,
+    compute_mean_face,
     mirror_partners,
     rmse,
     some_of,
 )
-from data.lock import locked
-from data.progress import followed
+from data.labels.training_files import check_labels, check_sides, load_files
 from data.split import split_faces
-from data.training_files import can_mirror, check_sides, load_files
+from data.system.command_line import acknowledge_stop, natural, positive, run_script, share
+from data.system.files import HERE, InputError, find_data, make_folder
+from data.system.lock import locked
+from data.system.progress import progress_bar
+from models.export.runtimes import RUNTIMES
 from models.network import (
     build_model,
     check_backend,
@@ -53,10 +54,7 @@ from models.network import (
     warm_start,
     with_source_offsets,
 )
-from models.optimizer import make_optimizer, short_memory
-from models.progress import each_step, model_inputs, progress
 from models.record import describe, what_must_match
-from models.runtimes import RUNTIMES
 from models.spread import SpreadLearning, calibrate, fit_spread, learn_only_spread
 from models.storage import (
     Checkpoint,
@@ -65,7 +63,15 @@ from models.storage import (
     save_model,
     unfinished,
 )
-from models.workers import check_share, find_worker, join_workers, replicated, share_among_gpus
+from models.training.optimizer import make_optimizer, short_memory
+from models.training.progress import each_step, model_inputs, progress
+from models.training.workers import (
+    check_batch_size,
+    find_worker,
+    join_workers,
+    replicated,
+    share_among_gpus,
+)
 from results.pictures import plot_training
 
 if TYPE_CHECKING:
@@ -77,8 +83,8 @@ class Settings(SpreadLearning):
     """Every knob of a training run and why it stands where it does; saved beside the model.
 
     The inherited ones stand where they work, each with its why: the spread (models/spread.py), the
-    batches (data/batches.py), the augmentation (data/augmentation.py) and what covers the faces
-    (data/occlusion.py).
+    batches (data/batches.py), the augmentation (data/augment/views.py) and what covers the faces
+    (data/augment/occlusion.py).
     """
 
     epochs: int = 32  # 18 core minutes for 2,140 faces; twice as many gain another 4 %
@@ -120,7 +126,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int = 1) -> None:
     """`run` for one of several workers; only worker 0 writes anything."""
-    paths = find_places(arguments)
+    paths = choose_output_paths(arguments)
     check_backend()
     strategy = join_workers() if workers > 1 else None  # before TensorFlow computes anything
     initial, initial_record = load_model(arguments.init) if arguments.init else (None, {})
@@ -138,7 +144,7 @@ def train_and_save(arguments: argparse.Namespace, worker: int = 0, workers: int 
 
 
 def train_into(
-    paths: Places,
+    paths: OutputPaths,
     arguments: argparse.Namespace,
     initial: keras.Model | None,
     initial_record: dict[str, Any],
@@ -154,7 +160,7 @@ def train_into(
     else:
         files = [make_synthetic_faces(arguments, settings, workers)]
     names = files[0].names
-    if not can_mirror(files):
+    if not check_labels(files):
         settings = replace(settings, flip=0.0)
     if initial:
         known = names_of(initial, initial_record)
@@ -183,7 +189,7 @@ def train_into(
         held_out,
         paths.model,
     )
-    record["mean_face"] = mean_face(faces.key_points[training])
+    record["mean_face"] = compute_mean_face(faces.key_points[training])
     if paths.resume.exists() and not arguments.resume:
         print(f"{paths.resume} of an unfinished training is there: starting anew, without it.")
 
@@ -205,7 +211,7 @@ def train_into(
         save(outcome, paths, record, held_out, files)
 
 
-class Places(NamedTuple):
+class OutputPaths(NamedTuple):
     """Where a training writes."""
 
     model: Path
@@ -213,7 +219,7 @@ class Places(NamedTuple):
     resume: Path
 
 
-def find_places(arguments: argparse.Namespace) -> Places:
+def choose_output_paths(arguments: argparse.Namespace) -> OutputPaths:
     """Where to write. Raises InputError for what cannot be a model, or resumed."""
     folder = "dry_run" if arguments.dry_run else "."
     name = "dry_run.keras" if arguments.dry_run else "my_model.keras"
@@ -226,7 +232,7 @@ def find_places(arguments: argparse.Namespace) -> Places:
     resume = model.with_suffix(".resume.npz")
     if arguments.resume and not resume.exists():
         raise InputError(f"{resume} does not exist: there is no training to resume.")
-    return Places(model, results, resume)
+    return OutputPaths(model, results, resume)
 
 
 def choose_settings(arguments: argparse.Namespace, real: bool, workers: int) -> Settings:
@@ -371,7 +377,7 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     if not strategy and keras.backend.backend() == "tensorflow":
         strategy = share_among_gpus(settings.batch_size)
-    check_share(settings.batch_size, len(epoch_rows(training, settings)), workers, strategy)
+    check_batch_size(settings.batch_size, len(epoch_rows(training, settings)), workers, strategy)
     everyone = np.append(training.source, validation.source)
     few = bool(everyone.min() < 0)
     sources = int(everyone.max()) + 1 + few
@@ -391,7 +397,7 @@ def train(
     steps = per_epoch * (settings.epochs - len(history))
     print("Preparing the first step, which takes some ten seconds ...", flush=True)
     try:
-        with unwrapped_interrupts(), followed("training, step", steps) as advance:
+        with unwrapped_interrupts(), progress_bar("training, step", steps) as advance:
             model.fit(
                 batches(training, augmentation, len(history), worker, workers),
                 steps_per_epoch=per_epoch,
@@ -404,7 +410,7 @@ def train(
     except KeyboardInterrupt:
         if worker or not (checkpoint and history):
             raise
-        stop_heard()
+        acknowledge_stop()
         history = checkpoint.restore(model)
         model.optimizer.finalize_variable_values(model.trainable_variables)
     if worker:
@@ -520,7 +526,11 @@ def finish(
 
 
 def save(
-    outcome: Outcome, paths: Places, record: dict[str, Any], held_out: Faces, files: list[Faces]
+    outcome: Outcome,
+    paths: OutputPaths,
+    record: dict[str, Any],
+    held_out: Faces,
+    files: list[Faces],
 ) -> None:
     """Score the model, save it with its record and the training's curves, and say so.
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.augmentation import Augmentation, augment, relight
+from data.augment.non_faces import non_faces
+from data.augment.views import Augmentation, augment, relight
 from data.faces import Faces
 from data.key_points import SIZE
-from data.non_faces import non_faces
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.files import InputError, columns_in, read_table
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, mirror_partners, some_of
-from data.synthetic_faces import make_faces
+from data.synthetic.faces import make_faces
+from data.system.files import InputError, columns_in, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -281,7 +281,7 @@ def with_key_points(faces: Faces, names: Names) -> Faces:
 
 
 def synthetic_faces(count: int, seed: int, rows: Sequence[int] | None = None) -> Faces:
-    """Faces made by data/synthetic_faces.py: no file, no licence, 15 exact key points each.
+    """Faces made by data/synthetic/faces.py: no file, no licence, 15 exact key points each.
 
     With `rows` only those of the `count`.
     """

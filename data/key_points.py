@@ -155,7 +155,7 @@ def interocular_distance(
     return np.linalg.norm(key_points[:, left] - key_points[:, right], axis=-1)
 
 
-def mean_face(key_points: np.ndarray) -> list[list[float | None]]:
+def compute_mean_face(key_points: np.ndarray) -> list[list[float | None]]:
     """Each point's mean place over faces (N, K, 2), as K pairs; [None, None] if never labelled."""
     labelled = np.isfinite(key_points)
     mean = np.where(labelled, key_points, 0).sum(0) / np.maximum(labelled.sum(0), 1)

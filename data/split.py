@@ -3,8 +3,8 @@
 import numpy as np
 
 from data.faces import Faces
-from data.files import InputError
 from data.key_points import SIZE
+from data.system.files import InputError
 
 # Two pictures are near-identical when their thumbnails correlate above 0.95 (checked by eye on
 # Kaggle's file: there it finds shots of one session). For vectors of length 1 and mean 0,

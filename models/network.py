@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import InputError
 from data.key_points import KEY_POINTS, PARTNERS, SIZE, Names, mirror_key_points, mirror_partners
+from data.system.files import InputError
 
 if TYPE_CHECKING:
     import keras

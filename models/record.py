@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.faces import Faces, fingerprint
-from data.kaggle import first_rows
-from data.progress import say_start_of_keras
+from data.labels.kaggle import first_rows
+from data.system.progress import say_start_of_keras
 from models.storage import weights_digest
 
 if TYPE_CHECKING:

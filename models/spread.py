@@ -9,8 +9,8 @@ import numpy as np
 
 from data.batches import Batching, batches_with_non_faces, epoch_rows
 from data.faces import Faces
-from data.progress import followed
-from models.progress import each_step
+from data.system.progress import progress_bar
+from models.training.progress import each_step
 
 if TYPE_CHECKING:
     import keras
@@ -95,7 +95,7 @@ def fit_spread(
     optimizer = keras.optimizers.Adam(schedule, clipnorm=10.0)
     optimizer.build(learner.trainable_variables)  # or else the first step is traced twice
     learner.compile(optimizer, spread_loss)
-    with followed("learning the spread, step", steps) as advance:
+    with progress_bar("learning the spread, step", steps) as advance:
         learner.fit(
             batches_with_non_faces(training, settings, first_epoch),
             steps_per_epoch=steps,

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import HERE, InputError, one_line, printable, record_path, replace_file, write_text
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners, some_of
-from data.progress import say_start_of_keras
+from data.system.files import (
+    HERE,
+    InputError,
+    one_line,
+    printable,
+    record_path,
+    replace_file,
+    write_text,
+)
+from data.system.progress import say_start_of_keras
+from models.export.runtimes import RUNTIMES, open_exported
 from models.network import check_backend
-from models.runtimes import RUNTIMES, open_exported
 
 if TYPE_CHECKING:
     import keras
@@ -136,7 +144,7 @@ def load_model(path: Path | str) -> tuple[Any, dict[str, Any]]:
         path: .keras, or .tflite or .onnx: those do without TensorFlow and Keras, and predict only.
 
     Returns:
-        keras.Model, or `models.runtimes.Exported`, and the record.
+        keras.Model, or `models.export.runtimes.Exported`, and the record.
 
     Raises:
         InputError: the file is missing, broken or not one of ours.

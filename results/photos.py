@@ -16,23 +16,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.command_line import stop_heard
-from data.files import InputError, make_folder, one_line, printable, replace_file
-from data.key_points import KEY_POINTS, Names, output_columns
-from data.level_crops import MATRIX_COLUMNS, check_names, cut_level, level_crops, matrix_fields
-from data.photos import (
-    OWN_OUTPUT,
-    crop_boxes,
-    crop_face,
-    crop_scales,
-    is_own_output,
-    list_photos,
-    point_crops,
-    read_photo,
-    square_crops,
+from data.images.aligned_crops import (
+    MATRIX_COLUMNS,
+    aligned_crops,
+    check_names,
+    cut_aligned,
+    matrix_fields,
 )
-from data.progress import follow
-from models.face_finder import DOUBTFUL, find_faces, refine
+from data.images.crops import (
+    affine_scales,
+    affines_from_boxes,
+    affines_from_points,
+    boxes_from_affines,
+    mean_face_of,
+)
+from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
+from data.key_points import KEY_POINTS, Names, output_columns
+from data.system.command_line import acknowledge_stop
+from data.system.files import InputError, make_folder, one_line, printable, replace_file
+from data.system.progress import follow
+from models.detect.search import DOUBTFUL, find_faces, refine
 from models.spread import face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
 from results.drawing import draw_faces
@@ -75,7 +78,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
             if len(photos) > 1:
                 print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        stop_heard()  # or it is raised again while the rows are written
+        acknowledge_stop()  # or it is raised again while the rows are written
         answers.write()
         raise KeyboardInterrupt(
             f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
@@ -101,7 +104,7 @@ class Reader(NamedTuple):
 
     model: Any  # as from `load_model`
     names: Names  # of its key points
-    face: np.ndarray | None  # as from `crop_face`
+    face: np.ndarray | None  # as from `mean_face_of`
     mirror: bool
 
 
@@ -110,7 +113,7 @@ def open_reader(arguments: argparse.Namespace) -> Reader:
     model_path = arguments.model or find_model()
     model, record = load_model(model_path)
     names = names_of(model, record)
-    face = crop_face(record, names, model_path)
+    face = mean_face_of(record, names, model_path)
     print(describe_model(model_path, record), flush=True)
     return Reader(model, names, face, arguments.mirror and knows_mirrored(record))
 
@@ -181,17 +184,17 @@ def look_at(
     grey = np.array(photo.convert("L"))
     model, names, face, mirror = reader
     if box:
-        crops = square_crops(box_in_photo(box, photo, path))
+        crops = affines_from_boxes(box_in_photo(box, photo, path))
         key_points, spread = refine(model, grey, crops, mirror, names, face)
     else:
         key_points, spread = find_faces(model, grey, mirror, names, face)
-    crops = point_crops(key_points, face)
-    boxes = crop_boxes(crops)
-    photo_spread = spread * crop_scales(crops)[:, None]
+    crops = affines_from_points(key_points, face)
+    boxes = boxes_from_affines(crops)
+    photo_spread = spread * affine_scales(crops)[:, None]
     values = [boxes, key_points.reshape(len(boxes), 2 * len(names)), photo_spread]
     rows = np.column_stack(values).tolist()
     if answers.crops:
-        level = level_crops(key_points, names, answers.crops, face)
+        level = aligned_crops(key_points, names, answers.crops, face)
         save_crops(photo, level, answers.crops, answers.folder, target)
         rows = [[*a, *b] for a, b in zip(rows, matrix_fields(level), strict=True)]
     answers.table.add(path, rows)
@@ -242,7 +245,7 @@ def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> N
     """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
     from PIL import Image
 
-    replace_file(path, Image.fromarray(cut_level(picture, crop, size)).save)
+    replace_file(path, Image.fromarray(cut_aligned(picture, crop, size)).save)
 
 
 def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:

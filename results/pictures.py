@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from data.faces import Faces
-from data.files import replace_file
+from data.images.photos import OWN_OUTPUT
 from data.key_points import KEY_POINTS, SIZE, Names, side_of
-from data.photos import OWN_OUTPUT
+from data.system.files import replace_file
 from models.spread import REGION_90, face_spread
 from results.measures import (
     FAILURE,

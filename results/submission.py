@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.faces import FEW_POINTS, read_faces
-from data.files import (
+from data.images.crops import mean_face_of
+from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.system.files import (
     InputError,
     find_data,
     make_folder,
@@ -18,9 +20,7 @@ from data.files import (
     read_table,
     replace_file,
 )
-from data.key_points import COLUMNS, KEY_POINTS, SIZE
-from data.photos import crop_face
-from data.progress import followed
+from data.system.progress import progress_bar
 from models.network import predict
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
 
@@ -112,7 +112,7 @@ def run_submission(arguments: argparse.Namespace) -> None:
             f"{model_path} finds other key points than Kaggle's 15, which --submission is about;"
             " name a model of those by --model."
         )
-    if crop_face(record, KEY_POINTS, model_path) is not None:
+    if mean_face_of(record, KEY_POINTS, model_path) is not None:
         raise InputError(
             f"{model_path} was trained with left as the viewer's, but --submission is about the"
             " subject's; name another model by --model, or train one with left and right swapped."
@@ -121,7 +121,7 @@ def run_submission(arguments: argparse.Namespace) -> None:
     mirror = arguments.mirror and knows_mirrored(record)
     image_ids: list[str] = []
     key_points = []
-    with followed("predicting test faces") as advance:
+    with progress_bar("predicting test faces") as advance:
         for faces in read_faces(test_path):
             image_ids += map(str, faces.image_ids)
             key_points.append(predict(model, faces.pictures, mirror)[0])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import InputError, make_folder, printable, replace_file
+from data.images.crops import cut_crop
 from data.key_points import Names, output_columns
-from data.photos import cut_crop
+from data.system.files import InputError, make_folder, printable, replace_file
 from models.spread import face_spread
 
 

@@ -14,16 +14,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from data.files import InputError, make_folder, replace_file
+from data.images.aligned_crops import MATRIX_COLUMNS, aligned_crops, check_names, matrix_fields
+from data.images.crops import affine_scales, affines_from_points, boxes_from_affines, mean_face_of
+from data.images.videos import Frame, VideoReader, VideoWriter
 from data.key_points import Names, output_columns
-from data.level_crops import MATRIX_COLUMNS, check_names, level_crops, matrix_fields
-from data.photos import crop_boxes, crop_face, crop_scales, point_crops
-from data.progress import followed
-from data.videos import Frame, VideoReader, VideoWriter
-from models.smoothing import LAG, Face
+from data.system.files import InputError, make_folder, replace_file
+from data.system.progress import progress_bar
 from models.spread import face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
-from models.tracking import AHEAD, Tracker, make_tracker
+from models.track.smoothing import LAG, Face
+from models.track.tracker import AHEAD, Tracker, make_tracker
 from results.drawing import draw_faces
 from results.photos import save_crop, shortened
 
@@ -59,7 +59,7 @@ class VideoAnswers:
     def __init__(
         self, video: VideoReader, names: Names, face: np.ndarray | None, folder: Path, crops: int
     ) -> None:
-        """`face` as from `crop_face`; `crops`: their size, 0 for none; `folder`: the results'."""
+        """`face` as from `mean_face_of`; `crops`: size, 0 for none; `folder`: the results'."""
         self.video, self.names, self.face, self.folder = video, names, face, folder / "crops"
         self.name, self.crop_size = shortened(video.name), crops
         self.film = folder / f"{self.name}_key_points.mp4"
@@ -103,13 +103,13 @@ class VideoAnswers:
         self.with_faces += 1
         points = np.array([face.points for face in faces])
         spread = np.array([face.spread for face in faces])
-        crops = point_crops(points, self.face)
-        boxes = crop_boxes(crops)
-        in_frame = spread * crop_scales(crops)[:, None]
+        crops = affines_from_points(points, self.face)
+        boxes = boxes_from_affines(crops)
+        in_frame = spread * affine_scales(crops)[:, None]
         values = np.column_stack([boxes, points.reshape(len(faces), -1), in_frame])
         fields = [[f"{value:.3f}" for value in row] for row in values.tolist()]
         if self.crop_size:
-            level = level_crops(points, self.names, self.crop_size, self.face)
+            level = aligned_crops(points, self.names, self.crop_size, self.face)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
             self._keep_best(number, frame, faces)
         rows = csv.writer(file, lineterminator="\n")
@@ -133,7 +133,7 @@ class VideoAnswers:
         for face, (_, number, picture, points) in self.best.items():
             path = self.folder / f"{self.name}_{face}_{number}.png"
             self.earlier_crops.discard(path)
-            crop = level_crops(points[None], self.names, self.crop_size, self.face)[0]
+            crop = aligned_crops(points[None], self.names, self.crop_size, self.face)[0]
             save_crop(path, picture, crop, self.crop_size)
         self.crops += len(self.best)
         self.best = {}
@@ -150,7 +150,7 @@ def run_video(arguments: argparse.Namespace) -> None:
         model_path = arguments.model or find_model()
         model, record = load_model(model_path)
         names = names_of(model, record)
-        face = crop_face(record, names, model_path)
+        face = mean_face_of(record, names, model_path)
         if arguments.crops:
             check_names(names)
             make_folder(arguments.results / "crops")
@@ -199,7 +199,7 @@ def steady_frames(
     Shows how far it is, and ends early when asked to stop.
     """
     waiting: deque[tuple[int, Frame, list[Face]]] = deque()
-    with followed("frames", video.count) as advance:
+    with progress_bar("frames", video.count) as advance:
         for number, frame in enumerate(shown_ahead(video, tracker)):
             waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
             if len(waiting) > LAG:

@@ -22,11 +22,11 @@ sys.path.insert(0, str(ROOT))
 
 import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
-from data.command_line import keep_freed_memory  # noqa: E402
 from data.faces import join_faces, load_faces, synthetic_faces  # noqa: E402
-from data.files import InputError  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
 from data.split import split_faces  # noqa: E402
+from data.system.command_line import keep_freed_memory  # noqa: E402
+from data.system.files import InputError  # noqa: E402
 from models import network  # noqa: E402
 
 # The long files, in an order in which the two test processes seldom want the same thing made: left
@@ -191,16 +191,18 @@ def clone(folder):
     """The project's own files without any data, as after a clone; returns the folder."""
     for name in ("model_builder.py", "face_key_points.py"):
         shutil.copy(ROOT / name, folder / name)
-    for room in ("data", "models", "results"):
-        (folder / room).mkdir()
-        for path in (ROOT / room).glob("*.py"):
-            shutil.copy(path, folder / room)
+    for package in ("data", "models", "results"):
+        for path in (ROOT / package).rglob("*.py"):
+            copy = folder / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
     return folder
 
 
 def script(folder, name, *arguments, **environment):
-    """Run a script as a user does, in a process of its own."""
-    command = [sys.executable, str(folder / name), *map(str, arguments)]
+    """Run a script, or `-m` and a module, as a user does, in a process of its own."""
+    name = name if name == "-m" else str(folder / name)
+    command = [sys.executable, name, *map(str, arguments)]
     environment = os.environ | environment
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 

@@ -1,4 +1,4 @@
-"""data/augmentation.py and data/occlusion.py: the points follow the pictures."""
+"""data/augment/views.py and data/augment/occlusion.py: the points follow the pictures."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 import model_builder as mb
-from data.augmentation import augment, box_blur, draw_matrices, milder, resizing, warp
+from data.augment.occlusion import occlude
+from data.augment.views import augment, box_blur, draw_matrices, milder, resizing, warp
 from data.key_points import KEY_POINTS, LEFT_EYE, PARTNERS
-from data.occlusion import occlude
 
 BILINEAR = Image.Resampling.BILINEAR
 SETTINGS = mb.Settings()

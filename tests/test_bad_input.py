@@ -17,12 +17,12 @@ from test_fuzz import damaged, tries
 
 import face_key_points as fkp
 import model_builder as mb
-from data.command_line import run_script
 from data.faces import synthetic_faces
-from data.files import InputError
 from data.key_points import COLUMNS
-from models.progress import write_log
+from data.system.command_line import run_script
+from data.system.files import InputError
 from models.storage import Checkpoint, load_model, save_model, weights_digest
+from models.training.progress import write_log
 from results.pictures import plot_training
 
 PIXELS = " ".join(["7"] * 9216)

@@ -1,4 +1,4 @@
-"""data/batches.py and data/non_faces.py: what a training is fed."""
+"""data/batches.py and data/augment/non_faces.py: what a training is fed."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import model_builder as mb
+from data.augment.non_faces import non_faces
 from data.batches import batches, batches_with_non_faces, epoch_rows
 from data.faces import join_faces
-from data.non_faces import non_faces
 from data.split import thumbnails
 
 SETTINGS = mb.Settings()

@@ -11,13 +11,13 @@ from conftest import ROOT, write_csv
 from PIL import Image
 
 import model_builder as mb
-from data import kaggle
 from data.batches import batches
-from data.command_line import run_script
 from data.faces import join_faces, load_faces, load_training, synthetic_faces
-from data.files import InputError
 from data.key_points import KEY_POINTS, interocular_distance, rmse
+from data.labels import kaggle
 from data.split import split_faces
+from data.system.command_line import run_script
+from data.system.files import InputError
 from models.network import predict
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))

@@ -16,12 +16,12 @@ import pytest
 from conftest import QUIET, ROOT, clone, script
 
 import model_builder as mb
-from data import command_line, files
-from data.command_line import ALLOCATOR, keep_freed_memory, run_script, stop_heard
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
-from data.files import InputError, find_data
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
 from data.split import split_faces
+from data.system import command_line, files
+from data.system.command_line import ALLOCATOR, acknowledge_stop, keep_freed_memory, run_script
+from data.system.files import InputError, find_data
 
 
 def contents(folder):
@@ -121,7 +121,7 @@ def test_interrupt_is_said_in_one_line(monkeypatch, capsys):
 
 
 def test_synthetic_files_are_in_kaggles_format(copy):
-    made = script(copy / "data", "synthetic_faces.py", "--train", "30", "--test", "20")
+    made = script(copy, "-m", "data.synthetic", "--train", "30", "--test", "20")
     assert made.returncode == 0, made.stderr
     training = load_training(copy / "data" / "training.csv")
     assert len(training.rows) == 30 and np.isfinite(training.key_points).all()
@@ -129,9 +129,10 @@ def test_synthetic_files_are_in_kaggles_format(copy):
     assert header == [*COLUMNS, "Image"]
     test = load_faces(copy / "data" / "test.csv")
     assert test.key_points is None and len(test.rows) == 20
-    again = script(copy / "data", "synthetic_faces.py", "--train", "30", "--test", "20")
+    again = script(copy, "-m", "data.synthetic", "--train", "30", "--test", "20")
     assert again.returncode == 2 and "--force" in again.stderr and "Traceback" not in again.stderr
-    shutil.rmtree(copy / "data" / "__pycache__", ignore_errors=True)
+    for cache in copy.rglob("__pycache__"):
+        shutil.rmtree(cache, ignore_errors=True)
     for name in ("training.csv", "test.csv"):
         (copy / "data" / name).unlink()
 
@@ -229,7 +230,7 @@ def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(5)
         except KeyboardInterrupt:
-            assert stop_heard() and not stop_heard()
+            assert acknowledge_stop() and not acknowledge_stop()
         time.sleep(0.2)
 
     assert run_script([], mb.parse_arguments, work) == 0

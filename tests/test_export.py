@@ -1,4 +1,4 @@
-"""models/export.py: the exported files say what Keras says."""
+"""models/export/export.py: the exported files say what Keras says."""
 
 import ast
 import re
@@ -12,8 +12,9 @@ from conftest import ROOT, smallest_network, unwatched
 
 import face_key_points as fkp
 from data.key_points import rmse
-from models import export, network
-from models.export import EXTRAS, run_litert, run_onnx, to_onnx
+from models import network
+from models.export import export
+from models.export.export import EXTRAS, run_litert, run_onnx, to_onnx
 from models.storage import load_model
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import refused_table, write_csv
 
 from data.faces import fingerprint, join_faces, load_faces, load_training
-from data.files import InputError
+from data.system.files import InputError
 
 
 def test_load_gives_back_what_was_written(faces, training_csv):

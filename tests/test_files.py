@@ -8,7 +8,14 @@ import zipfile
 import pandas as pd
 import pytest
 
-from data.files import InputError, make_folder, printable, read_table, replace_file, write_text
+from data.system.files import (
+    InputError,
+    make_folder,
+    printable,
+    read_table,
+    replace_file,
+    write_text,
+)
 
 NAMES = [
     *("plain.csv", "b**.png", "[ab].png", "a?.csv", "{x}.json", "two words.csv", "Łódź.png"),

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from data import faces as faces_room
 from data.faces import Faces, load_faces
-from data.files import InputError
 from data.key_points import COLUMNS, KEY_POINTS, mirror_partners
-from data.sanity import USUAL, look_over
+from data.labels.sanity import USUAL, look_over
+from data.system.files import InputError
 
 SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
 POINTS = ("nose_tip", "left_eye_center", "mouth_left_corner", "p7")

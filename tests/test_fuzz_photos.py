@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_fuzz import damaged, tries
 
-from data.files import InputError
-from data.photos import is_own_output, is_picture, read_photo
+from data.images.photos import is_own_output, is_picture, read_photo
+from data.system.files import InputError
 
 SIDE = 24
 SHADES = np.add.outer(np.arange(SIDE) * 6, np.arange(SIDE) * 5).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""data/kaggle.py: which labels of Kaggle's file mean another spot, and the file without them."""
+"""data/labels/kaggle.py: which of Kaggle's labels mean another spot, and the file without them."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,11 @@ import pytest
 from conftest import train_in_few_steps, write_csv
 
 import model_builder as mb
-from data import kaggle
-from data.command_line import run_script
 from data.faces import Faces, join_faces, load_training, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, interocular_distance
+from data.labels import kaggle
 from data.split import split_faces
+from data.system.command_line import run_script
 
 CORNERS = [KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
 TOP, BOTTOM, NOSE = (

@@ -8,7 +8,7 @@ import pytest
 from conftest import little_spread, write_csv
 
 import model_builder as mb
-from data.files import InputError
+from data.system.files import InputError
 from models.network import as_input, build_model, check_backend, predict
 from models.storage import SHIPPED, load_model
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT, write_csv
 
 import model_builder as mb
-from data.files import InputError
-from data.lock import locked
+from data.system.files import InputError
+from data.system.lock import locked
 
 HOLD = """
 import sys, time

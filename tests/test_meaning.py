@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data import synthetic_faces as sf
 from data.key_points import KEY_POINTS
+from data.synthetic import faces as sf
 
 INDEX = {name: k for k, name in enumerate(KEY_POINTS)}
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import face_key_points as fkp
-from data import photos as photos_data
-from data.files import InputError
+from data.images import photos as photos_data
+from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
 from data.key_points import KEY_POINTS
-from data.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
-from data.synthetic_faces import make_faces
+from data.synthetic.faces import make_faces
+from data.system.files import InputError
 from results import photos as photos_room
 from results.photos import output_paths
 

@@ -1,10 +1,10 @@
-"""models/optimizer.py: Muon where a kernel mixes channels, AdamW elsewhere."""
+"""models/training/optimizer.py: Muon where a kernel mixes channels, AdamW elsewhere."""
 
 import numpy as np
 import pytest
 
 from models.network import build_model
-from models.optimizer import is_inner_kernel, make_optimizer, orthogonal, short_memory
+from models.training.optimizer import is_inner_kernel, make_optimizer, orthogonal, short_memory
 
 
 @pytest.mark.parametrize("shape", [(40, 12), (12, 40), (24, 24)])

@@ -12,7 +12,7 @@ from PIL import Image
 
 import face_key_points as fkp
 import model_builder as mb
-from data.augmentation import augment
+from data.augment.views import augment
 from data.faces import (
     few_apart,
     fingerprint,
@@ -20,17 +20,22 @@ from data.faces import (
     load_faces,
     load_training,
 )
-from data.files import InputError
+from data.images.crops import (
+    affines_from_points,
+    mean_face_of,
+    similarity_transforms,
+    transform_points,
+)
 from data.key_points import (
     KEY_POINTS,
     columns_of,
-    mean_face,
+    compute_mean_face,
     mirror_key_points,
     mirror_partners,
     output_columns,
     without_partner,
 )
-from data.photos import crop_face, move_points, point_crops, similarities
+from data.system.files import InputError
 from models.network import POINT_AXIS, build_model, predict, warm_start
 from models.storage import SHIPPED, load_model, names_of, save_model, weights_digest
 from results import pictures as pictures_room
@@ -358,27 +363,27 @@ def test_photos_by_another_model(five_model, made, tmp_path, capsys):
 
 def test_crops_lie_round_the_points_as_in_training(made):
     names, key_points = dense_points(made.key_points)
-    record = {"mean_face": mean_face(key_points)}
-    face = crop_face(record, names, ROOT / "m.keras")
-    assert crop_face({}, KEY_POINTS, ROOT / "m.keras") is None
+    record = {"mean_face": compute_mean_face(key_points)}
+    face = mean_face_of(record, names, ROOT / "m.keras")
+    assert mean_face_of({}, KEY_POINTS, ROOT / "m.keras") is None
     # Moved, turned and scaled as a whole, the mean face lies where it was in the crop.
-    crops = similarities(
+    crops = similarity_transforms(
         np.array([0.5, 3]), np.array([0.4, -2]), (48, 48), np.array([[7, 9], [300, 200]])
     )
-    points = move_points(np.stack([face, face]), crops)
-    np.testing.assert_allclose(point_crops(points, face), crops, atol=1e-9)
+    points = transform_points(np.stack([face, face]), crops)
+    np.testing.assert_allclose(affines_from_points(points, face), crops, atol=1e-9)
     # On average the training's own faces are cropped as they are.
-    mean = point_crops(key_points, face).mean(0)
+    mean = affines_from_points(key_points, face).mean(0)
     np.testing.assert_allclose(mean, [[1, 0, 0], [0, 1, 0]], atol=2e-3)
     # Points that were never labelled are left out.
     key_points[:, 5:9] = np.nan
-    some = crop_face({"mean_face": mean_face(key_points)}, names, ROOT / "m.keras")
+    some = mean_face_of({"mean_face": compute_mean_face(key_points)}, names, ROOT / "m.keras")
     assert np.isnan(some[5:9]).all()
     points[:, 5:9] = 1e3
-    np.testing.assert_allclose(point_crops(points, some), crops, atol=1e-9)
+    np.testing.assert_allclose(affines_from_points(points, some), crops, atol=1e-9)
     for broken in ({}, {"mean_face": [[1, 2]]}, {"mean_face": [[1, 2]] * 68}):
         with pytest.raises(InputError, match="m.json has no mean face"):
-            crop_face(broken, names, ROOT / "m.keras")
+            mean_face_of(broken, names, ROOT / "m.keras")
 
 
 def test_68_points(tiny, two_faces, write, test_csv, made, tmp_path, capsys):

@@ -13,18 +13,18 @@ from PIL import Image
 import face_key_points as fkp
 from data import key_points
 from data.faces import synthetic_faces
-from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
-from data.photos import (
+from data.images.crops import (
     CENTRE,
     RADIUS,
-    crop_boxes,
+    affines_from_boxes,
+    affines_from_points,
+    boxes_from_affines,
     cut_crop,
-    move_points,
-    point_crops,
-    read_photo,
-    square_crops,
+    transform_points,
 )
-from models.face_finder import refine
+from data.images.photos import read_photo
+from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
+from models.detect.search import refine
 from models.storage import SHIPPED, load_model
 from results import photos as photos_room
 from results.photos import annotate, output_paths
@@ -213,19 +213,19 @@ def test_no_face_is_said_and_the_run_goes_on(hopper, tmp_path, capsys):
 
 def test_the_box_hardly_matters(one_model, hopper, upright):
     grey = np.array(hopper.convert("L"))
-    x, y, w, h = crop_boxes(point_crops(upright[None]))[0]
+    x, y, w, h = boxes_from_affines(affines_from_points(upright[None]))[0]
     moved = [
         (x + dx * w - (s - 1) * w / 2, y + dy * h - (s - 1) * h / 2, s * w, s * h)
         for dx, dy, s in [(0.1, 0, 1), (-0.1, 0, 1), (0, 0.1, 1), (0, -0.1, 1), (0, 0, 0.9)]
         + [(0, 0, 1.1), (0.1, -0.1, 1.1)]
     ]
-    results = [refine(one_model, grey, square_crops([box]))[0][0] for box in moved]
+    results = [refine(one_model, grey, affines_from_boxes([box]))[0][0] for box in moved]
     assert np.median([difference(points, upright) for points in results]) < 0.015
     assert max(difference(points, upright) for points in results) < 0.04
 
 
 def test_box_on_the_command_line(hopper, upright, look):
-    x, y, w, h = crop_boxes(point_crops(upright[None]))[0]
+    x, y, w, h = boxes_from_affines(affines_from_points(upright[None]))[0]
     points = look(hopper, "photo.png", "--box", x - 0.1 * w, y, 1.1 * w, h)
     assert len(points) == 1 and difference(points[0], upright) < 0.02
 
@@ -245,34 +245,36 @@ def test_a_face_is_found_in_a_made_up_scene(look):
 
 def test_crops_and_boxes_are_one_another_the_other_way_round():
     boxes = np.array([[0, 0, 96, 96], [10.5, -20, 300, 300]])
-    crops = square_crops(boxes)
-    np.testing.assert_allclose(crop_boxes(crops), boxes)
+    crops = affines_from_boxes(boxes)
+    np.testing.assert_allclose(boxes_from_affines(crops), boxes)
     np.testing.assert_allclose(crops[0], [[1, 0, 0], [0, 1, 0]], atol=1e-12)
     # A face as trained gets its own picture as the crop, and a turned one is turned upright.
     points = np.zeros((1, 15, 2))
     points[0, LEFT_EYE], points[0, RIGHT_EYE] = (1, 0), (-1, 0)
     points *= RADIUS * np.sqrt(7.5)
     upright = points + CENTRE
-    np.testing.assert_allclose(point_crops(upright)[0], crops[0], atol=1e-9)
+    np.testing.assert_allclose(affines_from_points(upright)[0], crops[0], atol=1e-9)
     lying = points[..., ::-1] * (1, 1) + (300, 200)
-    np.testing.assert_allclose(move_points(upright, point_crops(lying)), lying, atol=1e-9)
+    np.testing.assert_allclose(
+        transform_points(upright, affines_from_points(lying)), lying, atol=1e-9
+    )
 
 
 def test_crop_is_the_mean_of_the_photos_pixels_and_continues_the_border():
     rng = np.random.default_rng(1)
     photo = rng.integers(0, 256, (960, 960), np.uint8)
-    crop = cut_crop(photo, square_crops([[0, 0, 960, 960]])[0])
+    crop = cut_crop(photo, affines_from_boxes([[0, 0, 960, 960]])[0])
     means = photo.reshape(96, 10, 96, 10).mean((1, 3))
     np.testing.assert_allclose(crop, means, atol=1.0)
-    same = cut_crop(photo, square_crops([[100, 200, 96, 96]])[0])
+    same = cut_crop(photo, affines_from_boxes([[100, 200, 96, 96]])[0])
     np.testing.assert_array_equal(same, photo[200:296, 100:196])
-    outside = cut_crop(photo, square_crops([[-48, 400, 96, 96]])[0])
+    outside = cut_crop(photo, affines_from_boxes([[-48, 400, 96, 96]])[0])
     np.testing.assert_array_equal(outside[:, 48:], photo[400:496, :48])
     np.testing.assert_array_equal(outside[:, :48], np.repeat(photo[400:496, :1], 48, 1))
 
 
 def test_drawing_is_at_the_photos_own_size_and_near_the_points(hopper, upright):
-    boxes = crop_boxes(point_crops(upright[None]))
+    boxes = boxes_from_affines(affines_from_points(upright[None]))
     drawn = np.array(annotate(hopper, boxes, upright[None], np.full((1, 15), 0.1)))
     assert drawn.shape == (360, 320, 3) and drawn.dtype == np.uint8
     for name, (x, y) in zip(KEY_POINTS, upright, strict=True):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from data import progress, synthetic_faces
-from data.progress import follow, followed, say_start_of_keras
+from data.synthetic import faces as synthetic_faces
+from data.system import progress
+from data.system.progress import follow, progress_bar, say_start_of_keras
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def clock(monkeypatch):
 
 
 def test_lines_in_a_file_tell_how_far_and_how_long(clock, capsys):
-    with followed("predicting", 1200) as advance:
+    with progress_bar("predicting", 1200) as advance:
         clock[0] += 10  # the first is slow
         advance(200)
         clock[0] += 5
@@ -37,7 +38,7 @@ def test_lines_in_a_file_tell_how_far_and_how_long(clock, capsys):
 
 
 def test_more_than_was_promised_has_no_time_left(clock, capsys):
-    with followed("frames", 20) as advance:
+    with progress_bar("frames", 20) as advance:
         for count in (10, 11):
             clock[0] += 10
             advance(count)
@@ -46,7 +47,7 @@ def test_more_than_was_promised_has_no_time_left(clock, capsys):
 
 def test_what_is_done_at_once_needs_no_line(clock, capsys):
     assert list(follow(["a", "b"], "photos")) == ["a", "b"]
-    with followed("faces") as advance:
+    with progress_bar("faces") as advance:
         clock[0] += 1
         advance(7)
     assert capsys.readouterr().out == ""
@@ -54,7 +55,7 @@ def test_what_is_done_at_once_needs_no_line(clock, capsys):
 
 def test_no_gap_is_above_ten_seconds_and_long_runs_say_less(clock, capsys):
     said = []
-    with followed("faces") as advance:
+    with progress_bar("faces") as advance:
         for _ in range(12_000):
             clock[0] += 1
             advance(1)
@@ -73,7 +74,7 @@ def test_a_terminal_gets_one_line_that_renews_itself(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with followed("drawing", 40) as advance:
+    with progress_bar("drawing", 40) as advance:
         for _ in range(40):
             advance(1)
     shown = screen.getvalue()
@@ -84,7 +85,7 @@ def test_a_terminal_without_rich_gets_plain_lines(clock, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setitem(sys.modules, "rich", None)
-    with followed("drawing", 40) as advance:
+    with progress_bar("drawing", 40) as advance:
         clock[0] += 3
         advance(1)
     assert screen.getvalue() == "drawing: 1 of 40\n"
@@ -92,7 +93,7 @@ def test_a_terminal_without_rich_gets_plain_lines(clock, monkeypatch):
 
 def test_nobody_listens_to_the_other_workers(clock, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    with followed("training", 4) as advance:
+    with progress_bar("training", 4) as advance:
         clock[0] += 3
         advance(1)
 

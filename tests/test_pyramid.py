@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.photos import cut_crop, similarities
-from data.pyramid import STEP, cut_crops, make_copies
+from data.images.crops import cut_crop, similarity_transforms
+from data.images.pyramid import STEP, cut_crops, make_copies
 
 
 def smooth_photo(height, width, cell=40):
@@ -49,7 +49,7 @@ def test_many_crops_at_once_are_as_one_by_one(scale):
     photo = smooth_photo(1600, 2400, cell=max(40, round(12 * scale)))
     rng = np.random.default_rng(1)
     places = rng.uniform((100, 100), (2300, 1500), (30, 2))  # some reach beyond the border
-    crops = similarities(np.full(30, scale), rng.uniform(-3, 3, 30), 47.5, places)
+    crops = similarity_transforms(np.full(30, scale), rng.uniform(-3, 3, 30), 47.5, places)
     cut = cut_crops(make_copies(photo, 1024, 8e6, 17), crops, 96)
     assert cut.shape == (30, 96, 96) and cut.dtype == np.float32
     expected = np.array([cut_crop(photo, crop) for crop in crops])
@@ -59,6 +59,6 @@ def test_many_crops_at_once_are_as_one_by_one(scale):
 
 def test_crops_of_a_photo_of_one_pixel_and_of_none():
     copies = make_copies(np.full((1, 1), 77, np.uint8), 2048, 8e6, 17)
-    crops = similarities(np.ones(2), np.zeros(2), 11.5, np.zeros((2, 2)))
+    crops = similarity_transforms(np.ones(2), np.zeros(2), 11.5, np.zeros((2, 2)))
     assert (cut_crops(copies, crops, 24) == 77).all()
     assert cut_crops(copies, crops[:0], 24).shape == (0, 24, 24)

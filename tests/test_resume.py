@@ -10,12 +10,12 @@ import pytest
 from conftest import ROOT, train_in_few_steps, write_csv
 
 import model_builder as mb
-from data.files import InputError
 from data.key_points import rmse
-from models import progress
+from data.system.files import InputError
 from models.network import predict
-from models.progress import write_log
 from models.storage import Checkpoint, load_model, unfinished, weights_digest
+from models.training import progress
+from models.training.progress import write_log
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""models/runtimes.py: what predicts, from an exported model, without TensorFlow and Keras."""
+"""models/export/runtimes.py: an exported model predicts without TensorFlow and Keras."""
 
 import json
 import shutil
@@ -12,12 +12,12 @@ from conftest import ROOT, smallest_network, write_csv
 
 import face_key_points as fkp
 import model_builder as mb
-from data.files import InputError, record_path
 from data.key_points import COLUMNS, KEY_POINTS
+from data.system.files import InputError, record_path
 from models import storage
-from models.export import to_litert, to_onnx
+from models.export.export import to_litert, to_onnx
+from models.export.runtimes import RUNTIMES, open_exported
 from models.network import predict
-from models.runtimes import RUNTIMES, open_exported
 from models.storage import load_model, save_record
 
 MAKE = {".tflite": to_litert, ".onnx": to_onnx}

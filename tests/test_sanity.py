@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from data.faces import Faces, load_training
-from data.files import InputError
-from data.key_points import KEY_POINTS, PARTNERS, mean_face, mirror_key_points
-from data.sanity import look_over
-from data.training_files import can_mirror, check_sides
+from data.key_points import KEY_POINTS, PARTNERS, compute_mean_face, mirror_key_points
+from data.labels.sanity import look_over
+from data.labels.training_files import check_labels, check_sides
+from data.system.files import InputError
 
 
 @pytest.fixture(scope="module")
@@ -241,15 +241,20 @@ def test_turned_heads_are_not_taken_for_wrong_names(made):
 def test_files_and_models_must_mean_the_same_by_left_and_right(made):
     """Other files, and a model to start from; a consistent file alone is only warned of."""
     turned = made._replace(key_points=viewers(made.key_points), path="turned.csv")
-    assert can_mirror([made, made]) and can_mirror([turned])
+    assert check_labels([made, made]) and check_labels([turned])
     with pytest.raises(InputError, match="turned.csv: left and right are the other way round than"):
-        can_mirror([made, turned])
+        check_labels([made, turned])
     own = points_by(turned, **FIVE)
     for faces in (turned, own):
         known = tuple(faces.names[::-1])
-        mean = [mean_face(made.key_points)[KEY_POINTS.index(FIVE.get(n, n))] for n in known]
+        mean = [compute_mean_face(made.key_points)[KEY_POINTS.index(FIVE.get(n, n))] for n in known]
         with pytest.raises(InputError, match="turned.csv: left .* than in m.keras, from which"):
             check_sides(faces, "m.keras", known, mean)
-        for none in (None, [], [[None, None]] * len(known), mean_face(faces.key_points)[::-1]):
+        for none in (
+            None,
+            [],
+            [[None, None]] * len(known),
+            compute_mean_face(faces.key_points)[::-1],
+        ):
             check_sides(faces, "m.keras", known, none)
         check_sides(faces, "m.keras", ("p1", "p2"), mean[:2])

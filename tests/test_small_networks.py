@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from data.files import InputError
-from models import checker_network, finder_network
-from models.checker_network import CHECKED, build_checker, check, load_checker
-from models.finder_network import WINDOW, load_finder, look, look_closely
-from models.small_networks import CONTEXT, even_light, load_weights, save_weights, weights_of
+from data.system.files import InputError
+from models.detect import checker as checker_network
+from models.detect import finder as finder_network
+from models.detect.checker import CHECKED, build_checker, check, load_checker
+from models.detect.finder import WINDOW, load_finder, look, look_closely
+from models.detect.small_networks import (
+    CONTEXT,
+    load_weights,
+    normalize_contrast,
+    save_weights,
+    weights_of,
+)
 
 SHIPPED = {"finder": (finder_network, load_finder), "checker": (checker_network, load_checker)}
 
@@ -33,7 +40,7 @@ def test_both_shipped_files_hold_the_same_weights(kept, name):
 
 
 def test_numpy_sees_what_keras_sees(kept):
-    picture = even_light(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
+    picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
     expected = np.asarray(kept["finder"].predict_on_batch(picture[None, ..., None]))[0]
     places, values = look(load_finder(), picture, likely=-np.inf)
     assert expected.shape == (9, 17, 7)  # a window every four pixels
@@ -47,7 +54,7 @@ def test_numpy_sees_what_keras_sees(kept):
 
 
 def test_a_closer_look_says_of_a_window_what_looking_at_the_picture_says():
-    picture = even_light(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
+    picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
     places, values = look(load_finder(), picture, likely=-np.inf)
     windows = np.array([picture[y : y + WINDOW, x : x + WINDOW] for x, y in places])
     np.testing.assert_allclose(look_closely(load_finder(), windows), values, atol=1e-4)
@@ -56,7 +63,7 @@ def test_a_closer_look_says_of_a_window_what_looking_at_the_picture_says():
 def test_numpy_checks_as_keras_does(kept):
     side = CHECKED + 2 * CONTEXT
     crops = np.random.default_rng(0).integers(0, 256, (40, side, side)).astype(np.float32)
-    level = even_light(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
+    level = normalize_contrast(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
     expected = np.asarray(kept["checker"].predict_on_batch(level)).ravel()
     np.testing.assert_allclose(check(load_checker(), crops), expected, rtol=1e-4, atol=1e-3)
     assert check(load_checker(), crops[:0]).shape == (0,)
@@ -69,13 +76,13 @@ def test_a_picture_smaller_than_a_window_has_none():
 
 def test_level_light_hardly_depends_on_brightness_and_contrast():
     picture = np.random.default_rng(1).integers(20, 220, (80, 120)).astype(np.float32)
-    expected = even_light(picture)
+    expected = normalize_contrast(picture)
     for gain, offset in ((0.3, 0), (0.3, 170), (1, 30)):
-        np.testing.assert_allclose(even_light(gain * picture + offset), expected, atol=0.5)
-    assert np.abs(even_light(np.full((40, 40), 90, np.uint8))).max() == 0
+        np.testing.assert_allclose(normalize_contrast(gain * picture + offset), expected, atol=0.5)
+    assert np.abs(normalize_contrast(np.full((40, 40), 90, np.uint8))).max() == 0
     # Light from one side goes, what lies in it stays.
     slope = np.linspace(0, 100, 120)
-    assert np.corrcoef(even_light(picture + slope).ravel(), expected.ravel())[0, 1] > 0.98
+    assert np.corrcoef(normalize_contrast(picture + slope).ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_weights_come_back_as_saved_and_a_broken_file_is_told(tmp_path):

@@ -1,11 +1,11 @@
-"""models/smoothing.py: steady where nothing moves, prompt where something does."""
+"""models/track/smoothing.py: steady where nothing moves, prompt where something does."""
 
 import numpy as np
 import pytest
 
+from data.images.crops import RADIUS
 from data.key_points import KEY_POINTS
-from data.photos import RADIUS
-from models.smoothing import LAG, Face, PointFilter
+from models.track.smoothing import LAG, Face, PointFilter
 
 RATE = 30.0
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data.faces import join_faces
-from data.files import InputError
 from data.split import group_similar, split_faces
+from data.system.files import InputError
 
 
 def test_near_identical_pictures_stay_together(faces):

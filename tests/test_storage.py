@@ -10,8 +10,8 @@ import pytest
 from conftest import smallest_network
 
 from data.faces import load_faces
-from data.files import InputError, replace_file
 from data.key_points import rmse
+from data.system.files import InputError, replace_file
 from models import storage
 from models.network import predict
 from models.record import versions

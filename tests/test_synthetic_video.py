@@ -1,10 +1,10 @@
-"""data/synthetic_video.py: heads that move, with exact points."""
+"""data/synthetic/video.py: heads that move, with exact points."""
 
 import numpy as np
 import pytest
 
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
-from data.synthetic_video import Head, Pose, lively, make_frames, put_head, still, turning
+from data.synthetic.video import Head, Pose, lively, make_frames, put_head, still, turning
 
 NOSE, TOP, BOTTOM = (
     KEY_POINTS.index(name)

@@ -11,9 +11,9 @@ from PIL import Image
 import face_key_points as fkp
 import model_builder as mb
 from data.faces import load_faces, load_training, synthetic_faces
+from data.images.aligned_crops import MATRIX_COLUMNS, TEMPLATE
+from data.images.crops import affine_scales, affines_from_points, cut_crop, transform_points
 from data.key_points import COLUMNS, KEY_POINTS
-from data.level_crops import MATRIX_COLUMNS, TEMPLATE
-from data.photos import crop_scales, cut_crop, move_points, point_crops
 from models.storage import SHIPPED
 from results import photos as room
 
@@ -59,11 +59,11 @@ def test_rows_are_the_projects_own_format_least_certain_first(wall, tmp_path, ca
     # Read as any training file: its pictures are the crops, its points lie in them.
     faces = load_training(csv)
     order = [1, 2, 0]
-    crops = point_crops(points)[order]
+    crops = affines_from_points(points)[order]
     grey = np.array(Image.open(photo).convert("L"))
     for picture, crop in zip(faces.pictures, crops, strict=True):
         np.testing.assert_allclose(picture, cut_crop(grey, crop), atol=0.51)
-    np.testing.assert_allclose(move_points(faces.key_points, crops), points[order], atol=0.01)
+    np.testing.assert_allclose(transform_points(faces.key_points, crops), points[order], atol=0.01)
 
 
 def test_a_file_that_may_hold_corrections_is_not_overwritten(wall, tmp_path, capsys):
@@ -88,13 +88,13 @@ def test_crops_lie_as_the_template_and_their_matrix_leads_back(wall, tmp_path):
     matrices = table[MATRIX_COLUMNS].to_numpy(float).reshape(-1, 2, 3)[:3]
     template = np.repeat(np.array(list(TEMPLATE.values()))[None], 3, 0)
     five = points[:, [KEY_POINTS.index(name) for name in TEMPLATE]]
-    off = np.linalg.norm(move_points(template, matrices) - five, axis=-1)
-    assert np.median(off / crop_scales(matrices)[:, None]) < 6  # pixels of the crop
+    off = np.linalg.norm(transform_points(template, matrices) - five, axis=-1)
+    assert np.median(off / affine_scales(matrices)[:, None]) < 6  # pixels of the crop
     photo_pixels = np.array(Image.open(photo).convert("L"), float)
     for number, matrix in enumerate(matrices, 1):
         crop = np.array(Image.open(tmp_path / "r" / "crops" / f"wall_{number}.png"))
         assert crop.shape == (112, 112, 3)
-        x, y = move_points(np.array([[[56.0, 60.0]]]), matrix[None])[0, 0].round().astype(int)
+        x, y = transform_points(np.array([[[56.0, 60.0]]]), matrix[None])[0, 0].round().astype(int)
         around = photo_pixels[y - 2 : y + 3, x - 2 : x + 3]
         assert around.min() - 3 <= crop[60, 56].mean() <= around.max() + 3
 

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 import face_key_points as fkp
-from data import videos
 from data.faces import synthetic_faces
+from data.images import videos
+from data.images.aligned_crops import MATRIX_COLUMNS
+from data.images.crops import affines_from_points
+from data.images.videos import WAITING, VideoReader, VideoWriter
 from data.key_points import COLUMNS, KEY_POINTS
-from data.level_crops import MATRIX_COLUMNS
-from data.photos import point_crops
-from data.synthetic_video import lively, make_frames
-from data.videos import WAITING, VideoReader, VideoWriter
-from models.smoothing import LAG, Face
-from models.tracking import AHEAD
+from data.synthetic.video import lively, make_frames
+from models.track.smoothing import LAG, Face
+from models.track.tracker import AHEAD
 from results import videos as room
 
 av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
@@ -525,7 +525,7 @@ def test_a_head_that_moves_is_followed_by_the_shipped_model(tmp_path):
     eyes = np.linalg.norm(np.array(truth)[:, 0] - np.array(truth)[:, 1], axis=-1)
     error = np.linalg.norm(found - truth, axis=-1).mean(1) / eyes
     assert error.max() < 0.1
-    side = point_crops(found)[:, 0, 0] * 96
+    side = affines_from_points(found)[:, 0, 0] * 96
     np.testing.assert_allclose(
-        table.box_w, np.hypot(side, point_crops(found)[:, 1, 0] * 96), rtol=0.01
+        table.box_w, np.hypot(side, affines_from_points(found)[:, 1, 0] * 96), rtol=0.01
     )

@@ -1,4 +1,4 @@
-"""models/workers.py: two workers or devices train what one does."""
+"""models/training/workers.py: two workers or devices train what one does."""
 
 import json
 import subprocess
@@ -9,9 +9,9 @@ import pytest
 from conftest import ROOT, write_csv
 
 import model_builder as mb
-from data.files import InputError
+from data.system.files import InputError
 from models.storage import load_model
-from models.workers import check_share, find_worker
+from models.training.workers import check_batch_size, find_worker
 
 CLUSTER = {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}
 
@@ -99,9 +99,9 @@ def test_a_batch_that_cannot_be_shared_is_one_sentence():
     class Strategy:
         num_replicas_in_sync = 4
 
-    check_share(96, 10, 1, None)
+    check_batch_size(96, 10, 1, None)
     with pytest.raises(InputError, match="--batch-size 96 cannot.* multiple of 64"):
-        check_share(96, 1000, 2, Strategy)
+        check_batch_size(96, 1000, 2, Strategy)
     with pytest.raises(InputError, match="95 faces to train on are too few"):
-        check_share(96, 95, 3, type("", (), {"num_replicas_in_sync": 3}))
-    check_share(96, 96, 3, type("", (), {"num_replicas_in_sync": 3}))
+        check_batch_size(96, 95, 3, type("", (), {"num_replicas_in_sync": 3}))
+    check_batch_size(96, 96, 3, type("", (), {"num_replicas_in_sync": 3}))

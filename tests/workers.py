@@ -20,7 +20,7 @@ from killing import end, fork, tiny_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import model_builder as mb  # noqa: E402
-from models import progress  # noqa: E402
+from models.training import progress  # noqa: E402
 
 FLAGS = ("--epochs", "3", "--batch-size", "64", "--precision", "float32")
 

@@ -21,12 +21,12 @@ import numpy as np
 import wild_faces_csv
 
 import model_builder as mb
-from data.command_line import positive, run_script
-from data.files import HERE, make_folder, replace_file
 from data.key_points import PARTNERS, SIZE, rmse
+from data.system.command_line import positive, run_script
+from data.system.files import HERE, make_folder, replace_file
 from models.network import build_model, has_bfloat16, predict, with_source_offsets
-from models.optimizer import make_optimizer
 from models.storage import load_model
+from models.training.optimizer import make_optimizer
 
 SETS = {
     "Kaggle test, labelled by hand": "labelled by hand",

@@ -23,9 +23,9 @@ import common  # noqa: F401
 import hard_faces
 import numpy as np
 
-from data.command_line import positive, run_script
-from data.files import HERE, replace_file
 from data.key_points import SIZE
+from data.system.command_line import positive, run_script
+from data.system.files import HERE, replace_file
 from models.network import predict
 from models.spread import face_spread
 from models.storage import SHIPPED, load_model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as face_key_points.py does; before NumPy
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from data.files import HERE  # noqa: E402
+from data.system.files import HERE  # noqa: E402
 
 SHARED = HERE.parent / "shared" / "data"  # the real faces, beside the checkout
 KAGGLE, ARCHIVE = SHARED / "training.csv.gz", SHARED / "wild_faces.npz"

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/consistency.py --model models/pretrained.keras models/my_model.keras
 
-Kaggle's file was marked by three hands (data/kaggle.py), each in pictures of its own look: a
+Kaggle's file was marked by three hands (data/labels/kaggle.py), each in pictures of its own look: a
 network trained on all of them may tell the hands apart by the look. So the held-out faces of each
 part are shown as they are and in other styles, and what is predicted for them is measured: the
 distance between the lips where the mouth is closed, and the width of the eyes. In one meaning these
@@ -23,12 +23,12 @@ import hard_faces
 import numpy as np
 
 import model_builder as mb
-from data import kaggle
-from data.command_line import run_script
 from data.faces import join_faces, load_training
-from data.files import HERE, InputError, replace_file
 from data.key_points import KEY_POINTS, SIZE, interocular_distance
+from data.labels import kaggle
 from data.split import split_faces
+from data.system.command_line import run_script
+from data.system.files import HERE, InputError, replace_file
 from models.network import predict
 from models.storage import SHIPPED, load_model
 

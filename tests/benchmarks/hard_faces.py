@@ -10,8 +10,8 @@ training file, of LFW and of AFLW, the last two also by how far the head is turn
 the mouth is open. The rival is MediaPipe's Face Landmarker; it gets a virtual environment of its
 own, made at the first call.
 
-Kaggle's file is scored by the labels that mean what data/README.md says, as data/kaggle.py leaves
-them: its lips and eye corners by other hands are nobody's error.
+Kaggle's file is scored by the labels that mean what data/README.md says, as data/labels/kaggle.py
+leaves them: lips and eye corners by the other annotators are nobody's error.
 
 Each annotator means something a little different by "nose tip" or "eye centre". So that no method
 is charged for having learned another's convention, its median offset from the labels, one per
@@ -37,10 +37,7 @@ import numpy as np
 import plain_cnn
 import wild_faces_csv
 
-from data import kaggle
-from data.command_line import run_script
 from data.faces import fingerprint, load_faces
-from data.files import HERE, InputError, make_folder, replace_file
 from data.key_points import (
     COLUMNS,
     KEY_POINTS,
@@ -50,6 +47,9 @@ from data.key_points import (
     interocular_distance,
     rmse,
 )
+from data.labels import kaggle
+from data.system.command_line import run_script
+from data.system.files import HERE, InputError, make_folder, replace_file
 from models.network import predict
 from models.storage import load_model
 
@@ -211,8 +211,8 @@ def load_scored(shared, wild):
     """All scored faces, and what the split held out of each training file.
 
     Returns:
-        Scored, and for kaggle, lfw, aflw, and kaggle as data/kaggle.py leaves it, a dict of `path`,
-        `sha256` of the whole file and the sorted held-out `rows`. The split is the one of a
+        Scored, and for kaggle, lfw, aflw, and kaggle as data/labels/kaggle.py leaves it, a dict of
+        `path`, `sha256` of the whole file and the sorted held-out `rows`. The split is the one of a
         training on these three files with default settings, whatever a model was trained on: all
         are scored on the same faces.
     """

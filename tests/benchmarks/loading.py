@@ -16,9 +16,9 @@ from statistics import median
 import common
 import numpy as np
 
-from data.command_line import run_script
-from data.files import HERE
 from data.key_points import COLUMNS
+from data.system.command_line import run_script
+from data.system.files import HERE
 
 RECIPE = """
 import numpy as np, pandas as pd

@@ -20,8 +20,8 @@ import numpy as np
 
 import model_builder as mb
 from data.batches import draw_batch, epoch_batches
-from models import progress
 from models.storage import Checkpoint
+from models.training import progress
 
 AHEAD = 4  # batches under way for each process
 EVERY = 10  # epochs from one checkpoint to the next
@@ -68,7 +68,7 @@ def compiled(model):
 
 
 def compiled_output(model, inputs):
-    """`models.progress.model_output` under JAX, compiled: layer by layer it takes seconds."""
+    """`model_output` under JAX, compiled: layer by layer it takes seconds."""
     variables = [[v.value for v in model.trainable_variables]]
     variables += [[v.value for v in model.non_trainable_variables]]
     parts = []

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/meaning_drawing.py
 
-The face is one of data/synthetic_faces.py, where every point is exact by construction.
+The face is one of data/synthetic/faces.py, where every point is exact by construction.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import common  # noqa: F401
 
-from data.command_line import run_script
-from data.files import HERE, replace_file
 from data.key_points import KEY_POINTS, SIZE
-from data.synthetic_faces import _make_face
+from data.synthetic.faces import _make_face
+from data.system.command_line import run_script
+from data.system.files import HERE, replace_file
 
 FACE = (7, 656)  # seed and number of a face that looks ahead, with lips that show
 # What is written beside a point and where, in the face's pixels; the other side's are alike.

@@ -18,10 +18,10 @@ from pathlib import Path
 import common  # noqa: F401
 import numpy as np
 
-from data.command_line import run_script
 from data.faces import synthetic_faces
-from data.files import HERE, InputError, make_folder, replace_file
 from data.key_points import SIZE
+from data.system.command_line import run_script
+from data.system.files import HERE, InputError, make_folder, replace_file
 from models.network import predict
 from models.storage import load_model
 

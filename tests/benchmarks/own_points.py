@@ -16,10 +16,10 @@ from pathlib import Path
 import common
 import numpy as np
 
-from data.command_line import positive, run_script
 from data.faces import load_training, synthetic_faces
-from data.files import HERE
 from data.key_points import KEY_POINTS, columns_of, rmse
+from data.system.command_line import positive, run_script
+from data.system.files import HERE
 from models.storage import SHIPPED
 
 # What face detectors such as MTCNN give, in the names of no standard.

@@ -25,11 +25,11 @@ import numpy as np
 import photo_search
 import wild_faces_csv as wild
 
-from data.command_line import natural, positive, run_script
-from data.files import InputError
+from data.images.crops import affines_from_boxes, affines_from_points, boxes_from_affines
 from data.key_points import KEY_POINTS, SIZE, interocular_distance
-from data.photos import crop_boxes, point_crops, square_crops
-from models.face_finder import find_faces, predict_crops, refine
+from data.system.command_line import natural, positive, run_script
+from data.system.files import InputError
+from models.detect.search import find_faces, predict_crops, refine
 from models.storage import SHIPPED, load_model
 
 WIDTH, HEIGHT, PER_SCENE = 900, 620, 4
@@ -113,7 +113,7 @@ def plain_cascade(model, cascade, grey):
     if not len(x):
         return np.empty((0, len(KEY_POINTS), 2))
     boxes = np.column_stack([x - (side - 1) / 2, y - (side - 1) / 2, side, side])
-    return predict_crops(model, grey, square_crops(boxes))[0]
+    return predict_crops(model, grey, affines_from_boxes(boxes))[0]
 
 
 def match(found, truth, squares):
@@ -188,12 +188,12 @@ def measure_box(model, archive, path, rows):
     changes = {"with the second crop": [], "without": []}
     for row in rows:
         grey = picture(archive, path, row)
-        points, _ = refine(model, grey, square_crops([[0, 0, SIZE, SIZE]]))
-        x, y, w, _ = crop_boxes(point_crops(points))[0]
+        points, _ = refine(model, grey, affines_from_boxes([[0, 0, SIZE, SIZE]]))
+        x, y, w, _ = boxes_from_affines(affines_from_points(points))[0]
         steps = [(0, 0), (-0.1, 0), (0.1, 0), (0, -0.1), (0, 0.1)]
         boxes = [(x + dx * w, y + dy * w, w, w) for dx, dy in steps]
         boxes += [(x + (1 - s) * w / 2, y + (1 - s) * w / 2, s * w, s * w) for s in (0.9, 1.1)]
-        crops = square_crops(boxes)
+        crops = affines_from_boxes(boxes)
         twice, _ = refine(model, grey, crops)
         once, _ = predict_crops(model, grey, crops)
         for name, points in zip(changes, (twice, once), strict=True):

@@ -23,13 +23,16 @@ from pathlib import Path
 import common
 import numpy as np
 
-from data.command_line import run_script
-from data.files import HERE, InputError, make_folder, replace_file
+from data.images.crops import affines_from_points, boxes_from_affines
+from data.images.photos import read_photo
 from data.key_points import SIZE
-from data.photos import crop_boxes, point_crops, read_photo
-from models import checker_network, face_finder, finder_network
+from data.system.command_line import run_script
+from data.system.files import HERE, InputError, make_folder, replace_file
+from models.detect import checker as checker_network
+from models.detect import finder as finder_network
+from models.detect import search as face_finder
+from models.detect.small_networks import load_weights
 from models.network import predict
-from models.small_networks import load_weights
 from models.storage import SHIPPED, load_model
 from results.photos import QUICK_PNG, annotate
 
@@ -155,7 +158,7 @@ def time_large(model):
         times.append(time.process_time())
         points, spread = face_finder.find_faces(model, np.asarray(photo))
         times.append(time.process_time())
-        drawn = annotate(photo, crop_boxes(point_crops(points)), points, spread)
+        drawn = annotate(photo, boxes_from_affines(affines_from_points(points)), points, spread)
         drawn.save(Path(folder, "large.png"), **QUICK_PNG)
         times.append(time.process_time())
     read, look, draw = np.diff(times)
@@ -171,7 +174,7 @@ def show(model, truth, folder):
     for path in truth:
         photo = read_photo(path)
         points, spread = face_finder.find_faces(model, np.asarray(photo))
-        drawn = annotate(photo, crop_boxes(point_crops(points)), points, spread)
+        drawn = annotate(photo, boxes_from_affines(affines_from_points(points)), points, spread)
         replace_file(folder / f"{path.stem}.png", partial(drawn.save, **QUICK_PNG))
 
 
@@ -206,7 +209,7 @@ def run(arguments):
 
     def find(grey):
         points, _ = face_finder.find_faces(model, grey, **networks)
-        return as_squares(crop_boxes(point_crops(points)))
+        return as_squares(boxes_from_affines(affines_from_points(points)))
 
     ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}
     ways = {name: look for name, look in ways.items() if look}

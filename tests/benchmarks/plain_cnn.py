@@ -16,11 +16,11 @@ import common
 import numpy as np
 
 import model_builder as mb
-from data.command_line import run_script
 from data.faces import join_faces, load_training
-from data.files import HERE, replace_file
 from data.key_points import COLUMNS, SIZE, mirror_key_points, rmse
 from data.split import split_faces
+from data.system.command_line import run_script
+from data.system.files import HERE, replace_file
 
 
 def build_plain_cnn():

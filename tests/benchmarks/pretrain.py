@@ -17,8 +17,8 @@ from pathlib import Path
 
 import common  # noqa: F401
 
-from data.command_line import run_script
-from data.files import HERE, InputError, make_folder
+from data.system.command_line import run_script
+from data.system.files import HERE, InputError, make_folder
 
 EPOCHS, BATCH = 130, 256  # as long as there was a GPU; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges

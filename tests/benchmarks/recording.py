@@ -13,8 +13,8 @@ import time
 
 import common
 
-from data.command_line import run_script
-from data.files import InputError
+from data.system.command_line import run_script
+from data.system.files import InputError
 
 
 def parse_arguments(argv):

@@ -35,18 +35,18 @@ import streaming
 from processes import in_fresh_process, run_timed, use_cores, work_of
 
 import model_builder as mb
-from data.augmentation import augment
+from data.augment.views import augment
 from data.batches import batches
-from data.command_line import keep_freed_memory, run_script
 from data.faces import read_faces, synthetic_faces
-from data.files import HERE, InputError
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.system.command_line import keep_freed_memory, run_script
+from data.system.files import HERE, InputError
 from models import network as network_room
-from models.export import import_extras
+from models.export.export import import_extras
 from models.network import build_model, with_source_offsets
-from models.optimizer import make_optimizer
 from models.spread import learn_only_spread
 from models.storage import SHIPPED, load_model, weights_digest
+from models.training.optimizer import make_optimizer
 
 # What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
 # up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import common
 
-from data.command_line import positive, run_script
 from data.faces import synthetic_faces
-from data.files import HERE
+from data.system.command_line import positive, run_script
+from data.system.files import HERE
 from models.storage import SHIPPED
 
 

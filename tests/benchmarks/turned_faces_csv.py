@@ -7,7 +7,7 @@ Faces turned by 30 to 60 degrees are rare, and whoever marked them left out the 
 head itself hides. So a 3-D face is fitted to the marked points of every training face, its
 picture is laid over the synthetic faces' mean head, and the head is turned: the key points go
 along, the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et
-al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic_faces.py.
+al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic/faces.py.
 
 Only faces are used that a training on the three files with default settings does not hold out.
 """
@@ -20,10 +20,10 @@ import common
 import numpy as np
 import wild_faces_csv
 
-from data.command_line import natural, run_script
-from data.files import HERE, replace_file
 from data.key_points import COLUMNS, PARTNERS, SIZE
-from data.synthetic_faces import ROWS, _draw_person, _shape_face, _solid_points, _Surface
+from data.synthetic.faces import ROWS, _draw_person, _shape_face, _solid_points, _Surface
+from data.system.command_line import natural, run_script
+from data.system.files import HERE, replace_file
 
 SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/video.py [--heads 6] [--clip carphone_pristine.mp4]
 
-Heads: synthetic ones (data/synthetic_video.py) that turn, talk and blink for 2 seconds; ones that
+Heads: synthetic ones (data/synthetic/video.py) that turn, talk and blink for 2 seconds; ones that
 turn from side to side by 90 degrees a second; and ones that stand still; each in several lights.
 Every video goes through a tracker as `--video` uses it, with the smoothing and without; it is put
 at the head by the exact points, so that the search plays no part. Printed is the error (root mean
@@ -26,13 +26,13 @@ from pathlib import Path
 import common
 import numpy as np
 
-from data.command_line import natural, positive, run_script
+from data.images.crops import affine_scales, affines_from_points
+from data.images.videos import VideoReader, VideoWriter
 from data.key_points import KEY_POINTS
-from data.photos import crop_scales, point_crops
-from data.synthetic_video import lively, make_frames, still, turning
-from data.videos import VideoReader, VideoWriter
+from data.synthetic.video import lively, make_frames, still, turning
+from data.system.command_line import natural, positive, run_script
 from models.storage import SHIPPED, load_model
-from models.tracking import make_tracker
+from models.track.tracker import make_tracker
 
 RATE = 30.0
 # Light: its name, how much of it there is, and the camera's noise in grey values of 255.
@@ -81,7 +81,7 @@ def follow(model, frames, start):
 
 def errors(points, truth):
     """Errors in pixels of the crop, (T, 15, 2), without the first frames."""
-    scale = crop_scales(point_crops(truth))[:, None, None]
+    scale = affine_scales(affines_from_points(truth))[:, None, None]
     return ((points - truth) / scale)[SETTLED:]
 
 
@@ -127,7 +127,7 @@ def measure_heads(model, heads, seed):
                 found = follow(model, frames, truth[0])
                 lost += int(np.isnan(found[1][:, 0, 0]).sum())
                 off = [errors(points, truth) for points in found]
-                scale = crop_scales(point_crops(truth)).mean()
+                scale = affine_scales(affines_from_points(truth)).mean()
                 sums.setdefault(light, []).append(
                     [size(e) for e in off]
                     + [size(less_what_stays(e)) for e in off]

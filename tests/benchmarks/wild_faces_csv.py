@@ -18,11 +18,11 @@ import common  # noqa: F401
 import numpy as np
 
 import model_builder as mb
-from data.command_line import run_script
 from data.faces import join_faces, load_training
-from data.files import HERE, InputError, make_folder, replace_file
 from data.key_points import COLUMNS, SIZE
 from data.split import split_faces
+from data.system.command_line import run_script
+from data.system.files import HERE, InputError, make_folder, replace_file
 
 SOURCES = ("lfw", "aflw")
 GREY = [str(value) for value in range(256)]  # looked up: 188 million grey values are written

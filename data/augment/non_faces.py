@@ -1,0 +1,67 @@
+"""Pictures without a face: what a detector's false alarms or a wrong file may hold."""
+
+import numpy as np
+
+from data.augment.views import box_blur
+from data.key_points import SIZE
+
+
+def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pictures without a face, float32 (N, 96, 96): faces' own bits and pieces, and made ones.
+
+    Shuffled tiles of the given pictures (N, 96, 96), their corners enlarged, clouds of all
+    roughnesses, stripes, and blanks.
+    """
+    pictures = np.array(pictures, np.float32)
+    kind = rng.choice(5, len(pictures), p=[0.3, 0.25, 0.25, 0.1, 0.1])
+    for i in range(len(pictures)):
+        if kind[i] == 0:
+            pictures[i] = shuffle_tiles(pictures[i], rng)
+        elif kind[i] == 1:
+            pictures[i] = enlarge_corner(pictures[i], rng)
+        elif kind[i] == 2:
+            pictures[i] = draw_clouds(rng)
+        elif kind[i] == 3:
+            pictures[i] = draw_stripes(rng, hard=bool(i % 2))
+        else:
+            pictures[i] = rng.uniform(0, 255)
+    enlarged = np.flatnonzero(kind == 1)
+    if enlarged.size:
+        pictures[enlarged] = box_blur(box_blur(pictures[enlarged]))  # no hard blocks
+    return np.clip(pictures, 0, 255)
+
+
+def shuffle_tiles(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture (96, 96) cut into 9 to 64 tiles that change places."""
+    across = rng.choice([3, 4, 6, 8])
+    side = SIZE // across
+    tiles = picture.reshape(across, side, across, side).transpose(0, 2, 1, 3)
+    tiles = rng.permutation(tiles.reshape(-1, side, side)).reshape(across, across, side, -1)
+    return tiles.transpose(0, 2, 1, 3).reshape(SIZE, SIZE)
+
+
+def enlarge_corner(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A corner of 16 to 32 pixels as large as the picture (96, 96)."""
+    side = rng.integers(16, 33)
+    places = np.arange(SIZE) * side // SIZE
+    corner = picture[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+    return corner[places[:, None], places]
+
+
+def draw_clouds(rng: np.random.Generator) -> np.ndarray:
+    """Noise whose spectrum falls with some power of the frequency: clouds, hills; and a horizon."""
+    frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)) + 0.5 / SIZE
+    noise = np.fft.rfft2(rng.standard_normal((SIZE, SIZE)))
+    cloud = np.fft.irfft2(noise / frequency ** rng.uniform(0, 2.2), (SIZE, SIZE))
+    picture = (128 + rng.uniform(10, 70) * cloud / cloud.std()).astype(np.float32)
+    horizon = np.arange(SIZE, dtype=np.float32)[:, None]
+    picture += rng.uniform(-80, 80) * (horizon > rng.uniform(0, SIZE))
+    return picture
+
+
+def draw_stripes(rng: np.random.Generator, hard: bool) -> np.ndarray:
+    """Stripes of any direction and width, with sharp edges where they are `hard`."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 60)
+    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
+    return 128 + rng.uniform(20, 110) * (np.sign(wave) if hard else wave)

@@ -1,0 +1,1 @@
+"""Photos and videos: reading and writing them, crops of faces."""

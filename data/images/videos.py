@@ -1,0 +1,338 @@
+"""Videos and cameras: their frames as they are meant to be seen, and writing them again.
+
+PyAV does it (`pip install av`, an extra): FFmpeg within its wheel, nothing to install besides. It
+was chosen over imageio-ffmpeg, which starts FFmpeg as another program: PyAV gives each frame with
+the time at which it is shown and the turn that a phone notes, opens cameras, and is half as large.
+
+Reading and writing have a thread each: FFmpeg works while the network looks at other frames.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from data.system.files import InputError, check_file, why
+
+if TYPE_CHECKING:
+    import av
+
+CLOCK = Fraction(1, 90_000)  # what times of written frames are multiples of: MPEG's usual clock
+QUALITY = 20  # H.264's constant rate factor: 18 is hardly told from the original, 23 is usual
+PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 10 % larger
+HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
+WAITING = 4  # frames that are read before they are asked for, or wait to be written
+OLDEST_AV = 17  # PyAV before does not know a frame's turn (14), or changes the colours of HD (16)
+SHORT = 0.95  # a file that ends before this share of the time it promises is cut short
+
+
+class Frame(NamedTuple):
+    """One frame, upright."""
+
+    picture: np.ndarray  # uint8 (H, W, 3), RGB
+    grey: np.ndarray  # uint8 (H, W)
+    time: float  # when it is shown, in seconds from the first frame
+
+
+def import_av() -> Any:
+    """PyAV, which only videos need. Raises InputError where it is not, or is too old."""
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            "--video needs PyAV, which reads and writes videos; install it with: pip install av"
+        ) from None
+    if int(av.__version__.split(".")[0]) < OLDEST_AV:
+        raise InputError(
+            f"--video needs PyAV {OLDEST_AV} or newer, here is {av.__version__}; install it with:"
+            f" pip install 'av>={OLDEST_AV}'"
+        )
+    av.logging.set_level(av.logging.PANIC)  # FFmpeg's own chatter; errors come as exceptions
+    return av
+
+
+def camera_input(number: int) -> tuple[str, str]:
+    """What FFmpeg calls the camera of that number on this system: file and format."""
+    if sys.platform == "darwin":
+        return str(number), "avfoundation"
+    if sys.platform != "win32":
+        return f"/dev/video{number}", "v4l2"
+    cameras = [
+        device.name
+        for device in import_av().enumerate_input_devices("dshow")
+        if "video" in device.media_types
+    ]
+    if number >= len(cameras):
+        raise InputError(f"There is no camera {number}; this computer has {len(cameras)}.")
+    return f"video={cameras[number]}", "dshow"
+
+
+class VideoReader:
+    """A video file or a camera, opened; iterating gives its frames, a few in memory at a time.
+
+    Attributes:
+        name: of the file without its ending, or `camera_0`.
+        rate: frames a second, on average; a frame's own `time` tells when it is shown.
+        length: seconds that the file says it lasts; None for a camera, or where it does not say.
+        count: about how many frames there are, or None.
+        has_sound: whether there is sound, which is not read.
+        trouble: after the last frame, what was wrong with the file, as part of a sentence, or None.
+        source: what it is called in sentences.
+        advice: how its trouble is mended, as part of a sentence.
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        """Open `source`: a path, or a camera's number. Raises InputError if that fails."""
+        av = import_av()
+        self.is_camera = str(source).isdecimal()
+        self.source, self.advice = str(source), "it may be cut short: copy the video again."
+        if self.is_camera:
+            self.source, self.advice = f"Camera {source}", "is it plugged in, and free?"
+        self.trouble: str | None = None
+        path = Path(source)
+        self.name = f"camera_{source}" if self.is_camera else path.stem
+        try:
+            if self.is_camera:
+                file, form = camera_input(int(str(source)))
+                self.container = av.open(file, format=form)
+            else:
+                if path.is_dir():
+                    raise InputError(f"{path} is a folder; give one video.")
+                check_file(path, "check the path of the video")
+                if not path.stat().st_size:
+                    raise InputError(f"{path} is empty; copy the video again.")
+                # By its whole path and from the disk alone: a colon in a name is no address, and
+                # a playlist opens nothing on the network.
+                self.container = av.open(
+                    str(path.resolve()),
+                    metadata_errors="ignore",
+                    container_options={"protocol_whitelist": "file"},
+                )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            if self.is_camera:
+                raise InputError(
+                    f"Camera {source} cannot be opened ({why(error)}); is it plugged in, free"
+                    " and allowed? A video file goes by its path."
+                ) from None
+            raise InputError(
+                f"{path} cannot be read as a video ({why(error)}); it may be cut short or"
+                " something else: copy it again."
+            ) from None
+        # A picture in a song's file is a video stream of its own; so is a photo to FFmpeg.
+        pictured = getattr(av.stream.Disposition, "attached_pic")  # noqa: B009  mypy knows no member
+        streams = [s for s in self.container.streams.video if not s.disposition & pictured]
+        still = self.container.format.name.endswith(("image2", "_pipe", "tty"))
+        if still or not streams:
+            self.container.close()
+            raise InputError(
+                f"{self.source} has no moving pictures in it; give a video, or a photo by --image."
+            )
+        self.stream = streams[0]
+        # Reading has a thread of its own; several would take time from the network's to wait.
+        self.stream.codec_context.thread_count = 1
+        self.has_sound = bool(self.container.streams.audio)
+        self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
+        self.length, self.count = None, None
+        if not self.is_camera:
+            self.length = self._length()
+            self.count = self.stream.frames or round((self.length or 0) * self.rate) or None
+        self.thread = ThreadPoolExecutor(1)
+
+    def _length(self) -> float | None:
+        """How many seconds the file says that its pictures last; None where only the sound may."""
+        whole = self.container.duration / 1e6 if self.container.duration else None
+        own = None
+        if self.stream.duration and self.stream.time_base:
+            own = float(self.stream.duration * self.stream.time_base)
+        elif noted := re.fullmatch(
+            r"(\d+):(\d+):([\d.]+)", self.stream.metadata.get("DURATION", "")
+        ):
+            hours, minutes, seconds = map(float, noted.groups())
+            own = 3600 * hours + 60 * minutes + seconds
+        if own is None:
+            return None if self.has_sound else whole
+        return min(own, whole or own)  # what is trimmed from the picture may count in its own
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.shutdown(cancel_futures=True)  # nobody reads from what is closed
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in order. Raises InputError if not one can be read."""
+        frames = self._read()
+        coming = deque(self.thread.submit(next, frames, None) for _ in range(WAITING))
+        while (frame := coming.popleft().result()) is not None:
+            coming.append(self.thread.submit(next, frames, None))
+            yield frame
+
+    def _read(self) -> Iterator[Frame]:
+        """The frames, each read when it is asked for."""
+        from av.video.reformatter import VideoReformatter
+
+        # One for all frames: a frame's own takes as long to get going as to convert it.
+        to_colour, to_grey = VideoReformatter(), VideoReformatter()
+        first, last, end, number = 0.0, 0.0, 0.0, 0
+        size: dict[str, int] = {}
+        for frame in self._decode():
+            # Few files lack times, or go back: there the rate says how the time goes on.
+            time = frame.time
+            if number and (time is None or time <= last):
+                time = last + 1 / self.rate
+            last = time or 0.0
+            first = first if number else last
+            end = last + max(float((frame.duration or 0) * (frame.time_base or 0)), 1 / self.rate)
+            number += 1
+            size = size or self._size(frame)  # later frames are made as large as the first
+            place = display_matrix(frame)
+            picture, grey = (
+                np.ascontiguousarray(lay_upright(shown.to_ndarray(), place))
+                for shown in (
+                    to_colour.reformat(frame, **size, format="rgb24"),
+                    to_grey.reformat(frame, **size, format="gray"),
+                )
+            )
+            yield Frame(picture, grey, last - first)
+        if not number:
+            raise InputError(f"{self.source} has no frame that can be read; {self.advice}")
+        if self.length and end - first < SHORT * self.length and not self.trouble:
+            self.trouble = f"only {end - first:.1f} of its {self.length:.1f} s can be read"
+
+    def _size(self, frame: av.VideoFrame) -> dict[str, int]:
+        """The size at which a frame's pixels are squares, as it is stored."""
+        shape = float(self.stream.sample_aspect_ratio or 1)
+        if not 0.1 < shape < 10:
+            shape = 1.0
+        width, height = frame.width * max(shape, 1), frame.height / min(shape, 1)
+        return {"width": round(width), "height": round(height)}
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """PyAV's frames; a broken one is left out, and `trouble` says so."""
+        import av
+
+        try:
+            for packet in self.container.demux(self.stream):
+                try:
+                    yield from packet.decode()
+                except av.error.InvalidDataError:
+                    self.trouble = "some of its frames are broken"
+        except (av.error.FFmpegError, OSError) as error:
+            self.trouble = f"reading it stopped at an error ({why(error)})"
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """How a phone notes that a frame is to be shown: (2, 2), from its place to the one shown."""
+    from av.sidedata.sidedata import Type
+
+    beside: Iterable[Any] = frame.side_data
+    noted = next((each for each in beside if each.type == Type.DISPLAYMATRIX), None)
+    if noted is None:
+        return None
+    return np.frombuffer(bytes(noted), np.int32).reshape(3, 3)[:2, :2].T
+
+
+def lay_upright(picture: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+    """A picture (H, W, ...) turned by quarters and mirrored as `display_matrix` says."""
+    if place is None:
+        return picture
+    if abs(place[0, 1]) > abs(place[0, 0]):  # across comes from down
+        picture, place = picture.swapaxes(0, 1), place[:, ::-1]
+    return picture[:: -1 if place[1, 1] < 0 else 1, :: -1 if place[0, 0] < 0 else 1]
+
+
+class VideoWriter:
+    """An H.264 video in an .mp4, which everything plays, without sound; frames keep their times.
+
+    Its sides must be even for that: an odd one is continued by one pixel.
+    """
+
+    def __init__(self, path: Path | str, size: tuple[int, int], rate: float) -> None:
+        """Start the file for pictures of `size` (width, height), about `rate` frames a second."""
+        av = import_av()
+        self.container = av.open(str(path), "w")
+        self.stream = self.container.add_stream(
+            "libx264",
+            rate=Fraction(rate).limit_denominator(1001),
+            options={"crf": str(QUALITY), "preset": PRESET},
+        )
+        self.pad = size[0] % 2, size[1] % 2
+        self.stream.width, self.stream.height = size[0] + self.pad[0], size[1] + self.pad[1]
+        self.stream.pix_fmt = "yuv420p"
+        context = self.stream.codec_context
+        context.time_base = CLOCK
+        small = size[1] < HD
+        if small:  # such a frame costs less by one thread, and the network needs them
+            context.thread_count = 1
+        # Said in the file, so that no player has to guess what the colours were made by.
+        colours = av.video.reformatter.Colorspace
+        self.colours = colours.ITU601 if small else colours.ITU709
+        context.colorspace = 6 if small else 1
+        context.color_primaries = context.color_trc = context.colorspace
+        context.color_range = 1  # 16 .. 235, as usual in videos
+        self.converter = av.video.reformatter.VideoReformatter()
+        self.last = -1
+        self.thread = ThreadPoolExecutor(1)
+        self.waiting: deque[Future[None]] = deque()
+
+    def write(
+        self,
+        picture: np.ndarray,
+        time: float,
+        draw: Callable[[np.ndarray], None] | None = None,
+    ) -> None:
+        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds; it must not change.
+
+        With `draw` a copy is added on which that draws, in the writer's thread.
+
+        Raises OSError if the disk is full or the like, perhaps some frames later.
+        """
+        self.waiting.append(self.thread.submit(self._encode, picture, time, draw))
+        if len(self.waiting) > WAITING:
+            self.waiting.popleft().result()
+
+    def _encode(
+        self, picture: np.ndarray, time: float, draw: Callable[[np.ndarray], None] | None
+    ) -> None:
+        """Add a picture."""
+        import av
+
+        if draw is not None:
+            picture = picture.copy()
+            draw(picture)
+        if any(self.pad):
+            picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame = self.converter.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
+        self.last = max(self.last + 1, round(time / CLOCK))
+        frame.pts, frame.time_base = self.last, CLOCK
+        self._mux(frame)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """Encode a frame, or with None what is left, and write what comes of it."""
+        import av
+
+        try:
+            self.container.mux(self.stream.encode(frame))
+        except av.error.FFmpegError as error:  # not all of these are OSErrors
+            raise OSError(error.errno, error.strerror) from None
+
+    def close(self) -> None:
+        """Finish the file: only now it plays."""
+        try:
+            while self.waiting:
+                self.waiting.popleft().result()
+            if self.last >= 0:
+                self._mux(None)
+        finally:
+            self.thread.shutdown(cancel_futures=True)
+            self.container.close()

@@ -1,0 +1,1 @@
+"""Synthetic faces and videos, drawn in 3-D."""

@@ -1,0 +1,1 @@
+"""Files, locks, the command line and progress bars."""

@@ -1,0 +1,1 @@
+"""The face detector: search, finder and checker."""

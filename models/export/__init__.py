@@ -1,0 +1,1 @@
+"""LiteRT and ONNX: writing these files and running them."""

@@ -1,0 +1,205 @@
+"""The model for phones (LiteRT) and servers (ONNX Runtime), measured beside Keras."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.faces import Faces
+from data.system.files import InputError, one_line, replace_file
+from models.export.runtimes import RUNTIMES, Runner, open_litert, open_onnx
+from models.storage import save_record
+
+if TYPE_CHECKING:
+    import keras
+
+PARITY = 0.01  # pixels by which an exported float32 model may differ from Keras
+
+TIMED = 50  # faces, one at a time: enough for a median
+
+# The packages that make and run each format: what to import, what to install.
+EXTRAS = {
+    "litert": dict([RUNTIMES[".tflite"]]),
+    "onnx": dict([RUNTIMES[".onnx"], ("tf2onnx", "tf2onnx>=1.17,<2")]),
+}
+
+
+def import_extras(kind: str) -> None:
+    """Import what an export needs. Raises InputError that says how to install what is missing."""
+    try:
+        for name in EXTRAS[kind]:
+            importlib.import_module(name)
+    except (ImportError, AttributeError) as error:  # the latter: too old for this NumPy
+        packages = " ".join(f"'{package}'" for package in EXTRAS[kind].values())
+        raise InputError(
+            f"--export {kind} needs packages that cannot be imported ({error}); install them with:"
+            f" pip install {packages}"
+        ) from None
+
+
+def to_litert(model: keras.Model, small: bool = False) -> bytes:
+    """A Keras model as the bytes of a .tflite file.
+
+    With `small` the weights are 8-bit integers, scaled per channel; the arithmetic between the
+    layers stays float32 ("dynamic range").
+    """
+    import keras
+    import tensorflow as tf
+
+    picture = keras.InputSpec("float32", (None, *model.input_shape[1:]), name="picture")
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, "tf_saved_model", verbose=False, input_signature=[picture])
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if small else []
+        return converter.convert()
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """A Keras model as the bytes of an .onnx file.
+
+    (Keras's own ONNX export turns the network's constants into further inputs, as of Keras 3.15:
+    here they are frozen first, together with the weights.)
+    """
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    tf.get_logger().setLevel("ERROR")  # tf2onnx calls what is deprecated
+    picture = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="picture")
+    function = tf.function(lambda picture: model(picture, training=False))
+    function = function.get_concrete_function(picture)
+    frozen = convert_variables_to_constants_v2(function)
+    inputs, outputs = ([tensor.name for tensor in side] for side in (frozen.inputs, frozen.outputs))
+    names = dict(zip(outputs, sorted(function.structured_outputs), strict=True))
+    made, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=inputs,
+        output_names=outputs,
+        tensors_to_rename={inputs[0]: "picture"} | names,
+    )
+    return made.SerializeToString()
+
+
+def run_litert(path: Path | str) -> Runner:
+    """A function from float32 pictures (N, 96, 96, 1) to the dict of outputs, run by LiteRT."""
+    runner = open_litert(path)
+    return lambda pictures: runner(picture=pictures)
+
+
+def run_onnx(path: Path | str) -> Runner:
+    """As `run_litert`, run by ONNX Runtime."""
+    return open_onnx(path).predict_on_batch
+
+
+def compare(
+    model: keras.Model, exported: Runner, pictures: np.ndarray
+) -> tuple[float, float, float, float]:
+    """An exported model beside Keras, on uint8 pictures (N, 96, 96).
+
+    Both predict all faces at once, and some one at a time in turn, for the time.
+
+    Returns:
+        The largest difference of any output and the root mean square one of the key points, in
+        pixels, and the medians of milliseconds per face, Keras's and the exported model's.
+    """
+    pictures = pictures[..., None].astype(np.float32)
+    expected, found = model.predict_on_batch(pictures), exported(pictures)
+    answers, seconds = [], []
+    for picture in pictures[:TIMED, None]:
+        start = time.perf_counter()
+        model.predict_on_batch(picture)
+        middle = time.perf_counter()
+        answers.append(exported(picture))
+        seconds.append((middle - start, time.perf_counter() - middle))
+    alone = {name: np.concatenate([answer[name] for answer in answers]) for name in expected}
+    differences = [
+        output[name] - expected[name][: len(output[name])]
+        for output in (found, alone)
+        for name in expected
+    ]
+    largest = np.max([np.abs(difference).max() for difference in differences])
+    rms = np.sqrt(((found["key_points"] - expected["key_points"]) ** 2).mean())
+    return largest, rms, *(1000 * np.median(seconds, axis=0))
+
+
+def export(
+    model: keras.Model,
+    record: dict[str, Any],
+    model_path: Path,
+    kind: str,
+    faces: Faces,
+    folder: Path,
+) -> None:
+    """Write a Keras model for LiteRT or ONNX Runtime, and print how it compares with Keras.
+
+    Beside each file goes the model's record, which names the key points: <file>.json.
+
+    Args:
+        model, record: as from `load_model`.
+        model_path: where they are from.
+        kind: a key of EXTRAS.
+        faces: to compare on.
+        folder: where to write.
+
+    Raises InputError if a file cannot be made or differs from Keras: then it is not written.
+    """
+    files: list[tuple[str, Callable[[keras.Model], bytes], Callable[[Path], Runner], float | None]]
+    stem = model_path.stem
+    files = [(f"{stem}.onnx", to_onnx, run_onnx, PARITY)]
+    if kind == "litert":
+        files = [
+            (f"{stem}.tflite", to_litert, run_litert, PARITY),
+            (f"{stem}_small.tflite", partial(to_litert, small=True), run_litert, None),
+        ]
+    for name, convert, open_file, allowed in files:
+        path = folder / name
+        write = partial(write_compared, path, model, convert, open_file, allowed, faces)
+        replace_file(path, write)
+        save_record(path, model, record | {"exported_from": model_path.name})
+
+
+def write_compared(
+    path: Path,
+    model: keras.Model,
+    convert: Callable[[keras.Model], bytes],
+    open_file: Callable[[Path], Runner],
+    allowed: float | None,
+    faces: Faces,
+    temporary: Path,
+) -> None:
+    """Write one export to `temporary`, which will be `path`, run it beside Keras, say how it is.
+
+    Raises InputError if it differs by more than `allowed` pixels.
+    """
+    try:
+        print(f"Converting to {path.name} ...", flush=True)
+        temporary.write_bytes(convert(model))
+        print(f"Comparing it with Keras on {len(faces.rows)} faces ...", flush=True)
+        largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
+    except OSError:
+        raise
+    except Exception as error:  # the converters raise whatever their parts raise
+        raise InputError(
+            f"{path} cannot be made ({one_line(error)[:200]}); try other"
+            " versions of the packages that --export needs."
+        ) from None
+    size = temporary.stat().st_size
+    if allowed and not largest <= allowed:  # so that NaN is refused as well
+        raise InputError(
+            f"{path} would differ from Keras by {largest:.3g} px on {len(faces.rows)} faces"
+            f" of {faces.path}, {allowed} being allowed, and was not written; try other"
+            " versions of the packages that --export needs."
+        )
+    print(
+        f"{path}: {size / 1e6:.2f} MB; beside Keras on {len(faces.rows)} faces, key points"
+        f" {rms:.2g} px off (RMS), no value more than {largest:.2g} px; {ms:.1f} ms a face,"
+        f" one at a time, Keras {keras_ms:.1f} ms",
+        flush=True,
+    )

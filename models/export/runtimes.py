@@ -1,0 +1,111 @@
+"""Exported models, run by LiteRT or ONNX Runtime: neither needs TensorFlow or Keras."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from data.system.files import InputError, one_line
+
+Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+# What runs each kind of file: the package to import and to install.
+RUNTIMES = {
+    ".tflite": ("ai_edge_litert.interpreter", "ai-edge-litert>=2.1,<3"),
+    ".onnx": ("onnxruntime", "onnxruntime>=1.20,<2"),
+}
+
+
+class Exported:
+    """An exported model as `predict` and `load_model` take it: what they need of keras.Model."""
+
+    def __init__(self, run: Runner, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+        """`inputs` and `outputs` are shapes by name; the first number is the batch's, any."""
+        (shape,) = inputs.values()
+        self.predict_on_batch = run
+        self.input_shape = (None, *shape[1:])
+        self.output = {
+            name: SimpleNamespace(shape=(None, *shape[1:])) for name, shape in outputs.items()
+        }
+
+
+def open_exported(path: Path) -> Exported:
+    """A .tflite or .onnx file, ready to predict.
+
+    Raises InputError if it is broken, or if what runs it is not installed.
+    """
+    module, package = RUNTIMES[path.suffix]
+    try:
+        importlib.import_module(module)
+    except (ImportError, AttributeError) as error:  # the latter: too old for this NumPy
+        raise InputError(
+            f"{path} needs a package that cannot be imported ({one_line(error)}); install it with:"
+            f" pip install '{package}'"
+        ) from None
+    try:
+        return open_litert_pool(path) if path.suffix == ".tflite" else open_onnx(path)
+    except Exception as error:  # the runtimes raise whatever their parts raise
+        raise InputError(
+            f"{path} cannot be loaded ({one_line(error):.200}); export it again or copy it again."
+        ) from None
+
+
+def open_litert(path: Path | str) -> Any:
+    """LiteRT's runner: a function of `picture`, float32 (N, 96, 96, 1), to the dict of outputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(str(path), num_threads=1).get_signature_runner()
+
+
+def open_onnx(path: Path | str) -> Exported:
+    """An .onnx file in ONNX Runtime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {"picture": pictures}), strict=True))
+
+    sides = session.get_inputs(), session.get_outputs()
+    return Exported(run, *({each.name: each.shape for each in side} for side in sides))
+
+
+def open_litert_pool(path: Path) -> Exported:
+    """A .tflite file in as many interpreters as there are cores, each taking face by face.
+
+    That is faster than large batches, and than several threads in one interpreter
+    (tests/benchmarks/speed.py).
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    free: SimpleQueue = SimpleQueue()
+    for _ in range(count or 1):
+        free.put(open_litert(path))
+    pool = ThreadPoolExecutor(count)
+
+    def one(picture: np.ndarray) -> dict[str, np.ndarray]:
+        runner = free.get()
+        try:
+            return runner(picture=picture)
+        finally:
+            free.put(runner)
+
+    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        faces = list(pool.map(one, pictures[:, None]))
+        return {name: np.concatenate([face[name] for face in faces]) for name in faces[0]}
+
+    runner = free.get()
+    sides = (
+        {name: detail["shape"].tolist() for name, detail in side().items()}
+        for side in (runner.get_input_details, runner.get_output_details)
+    )
+    free.put(runner)
+    return Exported(run, *sides)

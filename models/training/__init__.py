@@ -1,0 +1,1 @@
+"""Training: loss, optimizer and its schedule, progress, workers."""
