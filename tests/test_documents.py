@@ -14,7 +14,7 @@ DOCUMENTS = sorted(
 )  # fmt: skip
 PRODUCT = [ROOT / "model_builder.py", ROOT / "face_key_points.py"]
 PRODUCT += sorted(
-    path for room in ("data", "models", "results") for path in ROOT.glob(f"{room}/*.py")
+    path for top in ("data", "models", "results") for path in (ROOT / top).rglob("*.py")
 )
 
 PICTURES = {
@@ -99,7 +99,7 @@ def test_readmes_commands_are_the_agreed_ones():
         ".venv/bin/ruff format --check .",
         ".venv/bin/mypy",
     ]
-    covered = {path.stem if path.parent == ROOT else path.parent.name for path in PRODUCT}
+    covered = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in PRODUCT}
     words = checks[3].split()
     assert {word[6:] for word in words if word.startswith("--cov=")} == covered
     assert "--cov-fail-under=90" in words and words[-1] == "tests" and len(checks) == 4

@@ -7,11 +7,11 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from conftest import ROOT, unwatched
 
-ROOMS = ("data", "models", "results")
+PACKAGES = ("data", "models", "results")
 SCRIPTS = ("model_builder", "face_key_points")
 PRODUCT = [f"{script}.py" for script in SCRIPTS]
 PRODUCT += sorted(
-    path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).glob("*.py")
+    path.relative_to(ROOT).as_posix() for top in PACKAGES for path in (ROOT / top).rglob("*.py")
 )
 
 
@@ -28,14 +28,14 @@ def imported(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "rooms are named in full"
+            assert node.level == 0, "modules are named in full"
             yield node.module
 
 
 def above(path):
-    """What a file must not import: the rooms and scripts that build on its room."""
-    room = path.split("/")[0] if "/" in path else None
-    return {*SCRIPTS, *(ROOMS[ROOMS.index(room) + 1 :] if room else ())}
+    """What a file must not import: the packages and scripts that build on its package."""
+    top = path.split("/")[0] if "/" in path else None
+    return {*SCRIPTS, *(PACKAGES[PACKAGES.index(top) + 1 :] if top else ())}
 
 
 @pytest.mark.parametrize("path", PRODUCT)
@@ -51,7 +51,7 @@ def test_the_rule_sees_an_upward_import():
 
 @pytest.mark.parametrize("path", PRODUCT)
 def test_the_search_path_is_left_alone(path):
-    """Whoever imports a room finds their own modules where they were."""
+    """Whoever imports a package finds their own modules where they were."""
     for node in nodes(path):
         touched = isinstance(node, ast.Attribute) and node.attr == "path"
         assert not (touched and getattr(node.value, "id", None) == "sys"), path

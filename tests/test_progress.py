@@ -124,6 +124,8 @@ def test_drawing_faces_says_how_far_it_is(monkeypatch, capsys):
 
 
 def test_a_drawing_worker_that_dies_is_an_error(monkeypatch):
-    monkeypatch.setattr(synthetic_faces, "HERE", synthetic_faces.HERE / "tests")  # no rooms there
+    monkeypatch.setattr(
+        synthetic_faces, "HERE", synthetic_faces.HERE / "tests"
+    )  # no packages there
     with pytest.raises(RuntimeError, match="ended with status 1"):
         synthetic_faces.make_faces(4, seed=4, workers=2)

@@ -744,7 +744,7 @@ def _drawn_by_workers(indices: Sequence[int], seed: int, workers: int) -> Genera
     Fresh interpreters rather than multiprocessing: that would fork a caller with TensorFlow's
     threads in it, or run the caller's main program once more in every worker.
     """
-    call = "from data.synthetic_faces import _write_faces; _write_faces{}"
+    call = "from data.synthetic.faces import _write_faces; _write_faces{}"
     run = [
         subprocess.Popen(
             [sys.executable, "-c", call.format((seed, indices[first::workers]))],
