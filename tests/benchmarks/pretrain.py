@@ -37,7 +37,7 @@ def steps(kaggle, archive, folder, model, processes):
     trained = folder / "trained.keras"
     return [
         (wild[-1], [python, here / "wild_faces_csv.py", archive, "--out", folder]),
-        (one_meaning, [python, HERE / "data" / "kaggle.py", kaggle, "--out", one_meaning]),
+        (one_meaning, [python, "-m", "data.labels.kaggle", kaggle, "--out", one_meaning]),
         (
             turned[-1],
             [python, here / "turned_faces_csv.py", "--kaggle", one_meaning, "--wild", folder]
@@ -45,7 +45,7 @@ def steps(kaggle, archive, folder, model, processes):
         ),
         (
             made,
-            [python, HERE / "data" / "synthetic_faces.py", "--train", 6000, "--test", 0]
+            [python, "-m", "data.synthetic", "--train", 6000, "--test", 0]
             + ["--seed", 200, "--out", made.parent],
         ),
         (
