@@ -242,7 +242,7 @@ def test_freed_memory_is_kept_for_the_next_step():
         pytest.skip("the C library is not glibc")
     work = (
         "import sys; from resource import RUSAGE_SELF, getrusage\n"
-        "from data.command_line import keep_freed_memory\n"
+        "from data.system.command_line import keep_freed_memory\n"
         "if sys.argv[1] == 'keep': keep_freed_memory()\n"
         "before = getrusage(RUSAGE_SELF).ru_minflt\n"
         "for _ in range(20): b'x' * (1 << 26)\n"  # 64 MB, written to and freed again
@@ -328,7 +328,7 @@ DRAWS = """
 import argparse, os, sys
 sys.path.insert(0, '.')
 import numpy.ma, PIL.PngImagePlugin, dateutil.rrule, kiwisolver, pyparsing  # once for the forks
-from data.command_line import run_script
+from data.system.command_line import run_script
 
 def work(arguments):
     import matplotlib.pyplot
