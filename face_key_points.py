@@ -26,10 +26,17 @@ from typing import IO, TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
-from data.faces import Faces, few_apart, fingerprint, load_training, read_faces, synthetic_faces
+from data.faces import (
+    Faces,
+    fingerprint,
+    load_training,
+    mark_second_source,
+    read_faces,
+    synthetic_faces,
+)
 from data.images.aligned_crops import TEMPLATE_SIZE
 from data.key_points import KEY_POINTS, Names, output_columns
-from data.labels.kaggle import first_rows, with_one_meaning
+from data.labels.kaggle import drop_inconsistent, first_rows
 from data.system.command_line import run_script
 from data.system.files import (
     HERE,
@@ -264,11 +271,11 @@ def held_out_faces(
                 problems.append(problem)
                 continue
         # Kaggle's file as it comes also stands for what data/labels/kaggle.py makes of it.
-        for version in [faces, with_one_meaning(faces)] if first_rows(faces) else [faces]:
+        for version in [faces, drop_inconsistent(faces)] if first_rows(faces) else [faces]:
             mark = fingerprint(version)
             for i, data in enumerate(record["data"]):
                 if data["sha256"] == mark:
-                    version = few_apart(version) if i == 0 else version
+                    version = mark_second_source(version) if i == 0 else version
                     return version.take(np.isin(version.rows, data["validation_rows"]))
         tried.append(str(faces.path))
     if training is None and (model_path.resolve() == SHIPPED or exported_from == SHIPPED.name):

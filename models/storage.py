@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, mirror_partners, some_of
+from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, first_few, mirror_partners
 from data.system.files import (
     HERE,
     InputError,
@@ -73,7 +73,7 @@ class Checkpoint:
         if new := [name for name, value in self.run.items() if name not in run and value]:
             raise InputError(
                 f"{self.path} is of an earlier version of this project, which knew nothing of"
-                f" {some_of(new)}; go on with that version, or start anew, without --resume."
+                f" {first_few(new)}; go on with that version, or start anew, without --resume."
             )
         different = [
             f"other {name}" if name in ("data", "init") else f"{name} {run[name]}, not {value}"

@@ -28,6 +28,7 @@ from data.split import split_faces  # noqa: E402
 from data.system.command_line import keep_freed_memory  # noqa: E402
 from data.system.files import InputError  # noqa: E402
 from models import network  # noqa: E402
+from models.training import fit  # noqa: E402
 
 # The long files, in an order in which the two test processes seldom want the same thing made: left
 # to the end, one of them would have nothing more to do beside the other's.
@@ -291,7 +292,7 @@ def tiny(monkeypatch):
     """Training with a network of 1,000 weights, with graphs but for the spread's few steps."""
     from killing import tiny_model
 
-    monkeypatch.setattr(mb, "build_model", tiny_model)
+    monkeypatch.setattr(fit, "build_model", tiny_model)
     monkeypatch.setattr(network, "build_model", tiny_model)
     little_spread(monkeypatch)
 
@@ -304,7 +305,7 @@ def little_spread(patch):
     class Settings(mb.Settings):
         spread_steps: int = 2
 
-    fit_spread = mb.fit_spread
+    fit_spread = fit.fit_spread
 
     def without_graphs(*arguments):
         with pytest.MonkeyPatch.context() as inner:
@@ -312,7 +313,7 @@ def little_spread(patch):
             fit_spread(*arguments)
 
     patch.setattr(mb, "Settings", Settings)
-    patch.setattr(mb, "fit_spread", without_graphs)
+    patch.setattr(fit, "fit_spread", without_graphs)
 
 
 def eager_compile():

@@ -14,11 +14,11 @@ import face_key_points as fkp
 import model_builder as mb
 from data.augment.views import augment
 from data.faces import (
-    few_apart,
     fingerprint,
     join_faces,
     load_faces,
     load_training,
+    mark_second_source,
 )
 from data.images.crops import (
     affines_from_points,
@@ -197,7 +197,7 @@ def test_some_of_kaggles_points_are_kaggles_15(write):
 def test_equal_points_by_other_names_are_other_data(made):
     faces = made._replace(names=tuple(f"p{k}" for k in range(15)))
     assert fingerprint(faces) != fingerprint(made)
-    assert few_apart(faces) is faces  # Kaggle's two sources are Kaggle's only
+    assert mark_second_source(faces) is faces  # Kaggle's two sources are Kaggle's only
 
 
 BAD_TABLES = {

@@ -15,6 +15,7 @@ from data.system.files import InputError
 from models.network import predict
 from models.storage import Checkpoint, load_model, unfinished, weights_digest
 from models.training import progress
+from models.training.fit import unwrapped_interrupts
 from models.training.progress import write_log
 
 
@@ -199,7 +200,7 @@ def test_a_finished_model_is_not_replaced_by_a_stopped_one(tmp_path):
 
 
 def test_an_interrupt_that_tensorflow_wrapped_is_one():
-    with pytest.raises(KeyboardInterrupt), mb.unwrapped_interrupts():
+    with pytest.raises(KeyboardInterrupt), unwrapped_interrupts():
         raise RuntimeError("UNKNOWN: KeyboardInterrupt: \n at iterator")
-    with pytest.raises(RuntimeError, match="something else"), mb.unwrapped_interrupts():
+    with pytest.raises(RuntimeError, match="something else"), unwrapped_interrupts():
         raise RuntimeError("something else")

@@ -20,10 +20,11 @@ import common
 import numpy as np
 import wild_faces_csv as wild
 
-from data.augment.occlusion import Occlusion, occlude
+from data.augment.occlusion import occlude
 from data.faces import load_faces
 from data.images.crops import affines_from_points, similarity_transforms
 from data.key_points import SIZE
+from data.settings import Settings
 from data.split import group_similar
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
@@ -51,7 +52,7 @@ SIZES = 2**0.3  # the most by which the face is larger or smaller than the windo
 OUTSIDE = 0.3  # a window whose middle is off by this, or SIZES_OUTSIDE larger, shows no face
 SIZES_OUTSIDE = 1.7
 # What is done to the pictures.
-COVERS = Occlusion(cut_out=0.4, sunglasses=0.1, hat=0.06, hair=0.06, hand=0.1)
+COVERS = Settings(cut_out=0.4, sunglasses=0.1, hat=0.06, hair=0.06, hand=0.1)
 MASKS = 0.08  # share with a mask over mouth and nose
 PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
 CUT = 0.06  # share cut by the photo's border
