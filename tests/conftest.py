@@ -20,7 +20,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
 from data.faces import join_faces, load_faces, synthetic_faces  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
@@ -29,6 +28,7 @@ from data.system.command_line import keep_freed_memory  # noqa: E402
 from data.system.files import InputError  # noqa: E402
 from models import network  # noqa: E402
 from models.training import fit  # noqa: E402
+from results import held_out, predictions  # noqa: E402
 
 # The long files, in an order in which the two test processes seldom want the same thing made: left
 # to the end, one of them would have nothing more to do beside the other's.
@@ -283,8 +283,11 @@ def loaded_once():
 @pytest.fixture
 def sketched(monkeypatch):
     """face_key_points.py's pictures are empty files: drawing takes longer than all the rest."""
-    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
-        monkeypatch.setattr(fkp, name, lambda path, *_: path.write_bytes(b"a picture"))
+    for module, name in (
+        (predictions, "plot_faces"),
+        *((held_out, name) for name in ("plot_worst", "plot_errors", "plot_calibration")),
+    ):
+        monkeypatch.setattr(module, name, lambda path, *_: path.write_bytes(b"a picture"))
 
 
 @pytest.fixture
