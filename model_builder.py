@@ -40,10 +40,11 @@ from data.key_points import (
 )
 from data.labels.training_files import check_labels, check_sides, load_files
 from data.split import split_faces
-from data.system.command_line import acknowledge_stop, natural, positive, run_script, share
+from data.system.command_line import fraction, natural, positive, run_script
 from data.system.files import HERE, InputError, find_data, make_folder
 from data.system.lock import locked
 from data.system.progress import progress_bar
+from data.system.signals import acknowledge_stop
 from models.export.runtimes import RUNTIMES
 from models.network import (
     build_model,
@@ -658,7 +659,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--validation-split",
         "share of the rows held out, near-identical pictures kept together",
-        type=share,
+        type=fraction,
         default=default.validation_split,
     )
     add(

@@ -32,9 +32,9 @@ from data.images.crops import (
 )
 from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
 from data.key_points import KEY_POINTS, Names, output_columns
-from data.system.command_line import acknowledge_stop
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.progress import follow
+from data.system.signals import acknowledge_stop
 from models.detect.search import DOUBTFUL, find_faces, refine
 from models.spread import face_spread
 from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of

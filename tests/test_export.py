@@ -81,8 +81,9 @@ def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkey
     assert run("--export", "litert", "--data", test_csv, "--results", tmp_path / "r") == 0
     printed = capsys.readouterr().out
     line = (
-        r"r/(\w+)\.tflite: [\d.]+ MB; beside Keras on 40 faces, key points [\d.e-]+ px off \(RMS\),"
-        r" no value more than [\d.e-]+ px; [\d.]+ ms a face, one at a time, Keras [\d.]+ ms"
+        r"r/(\w+)\.tflite: [\d.]+ MB; on 40 faces, the key points differ from Keras by [\d.e-]+ px"
+        r" \(RMS\) and no value by more than [\d.e-]+ px; [\d.]+ ms per face, one at a time"
+        r" \(Keras [\d.]+ ms\)"
     )
     names = re.findall(line, printed)
     assert len(names) == 2 and names[1] == f"{names[0]}_small"

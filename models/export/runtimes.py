@@ -1,4 +1,4 @@
-"""Exported models, run by LiteRT or ONNX Runtime: neither needs TensorFlow or Keras."""
+"""Running exported models by LiteRT or ONNX Runtime, without TensorFlow and Keras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data.system.files import InputError, one_line
 
 Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
-# What runs each kind of file: the package to import and to install.
+# The runtime of each kind of file: the module to import, the package to install.
 RUNTIMES = {
     ".tflite": ("ai_edge_litert.interpreter", "ai-edge-litert>=2.1,<3"),
     ".onnx": ("onnxruntime", "onnxruntime>=1.20,<2"),
@@ -25,10 +25,10 @@ RUNTIMES = {
 
 
 class Exported:
-    """An exported model as `predict` and `load_model` take it: what they need of keras.Model."""
+    """An exported model with the parts of keras.Model that `predict` and `load_model` use."""
 
     def __init__(self, run: Runner, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        """`inputs` and `outputs` are shapes by name; the first number is the batch's, any."""
+        """`inputs` and `outputs` are shapes by name; the first number is the batch size, any."""
         (shape,) = inputs.values()
         self.predict_on_batch = run
         self.input_shape = (None, *shape[1:])
@@ -38,35 +38,35 @@ class Exported:
 
 
 def open_exported(path: Path) -> Exported:
-    """A .tflite or .onnx file, ready to predict.
+    """Load a .tflite or .onnx file.
 
-    Raises InputError if it is broken, or if what runs it is not installed.
+    Raises InputError if it is broken or its runtime is not installed.
     """
     module, package = RUNTIMES[path.suffix]
     try:
         importlib.import_module(module)
-    except (ImportError, AttributeError) as error:  # the latter: too old for this NumPy
+    except (ImportError, AttributeError) as error:  # AttributeError: too old for this NumPy
         raise InputError(
             f"{path} needs a package that cannot be imported ({one_line(error)}); install it with:"
             f" pip install '{package}'"
         ) from None
     try:
         return open_litert_pool(path) if path.suffix == ".tflite" else open_onnx(path)
-    except Exception as error:  # the runtimes raise whatever their parts raise
+    except Exception as error:  # the runtimes raise all kinds
         raise InputError(
             f"{path} cannot be loaded ({one_line(error):.200}); export it again or copy it again."
         ) from None
 
 
 def open_litert(path: Path | str) -> Any:
-    """LiteRT's runner: a function of `picture`, float32 (N, 96, 96, 1), to the dict of outputs."""
+    """LiteRT's signature runner: `picture`, float32 (N, 96, 96, 1), to a dict of outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(str(path), num_threads=1).get_signature_runner()
 
 
 def open_onnx(path: Path | str) -> Exported:
-    """An .onnx file in ONNX Runtime."""
+    """An .onnx file, loaded by ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -80,9 +80,9 @@ def open_onnx(path: Path | str) -> Exported:
 
 
 def open_litert_pool(path: Path) -> Exported:
-    """A .tflite file in as many interpreters as there are cores, each taking face by face.
+    """A .tflite file, loaded by one interpreter per core, each of which predicts face by face.
 
-    That is faster than large batches, and than several threads in one interpreter
+    This is faster than large batches, and than several threads in one interpreter
     (tests/benchmarks/speed.py).
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
