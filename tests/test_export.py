@@ -7,6 +7,7 @@ import textwrap
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, smallest_network, unwatched
 
@@ -15,7 +16,7 @@ from data.key_points import rmse
 from models import network
 from models.export import export
 from models.export.export import EXTRAS, run_litert, run_onnx, to_onnx
-from models.storage import load_model
+from models.storage import load_model, save_model
 
 
 def run(*arguments):
@@ -73,6 +74,86 @@ def test_exports_say_what_keras_says(name, allowed, extras, exported, expected, 
                 assert rmse(own, keras[:count]) < 1
     # Small, but not the same: the comparison above would see a difference.
     assert ("small" in name) == (np.abs(key_points - expected[0][:count]).max() > 1e-3)
+
+
+def five_points():
+    """The real heads of 5 points on a body of two layers: converting the real body takes longer."""
+    from keras import layers
+
+    def encode(picture, dtype):
+        grid = layers.Conv2D(8, 8, strides=8, activation="relu")(picture)
+        return grid, layers.Conv2D(8, 2, strides=2, activation="relu")(grid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "encode", encode)
+        return network.build_model(count=5)
+
+
+@pytest.fixture(scope="module")
+def exported_five(extras, test_csv, tmp_path_factory):
+    """The folder with the exports of a model of 5 points."""
+    folder = tmp_path_factory.mktemp("exported_five")
+    model, names = five_points(), ["eye_left", "eye_right", "nose", "mouth_left", "mouth_right"]
+    save_model(model, folder / "five.keras", {"key_points": names})
+    flags = "--model", folder / "five.keras", "--data", test_csv, "--results", folder
+    with pytest.MonkeyPatch.context() as patch, unwatched():
+        patch.setattr(export, "TIMED", 2)
+        for kind in EXTRAS:
+            assert run("--export", kind, *flags) == 0
+    return folder
+
+
+@pytest.mark.parametrize("ending", [".tflite", "_small.tflite", ".onnx"])
+@pytest.mark.parametrize("count", [15, 5])
+def test_exports_of_the_network_are_accepted_by_the_model_flag(
+    count, ending, exported, exported_five, loaded_once, test_csv, sketched, tmp_path
+):
+    keras_file = exported / "models" / "pretrained.keras"
+    path = exported / "results" / f"pretrained{ending}"
+    if count == 5:
+        keras_file, path = exported_five / "five.keras", exported_five / f"five{ending}"
+    tables = []
+    for model in (keras_file, path):
+        results = tmp_path / model.suffix
+        assert run("--model", model, "--data", test_csv, "--results", results) == 0
+        tables.append(pd.read_csv(results / "test_key_points.csv"))
+    assert tables[0].columns.tolist() == tables[1].columns.tolist()
+    assert tables[0].shape == (40, 1 + 3 * count)
+    differences = (tables[0] - tables[1]).abs().to_numpy()
+    if "small" in ending:  # 8-bit weights: a point may jump
+        assert 0 < np.median(differences) < 0.5
+    else:
+        assert differences.max() < 0.011  # the table is rounded to 0.001
+
+
+def test_an_onnx_file_with_a_symbolic_size_is_accepted(extras, exported, tmp_path):
+    """As tf2onnx writes them, and as this project exported them once."""
+    import onnx
+
+    made = onnx.load(exported / "results" / "pretrained.onnx")
+    named = {value.name: value.type.tensor_type.shape.dim for value in made.graph.output}
+    assert [size.dim_param or size.dim_value for size in named["spread"]] == ["batch", 15]
+    named["spread"][1].dim_param = "unk__596"
+    onnx.save(made, tmp_path / "earlier.onnx")
+    model, record = load_model(tmp_path / "earlier.onnx")
+    assert model.output["spread"].shape == (None, 15) and record == {}
+    assert network.predict(model, np.zeros((3, 96, 96)))[1].shape == (3, 15)
+
+
+def test_an_export_that_the_model_flag_would_refuse_is_not_written(
+    extras, test_csv, tmp_path, monkeypatch, capsys
+):
+    loaded = smallest_network(), {}
+    other = five_points()
+    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    monkeypatch.setattr(
+        export, "to_onnx", lambda model: to_onnx(other).replace(b"spread", b"sprawl")
+    )
+    flags = "--model", "m.keras", "--data", test_csv, "--results", tmp_path
+    assert run("--export", "onnx", *flags) == 2
+    error = capsys.readouterr().err
+    assert "m.onnx cannot be made (" in error and "sprawl" in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkeypatch, capsys):

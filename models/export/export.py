@@ -14,8 +14,8 @@ import numpy as np
 
 from data.faces import Faces
 from data.system.files import InputError, one_line, replace_file
-from models.export.runtimes import RUNTIMES, Runner, open_litert, open_onnx
-from models.storage import save_record
+from models.export.runtimes import RUNTIMES, Runner, open_exported, open_litert, open_onnx
+from models.storage import check_shapes, save_record
 
 if TYPE_CHECKING:
     import keras
@@ -87,6 +87,13 @@ def to_onnx(model: keras.Model) -> bytes:
         output_names=outputs,
         tensors_to_rename={inputs[0]: "picture"} | names,
     )
+    # tf2onnx leaves the number of points unnamed where Einsum computes it.
+    shapes = {"picture": model.input_shape} | {n: t.shape for n, t in model.output.items()}
+    for value in [*made.graph.input, *made.graph.output]:
+        batch, *dimensions = value.type.tensor_type.shape.dim
+        batch.dim_param = "batch"
+        for dimension, size in zip(dimensions, shapes[value.name][1:], strict=True):
+            dimension.dim_value = size
     return made.SerializeToString()
 
 
@@ -185,6 +192,7 @@ def write_compared(
     try:
         print(f"Converting to {path.name} ...", flush=True)
         temporary.write_bytes(convert(model))
+        check_shapes(open_exported(temporary), path)  # as `--model` will
         print(f"Comparing it with Keras on {len(faces.rows)} faces ...", flush=True)
         largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
     except OSError:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data.key_points import SIZE
 from data.system.files import InputError, one_line
 
 Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -27,11 +28,10 @@ RUNTIMES = {
 class Exported:
     """An exported model with the parts of keras.Model that `predict` and `load_model` use."""
 
-    def __init__(self, run: Runner, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        """`inputs` and `outputs` are shapes by name; the first number is the batch size, any."""
-        (shape,) = inputs.values()
+    def __init__(self, run: Runner, picture: list[Any], outputs: dict[str, list[Any]]) -> None:
+        """`picture`: the input's shape, `outputs`: shapes by name; first comes the batch size."""
         self.predict_on_batch = run
-        self.input_shape = (None, *shape[1:])
+        self.input_shape = (None, *picture[1:])
         self.output = {
             name: SimpleNamespace(shape=(None, *shape[1:])) for name, shape in outputs.items()
         }
@@ -70,13 +70,18 @@ def open_onnx(path: Path | str) -> Exported:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
+    (picture,) = session.get_inputs()
+    outputs = {output.name: output.shape for output in session.get_outputs()}
 
     def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(names, {"picture": pictures}), strict=True))
+        found = session.run(list(outputs), {picture.name: pictures})
+        return dict(zip(outputs, found, strict=True))
 
-    sides = session.get_inputs(), session.get_outputs()
-    return Exported(run, *({each.name: each.shape for each in side} for side in sides))
+    if picture.shape[1:] == [SIZE, SIZE, 1]:
+        # Converters may leave a size symbolic ("unk__596") that a run shows.
+        found = run(np.zeros((2, SIZE, SIZE, 1), np.float32))
+        outputs = {name: list(values.shape) for name, values in found.items()}
+    return Exported(run, picture.shape, outputs)
 
 
 def open_litert_pool(path: Path) -> Exported:
@@ -103,9 +108,7 @@ def open_litert_pool(path: Path) -> Exported:
         return {name: np.concatenate([face[name] for face in faces]) for name in faces[0]}
 
     runner = free.get()
-    sides = (
-        {name: detail["shape"].tolist() for name, detail in side().items()}
-        for side in (runner.get_input_details, runner.get_output_details)
-    )
+    (picture,) = (detail["shape"].tolist() for detail in runner.get_input_details().values())
+    outputs = {n: detail["shape"].tolist() for n, detail in runner.get_output_details().items()}
     free.put(runner)
-    return Exported(run, *sides)
+    return Exported(run, picture, outputs)
