@@ -19,9 +19,9 @@ import numpy as np
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, cut_aligned, matrix_fields
 from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
 from data.key_points import Names, output_columns
-from data.system.command_line import acknowledge_stop
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.progress import follow
+from data.system.signals import acknowledge_stop
 from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread

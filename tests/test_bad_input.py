@@ -102,7 +102,7 @@ BAD_FILES = {
         lambda t: t.assign(nose_tip_x="True").to_csv(index=False).encode(),
         "nose_tip_x in row 1 .* 'True'",
     ),
-    "ragged": ("a.csv", whole(lambda data: data + b"1,2," * 20), "line 5.*mend that line"),
+    "ragged": ("a.csv", whole(lambda data: data + b"1,2," * 20), "line 5.*fix that line"),
     "shifted": ("a.csv", whole(lambda d: d.replace(b"\n", b"\n7,")), "more fields"),
     "open quote": ("a.csv", whole(lambda data: data + b'"'), "EOF inside string"),
     "UTF-16": ("a.csv", whole(lambda data: data.decode().encode("utf-16")), "not UTF-8"),
