@@ -29,7 +29,7 @@ from data.key_points import compute_mean_face, first_few
 from data.labels.training_files import can_mirror, check_labels, check_sides, load_files
 from data.settings import Settings
 from data.split import split_faces
-from data.system.command_line import natural, positive, run_script, share
+from data.system.command_line import fraction, natural, positive, run_script
 from data.system.files import HERE, InputError, find_data, make_folder
 from data.system.lock import locked
 from models.export.runtimes import RUNTIMES
@@ -362,7 +362,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--validation-split",
         "share of the rows held out, near-identical pictures kept together",
-        type=share,
+        type=fraction,
         default=default.validation_split,
     )
     add(

@@ -71,6 +71,9 @@ def test_steps_of_the_shipped_model_follow_one_another(tmp_path, processes):
     paths = kaggle_csv, tmp_path / "faces.npz", tmp_path, model
     for outcome, command in pretrain.steps(*paths, processes):
         _, script, *flags = command
+        if script == "-m":  # a module, as seen from the project's folder
+            script = ROOT / (flags.pop(0).replace(".", "/") + ".py")
+            script = script if script.exists() else script.with_suffix("") / "__main__.py"
         assert script.is_file()
         if script.stem == "many_cores":  # the first argument is its own, all else the training's
             assert flags.pop(0) == processes

@@ -14,6 +14,7 @@ from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, interocular_distance
 from data.labels import kaggle
 from data.split import split_faces
 from data.system.command_line import run_script
+from results.held_out import held_out_faces
 
 CORNERS = [KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
 TOP, BOTTOM, NOSE = (
@@ -186,7 +187,7 @@ def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
         assert sum(part["faces"] for part in parts) == report["faces"]
     # Kaggle's file as it comes stands for the masked one that the model was trained on.
     record = json.loads((tmp_path / "m.json").read_text())
-    found = fkp.held_out_faces(record, tmp_path / "m.keras", path)
+    found = held_out_faces(record, tmp_path / "m.keras", KEY_POINTS, path)
     assert found.rows.tolist() == record["data"][0]["validation_rows"]
     assert np.isnan(found.key_points).any()
     again = np.array([part["rmse_px"] or 0 for part in parts])

@@ -84,7 +84,7 @@ def test_other_settings_data_or_network_are_named(checkpoint):
         Checkpoint(made.path, made.run | {"data": [2]}).restore(model)
     # What an earlier version wrote goes on where a new setting is off, and is refused where not.
     assert Checkpoint(made.path, made.run | {"alike": []}).restore(model) == [{"epoch": 1}]
-    with pytest.raises(InputError, match="an earlier version .* knew nothing of alike; go on"):
+    with pytest.raises(InputError, match="an earlier version .* did not have alike; resume"):
         Checkpoint(made.path, made.run | {"alike": ["nose_tip"]}).restore(model)
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
     other.compile(keras.optimizers.AdamW(use_ema=True))

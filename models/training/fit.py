@@ -14,8 +14,8 @@ from data.batches import batches, epoch_rows
 from data.faces import Faces
 from data.key_points import Names, mirror_partners
 from data.settings import Settings, scale_augmentation
-from data.system.command_line import acknowledge_stop
 from data.system.progress import progress_bar
+from data.system.signals import acknowledge_stop
 from models.network import build_model, plain_keras, predict, with_source_offsets
 from models.spread import calibrate, fit_spread, freeze_spread
 from models.storage import Checkpoint
