@@ -50,6 +50,7 @@ def _lowest_in(partition: np.ndarray, values: np.ndarray) -> np.ndarray:
 # How far the held-out rows may be from the share that was asked for, as a part of it: on Kaggle's
 # file a random draw of groups is up to 17 % off (seeds 0 to 9).
 TOLERANCE = 0.25
+FILM = 20  # rows: fewer that are all near-identical are too few for stretches of time
 
 
 def split_faces(
@@ -59,8 +60,8 @@ def split_faces(
 
     The first file's split does not depend on what is joined to it, so that runs with and without
     further files can be compared. A further file's picture that an earlier file has too goes to
-    the side where it is there, with its whole group. Prints a warning where no fair share of a
-    file can be held out.
+    the side where it is there, with its whole group. Of a single film stretches of time are held
+    out. Prints a warning where no fair share of a file can be.
 
     Args:
         faces: Faces, perhaps joined from several files.
@@ -69,8 +70,8 @@ def split_faces(
         seed: of the random draw.
 
     Returns:
-        Two sorted index arrays, training and held-out. Raises InputError if all pictures of the
-        first file are near-identical.
+        Two sorted index arrays, training and held-out. Raises InputError if none of the first
+        file can be held out.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -93,45 +94,83 @@ def split_faces(
             name, share = str(faces.path), fraction
         else:
             name, share = f"file {file + 1} of --data", further_fraction
-        chosen = hold_out(groups[free], share, seed, name, file == 0)
+        numbers = faces.rows[rows][free] + 1
+        chosen = hold_out(groups[free], numbers, share, seed, name, file == 0)
         held_out[rows[free][chosen]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def hold_out(groups: np.ndarray, share: float, seed: int, name: str, needed: bool) -> np.ndarray:
-    """Draw the rows of a file that are held out, whole groups of them, bool (N,).
+def hold_out(
+    groups: np.ndarray, numbers: np.ndarray, share: float, seed: int, name: str, needed: bool
+) -> np.ndarray:
+    """Draw the rows of a file that are held out, bool (N,): whole groups of them, or two stretches
+    of a film.
 
     Args:
         groups: each row's group, (N,).
+        numbers: of the rows in the file, from 1, (N,).
         share: of the rows that should be held out.
         seed: of the random draw.
         name: of the file, for messages.
         needed: whether it is an error if none can be held out.
 
-    Raises InputError if there is a single group, or so few that one side would be empty.
+    Raises InputError if a single group is too small, or there are so few groups that one side
+    would be empty.
     """
-    held_out = np.zeros(len(groups), bool)
     sizes = np.unique(groups, return_counts=True)[1]
-    if len(sizes) < 2:
-        if needed:
-            raise InputError(
-                f"{name}: all {len(groups)} pictures are near-identical, so none can be held"
-                " out; more faces are needed."
-            )
-        return held_out
-    held_out[draw_groups(groups, share, seed, name)] = True
     target = share * len(groups)
-    if abs(held_out.sum() - target) > max(1, TOLERANCE * target):
-        held_out = nearest_share(groups, target, np.random.default_rng(seed))
-    if abs(held_out.sum() - target) > max(1, TOLERANCE * target):
-        print(
-            f"warning: {name}: {held_out.sum()} of its {len(groups)} faces are held out instead of"
-            f" {100 * share:g} %, because {sizes.max()} are near-identical or of one identity and"
-            " stay on one side; until the file has more different faces, the held-out error says"
-            " little.",
-            flush=True,
-        )
-    return held_out
+    if len(sizes) > 1:
+        held_out = np.zeros(len(groups), bool)
+        held_out[draw_groups(groups, share, seed, name)] = True
+        if not is_fair(held_out, target):
+            held_out = nearest_share(groups, target, np.random.default_rng(seed))
+        if is_fair(held_out, target):
+            return held_out
+        if held_out.sum() >= target / 10 or len(groups) < FILM:
+            print(
+                f"warning: {name}: {held_out.sum()} of its {len(groups)} faces are held out instead"
+                f" of {100 * share:g} %, because {sizes.max()} are near-identical or of one"
+                " identity and stay on one side; until the file has more different faces, the"
+                " held-out error says little.",
+                flush=True,
+            )
+            return held_out
+    if len(groups) >= FILM:
+        return hold_out_stretches(numbers, sizes.max(), share, seed, name)
+    problem = f"{name}: all {len(groups)} pictures are near-identical, so none can be held out"
+    if needed:
+        raise InputError(f"{problem}; more faces are needed.")
+    if len(groups):
+        print(f"warning: {problem}.", flush=True)
+    return np.zeros(len(groups), bool)
+
+
+def is_fair(held_out: np.ndarray, target: float) -> bool:
+    """Whether the rows held out, bool (N,), are about as many as the target."""
+    return abs(held_out.sum() - target) <= max(1, TOLERANCE * target)
+
+
+def hold_out_stretches(
+    numbers: np.ndarray, alike: int, share: float, seed: int, name: str
+) -> np.ndarray:
+    """Hold out two stretches of successive rows at random places, bool (N,), and say so.
+
+    For the frames of one film: single frames would have their near-identical neighbours among
+    those that are trained on; most of a stretch has not.
+    """
+    count = len(numbers)
+    held = min(max(round(share * count), 1), count - 1)
+    first = held // 2
+    starts = np.sort(np.random.default_rng(seed).integers(0, count - held, 2, endpoint=True))
+    stretches = [np.arange(first) + starts[0], np.arange(first, held) + starts[1]]
+    rows = " and ".join(f"{numbers[s[0]]} to {numbers[s[-1]]}" for s in stretches if len(s))
+    print(
+        f"{name}: {alike} of its {count} pictures are near-identical or of one identity, like the"
+        f" frames of one film: held out are the stretches of rows {rows} below the header. Their"
+        " error is lower than that of other faces would be.",
+        flush=True,
+    )
+    return np.isin(np.arange(count), np.concatenate(stretches))
 
 
 def draw_groups(groups: np.ndarray, share: float, seed: int, name: str) -> np.ndarray:

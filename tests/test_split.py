@@ -106,6 +106,52 @@ def test_a_further_file_without_a_fair_share_is_warned_of(capsys):
     )
 
 
+def stretches_of(rows):
+    """Sorted rows as pairs of the first and last row of each stretch."""
+    return [(part[0], part[-1]) for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)]
+
+
+@pytest.mark.parametrize("count, share", [(120, 0.2), (20, 0.2), (1000, 0.05), (31, 0.9)])
+def test_of_one_film_stretches_of_time_are_held_out_and_it_is_said(count, share, faces, capsys):
+    rng = np.random.default_rng(0)
+    film = faces.take(np.zeros(count, int))._replace(rows=np.arange(count))
+    film.pictures[:] = np.clip(film.pictures + rng.normal(0, 3, film.pictures.shape), 0, 255)
+    splits = [split_faces(film, share, seed=seed) for seed in (0, 0, 1)]
+    for training, held_out in splits:
+        assert len(held_out) == round(share * count) and len(stretches_of(held_out)) <= 2
+        assert sorted([*training, *held_out]) == list(range(count))
+    first, again, other = (held_out for _, held_out in splits)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 and said[0].startswith(f"{film.path}: {count} of its {count} pictures")
+    rows = " and ".join(f"{start + 1} to {stop + 1}" for start, stop in stretches_of(first))
+    assert rows in said[0] or len(stretches_of(first)) < 2
+
+
+def test_a_film_with_a_few_other_frames_is_still_a_film(capsys):
+    faces = unlike_faces(["film"] * 118 + ["a", "b"])
+    _, held_out = split_faces(faces)
+    assert len(held_out) == 24 and len(stretches_of(held_out)) <= 2
+    assert "118 of its 120 pictures are near-identical or of one" in capsys.readouterr().out
+
+
+def test_of_a_further_film_stretches_are_held_out_too(capsys):
+    first = unlike_faces([f"person {i}" for i in range(40)])
+    others = np.random.default_rng(3).integers(0, 256, (50, 96, 96)).astype(np.uint8)
+    film = unlike_faces(["one"] * 50)._replace(pictures=others)
+    joined = join_faces([first, film])
+    _, held_out = split_faces(joined)
+    assert (joined.file[held_out] == 1).sum() == 5
+    assert "file 2 of --data: 50 of its 50 pictures" in capsys.readouterr().out
+    few = join_faces([first, film.take(slice(0, 9))])
+    _, held_out = split_faces(few)
+    assert (few.file[held_out] == 1).sum() == 0
+    assert "warning: file 2 of --data: all 9 pictures are near-identical, so none can be held" in (
+        capsys.readouterr().out
+    )
+
+
 def test_no_other_groups_come_nearer_to_the_share():
     rng = np.random.default_rng(4)
     for _ in range(50):
