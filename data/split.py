@@ -19,8 +19,11 @@ def thumbnails(pictures: np.ndarray) -> np.ndarray:
     Their mean is 0, but for that of a blank picture: all such are near-identical.
     """
     side = SIZE // 16
-    rows = pictures.reshape(-1, 16, side, SIZE).sum(2, dtype=np.float32)
-    small = rows.reshape(-1, 16, 16, side).sum(3).reshape(-1, 256) / np.float32(side**2)
+    small = np.empty((len(pictures), 256), np.float32)
+    for start in range(0, len(pictures), BLOCK):  # block by block, to stay in the cache
+        block = pictures[start : start + BLOCK].reshape(-1, 16, side, SIZE)
+        rows = block.sum(2, dtype=np.float32).reshape(-1, 256, side)
+        small[start : start + BLOCK] = rows.sum(2) / np.float32(side**2)
     small -= small.mean(1, keepdims=True)
     length = np.linalg.norm(small, axis=1, keepdims=True)
     return np.where(length > 1e-6, small / np.maximum(length, 1e-6), np.float32(1 / 16))
@@ -28,7 +31,11 @@ def thumbnails(pictures: np.ndarray) -> np.ndarray:
 
 def group_similar(pictures: np.ndarray, identities: np.ndarray | None = None) -> np.ndarray:
     """Number the groups of near-identical pictures, (N,) int; equal identities join as well."""
-    groups = join_similar(thumbnails(pictures))
+    return join_people(join_similar(thumbnails(pictures)), identities)
+
+
+def join_people(groups: np.ndarray, identities: np.ndarray | None) -> np.ndarray:
+    """The groups (N,) with those joined that share an identity, (N,); None: nobody is known."""
     if identities is None:
         return groups
     # Join the two partitions: renumber until neither has a group that the other splits.
@@ -111,7 +118,7 @@ def split_faces(
     for file in np.unique(faces.file):
         rows = np.flatnonzero(faces.file == file)
         identities = None if faces.identities is None else faces.identities[rows]
-        groups = group_similar(faces.pictures[rows], identities)
+        groups = join_people(join_similar(described[rows]), identities)
         free = np.ones(len(rows), bool)
         earlier = np.flatnonzero(faces.file < file)
         if earlier.size:
