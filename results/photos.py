@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import io
 import os
 import sys
-import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +29,8 @@ from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from results.drawing import draw_faces
-from results.training_rows import TrainingRows
+from results.table import CsvTable
+from results.training_rows import TrainingRow, TrainingRows, training_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,138 +51,177 @@ def run_photos(arguments: argparse.Namespace) -> None:
         raise InputError("--box says where the face is in one photo; give only one photo.")
     make_folder(arguments.results)
     landmarker = load_for_photos(arguments.model)
-    answers = open_answers(arguments, landmarker.names)
-    problems: list[InputError] = []
-    failed: list[tuple[Path, Path]] = []
+    task = open_task(arguments, landmarker)
+    training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
+    columns = photo_columns(landmarker.names, task.crop_size)
+    answers = Answers(
+        CsvTable(arguments.results / "key_points.csv", columns), training, len(photos)
+    )
     targets = output_paths(photos, arguments.results)
     try:
         for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
-            try:
-                process_photo(path, target, landmarker, arguments, answers)
-            except InputError as problem:
-                problems.append(problem)
-            except Exception as error:  # one photo must not stop the others
-                problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
-            else:
-                continue
-            failed.append((path, target))
-            if len(photos) > 1:
-                print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
+            answers.add(path, target, look_at(path, target, task, landmarker))
     except KeyboardInterrupt:
         acknowledge_stop()  # or it would be raised again while the rows are written
-        answers.write()
-        raise KeyboardInterrupt(
-            f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
-            f" {len(photos)} photos are in {answers.table.path}."
-        ) from None
-    if problems and len(photos) == 1:
-        raise problems[0]
-    if answers.table.photos:
-        answers.write()
-        for path, target in failed:
-            forget(path, target)
-        found = len(answers.table.rows)
-        print(f"{found} face(s) in all; key points are in {printable(answers.table.path)}")
-    if problems:
-        raise InputError(
-            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
-            " fix them or leave them out."
+        answers.close()
+        raise KeyboardInterrupt(answers.stopped()) from None
+    finally:
+        answers.close()
+    answers.finish()
+
+
+def photo_columns(names: Names, crop_size: int) -> list[str]:
+    """The columns of key_points.csv; with aligned crops their affines follow."""
+    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+    return columns + (MATRIX_COLUMNS if crop_size else [])
+
+
+class Answers:
+    """What is written besides the pictures: the table's rows, photo by photo, and the messages."""
+
+    def __init__(self, table: CsvTable, training: TrainingRows | None, photos: int) -> None:
+        """`photos`: how many there are."""
+        self.table, self.training, self.photos = table, training, photos
+        self.done = self.faces = self.failed = 0
+        self.first_problem = ""
+        self.to_forget: list[tuple[Path, Path]] = []  # photos that failed before the table began
+
+    def add(self, path: Path, target: Path, outcome: Outcome) -> None:
+        """Write the rows of one photo, and print what there is to say."""
+        if outcome.problem:
+            self.failed += 1
+            self.first_problem = self.first_problem or outcome.problem
+            self.to_forget.append((path, target))
+            if self.photos > 1:
+                print(f"error: {printable(outcome.problem)}", file=sys.stderr, flush=True)
+        else:
+            if not self.table.is_open:
+                self.table.begin()
+            name = printable(path)
+            self.table.append([name, i, *row] for i, row in enumerate(outcome.rows, 1))
+            self.done += 1
+            self.faces += len(outcome.rows)
+            if self.training:
+                self.training.rows += outcome.training
+            print(outcome.said, end="", flush=True)
+        while self.done and self.to_forget:
+            forget(*self.to_forget.pop())
+
+    def finish(self) -> None:
+        """Say what was found. Raises InputError if photos could not be read."""
+        if self.failed and self.photos == 1:
+            raise InputError(self.first_problem)
+        if self.done:
+            print(f"{self.faces} face(s) in all; key points are in {printable(self.table.path)}")
+        if self.failed:
+            raise InputError(
+                f"{self.failed} of {self.photos} photos could not be read, as said above;"
+                " fix them or leave them out."
+            )
+
+    def stopped(self) -> str:
+        """What there is to say after Ctrl-C; nothing if no photo was finished."""
+        if not self.done:
+            return ""
+        return (
+            f"stopped; the {self.faces} face(s) of {self.done} of {self.photos} photos are in"
+            f" {self.table.path}."
         )
 
-
-class Table:
-    """key_points.csv, written every few seconds, so that a kill loses few rows."""
-
-    def __init__(self, path: Path, names: Names, further: Sequence[str] = ()) -> None:
-        """`further` columns follow the key points' spreads."""
-        self.path = path
-        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
-        self.columns += further
-        self.rows: list[list] = []
-        self.photos = 0  # processed
-        self.written = -np.inf  # when
-
-    def add(self, photo: Path, rows: list[list]) -> None:
-        """The faces of one photo, each a row of the columns without the first two."""
-        self.rows += [[printable(photo), i, *row] for i, row in enumerate(rows, 1)]
-        self.photos += 1
-        if time.monotonic() > self.written + 5:
-            self.write()
-
-    def write(self) -> None:
-        """Write the file as a whole, in UTF-8."""
-        import pandas as pd
-
-        table = pd.DataFrame(self.rows, columns=self.columns)
-        options: dict[str, Any] = {"index": False, "float_format": "%.3f", "encoding": "utf-8"}
-        replace_file(self.path, lambda file: table.to_csv(file, **options))
-        self.written = time.monotonic()
-
-
-class Answers(NamedTuple):
-    """What is written besides the annotated photos."""
-
-    table: Table
-    training: TrainingRows | None  # with --csv
-    crop_size: int  # side of the aligned crops in pixels; 0 without --crops
-    folder: Path  # of the aligned crops
-
-    def write(self) -> None:
-        """Write both tables."""
-        self.table.write()
-        if self.training:
+    def close(self) -> None:
+        """Close the table; write the training rows."""
+        if self.table.is_open and self.training:
             self.training.write()
+        self.table.close()
 
 
-def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
-    """The tables and crops that the command line asks for. Raises InputError where this model's key
-    points do not allow crops."""
-    training = TrainingRows(arguments.csv, names) if arguments.csv else None
-    folder = arguments.results / "crops"
+# --- one photo -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with each photo."""
+
+    mirror: bool
+    box: list[float] | None
+    crop_size: int  # side of the aligned crops in pixels; 0 for none
+    crops: Path  # their folder
+    training: bool  # whether rows of a training CSV are wanted
+
+
+class Outcome(NamedTuple):
+    """What came of one photo."""
+
+    rows: list[list[str]] = []  # a face each: the fields of the table after `photo` and `face`
+    training: list[TrainingRow] = []  # a face each, if wanted
+    said: str = ""  # what there is to print
+    problem: str = ""  # why it could not be used, a sentence
+
+
+def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
+    """The task that the command line sets. Raises InputError where this model's key points do not
+    allow crops."""
+    crops = arguments.results / "crops"
     if arguments.crops:
-        check_names(names)
-        make_folder(folder)
-    further = MATRIX_COLUMNS if arguments.crops else []
-    table = Table(arguments.results / "key_points.csv", names, further)
-    return Answers(table, training, arguments.crops or 0, folder)
+        check_names(landmarker.names)
+        make_folder(crops)
+    box, size = arguments.box, arguments.crops or 0
+    return Task(arguments.mirror, box, size, crops, arguments.csv is not None)
+
+
+def look_at(path: Path, target: Path, task: Task, landmarker: Landmarker) -> Outcome:
+    """Process one photo, whatever it holds: one photo must not stop the others."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            rows, training = process_photo(path, target, task, landmarker)
+    except InputError as problem:
+        return Outcome(problem=str(problem))
+    except Exception as error:
+        return Outcome(problem=f"{path} cannot be used ({one_line(error)}).")
+    return Outcome(rows, training, said.getvalue())
 
 
 def process_photo(
-    path: Path,
-    target: Path,
-    landmarker: Landmarker,
-    arguments: argparse.Namespace,
-    answers: Answers,
-) -> None:
-    """Find the faces in one photo, or the one in `--box`; draw them, add them to the tables."""
+    path: Path, target: Path, task: Task, landmarker: Landmarker
+) -> tuple[list[list[str]], list[TrainingRow]]:
+    """Find the faces in one photo, or the one in the box, and draw them.
+
+    Returns their fields in the table, after `photo` and `face`, and their training rows.
+    """
     photo = read_photo(path)
-    if arguments.box:
-        boxes = box_in_photo(arguments.box, photo, path)[None]
-        faces = detect_in_boxes(landmarker, photo, boxes, arguments.mirror)
+    if task.box:
+        boxes = box_in_photo(task.box, photo, path)[None]
+        faces = detect_in_boxes(landmarker, photo, boxes, task.mirror)
     else:
-        faces = detect(landmarker, photo, arguments.mirror)
-    points = faces.points.reshape(len(faces), 2 * len(faces.names))
-    rows = np.column_stack([faces.boxes, points, faces.spread_in_photo]).tolist()
-    if answers.crop_size:
-        save_crops(photo, faces, answers.crop_size, answers.folder, target)
-        fields = matrix_fields(faces.aligned_affines(answers.crop_size))
+        faces = detect(landmarker, photo, task.mirror)
+    rows = table_fields(faces)
+    if task.crop_size:
+        save_crops(photo, faces, task.crop_size, task.crops, target)
+        fields = matrix_fields(faces.aligned_affines(task.crop_size))
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
-    answers.table.add(path, rows)
     if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
         forget(path, target)
-        return
-    if answers.training:
-        answers.training.add(path, photo, faces)
+        return [], []
+    training = training_rows(path, photo, faces) if task.training else []
     save_annotated(photo, faces, target)
     found = f"{len(faces)} face(s)"
     spread = float(face_spread(faces.spread)[0])
-    if arguments.box and not spread < DEFAULTS.max_spread:
+    if task.box and not spread < DEFAULTS.max_spread:
         found = (
             f"the box hardly shows a face, or not one that this model can handle: its spread is"
             f" {spread:.1f} px, that of faces below {DEFAULTS.max_spread:g}"
         )
     print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
+    return rows, training
+
+
+def table_fields(faces: Detections) -> list[list[str]]:
+    """Box, key points and spread of each face, in pixels of the photo, as fields of a table."""
+    points = faces.points.reshape(len(faces), 2 * len(faces.names))
+    values = np.column_stack([faces.boxes, points, faces.spread_in_photo])
+    return [["" if v != v else f"{v:.3f}" for v in row] for row in values.tolist()]
 
 
 def save_annotated(photo: Image.Image, faces: Detections, target: Path) -> None:
