@@ -192,6 +192,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " to be corrected and trained on",
     )
     add(
+        "--resume",
+        action="store_true",
+        help="with --image: go on where a run was stopped; photos that its table holds are skipped",
+    )
+    add(
         "--submission",
         type=Path,
         metavar="TABLE",
@@ -215,6 +220,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
+    if arguments.resume and (not arguments.image or arguments.csv):
+        parser.error("--resume needs --image, and --csv needs all photos: it goes without --resume")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:

@@ -7,28 +7,31 @@ import contextlib
 import hashlib
 import io
 import os
-import sys
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, cut_aligned, matrix_fields
-from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
+from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
 from data.key_points import Names, output_columns
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
-from data.system.progress import follow
+from data.system.lock import locked
+from data.system.progress import progress_bar
 from data.system.signals import acknowledge_stop
 from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread
-from models.storage import Landmarker, load_for_photos
+from models.storage import Landmarker, file_digest, load_for_photos
+from results.answers import Answers, Outcome, Photo
 from results.drawing import draw_faces
+from results.journal import Journal
 from results.table import CsvTable
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
+MANY = 100  # photos from which on a run is one that somebody may want to resume or to count
+
+
 def run_photos(arguments: argparse.Namespace) -> None:
     """Find the faces and key points in photos; write annotated pictures and key_points.csv.
 
@@ -49,90 +55,75 @@ def run_photos(arguments: argparse.Namespace) -> None:
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give only one photo.")
-    make_folder(arguments.results)
-    landmarker = load_for_photos(arguments.model)
-    task = open_task(arguments, landmarker)
+    path = arguments.results / "key_points.csv"
+    make_folder(path.parent)
+    with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
+        landmarker = load_for_photos(arguments.model)
+        task = open_task(arguments, landmarker)
+        answers = open_answers(path, arguments, task, landmarker, len(photos))
+        try:
+            look_at_all(photos, task, landmarker, answers)
+            answers.finish()
+        except KeyboardInterrupt:
+            acknowledge_stop()  # or it would be raised again while the rows are written
+            raise KeyboardInterrupt(answers.stopped()) from None
+        finally:
+            answers.close()
+
+
+def open_answers(
+    path: Path, arguments: argparse.Namespace, task: Task, landmarker: Landmarker, photos: int
+) -> Answers:
+    """The table at `path` and what belongs to it. Raises InputError where it cannot be resumed."""
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
     columns = photo_columns(landmarker.names, task.crop_size)
-    answers = Answers(
-        CsvTable(arguments.results / "key_points.csv", columns), training, len(photos)
-    )
-    targets = output_paths(photos, arguments.results)
-    try:
-        for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
-            answers.add(path, target, look_at(path, target, task, landmarker))
-    except KeyboardInterrupt:
-        acknowledge_stop()  # or it would be raised again while the rows are written
-        answers.close()
-        raise KeyboardInterrupt(answers.stopped()) from None
-    finally:
-        answers.close()
-    answers.finish()
+    journal = Journal(path, same_run(task, landmarker, columns))
+    large = arguments.resume or photos > MANY
+    answers = Answers(CsvTable(path, columns), journal, training, photos, large)
+    answers.open(arguments.resume)
+    return answers
+
+
+def look_at_all(photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers) -> None:
+    """Look at all photos that were not looked at before, under a progress bar."""
+    left = max(1, len(photos) - answers.before.photos)
+    stale: list[
+        Photo
+    ] = []  # with pictures of an earlier run, which go once the table is this run's
+    with progress_bar("photos", left) as advance:
+        for photo in answers.new(name_photos(photos, task.results)):
+            outcome = look_at(photo, task, landmarker)
+            answers.add(photo, outcome)
+            if outcome.problem:
+                stale.append(photo)
+            while answers.written and stale:
+                forget(stale.pop())
+            advance(1)
+
+
+def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
+    """What must be the same for a run to be resumed."""
+    return {
+        "model": digest_of(landmarker),
+        "--mirror": task.mirror,
+        "--crops": task.crop_size,
+        "--box": task.box,
+        "key points": columns,
+        "search settings": asdict(DEFAULTS),
+    }
+
+
+def digest_of(landmarker: Landmarker) -> str | None:
+    """What tells a model from others: the digest in its record, else that of its file."""
+    record = landmarker.record
+    known = record.get("weights_sha256") or record.get("file_sha256")
+    return known or (file_digest(landmarker.path) if landmarker.path.exists() else None)
 
 
 def photo_columns(names: Names, crop_size: int) -> list[str]:
     """The columns of key_points.csv; with aligned crops their affines follow."""
     columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
     return columns + (MATRIX_COLUMNS if crop_size else [])
-
-
-class Answers:
-    """What is written besides the pictures: the table's rows, photo by photo, and the messages."""
-
-    def __init__(self, table: CsvTable, training: TrainingRows | None, photos: int) -> None:
-        """`photos`: how many there are."""
-        self.table, self.training, self.photos = table, training, photos
-        self.done = self.faces = self.failed = 0
-        self.first_problem = ""
-        self.to_forget: list[tuple[Path, Path]] = []  # photos that failed before the table began
-
-    def add(self, path: Path, target: Path, outcome: Outcome) -> None:
-        """Write the rows of one photo, and print what there is to say."""
-        if outcome.problem:
-            self.failed += 1
-            self.first_problem = self.first_problem or outcome.problem
-            self.to_forget.append((path, target))
-            if self.photos > 1:
-                print(f"error: {printable(outcome.problem)}", file=sys.stderr, flush=True)
-        else:
-            if not self.table.is_open:
-                self.table.begin()
-            name = printable(path)
-            self.table.append([name, i, *row] for i, row in enumerate(outcome.rows, 1))
-            self.done += 1
-            self.faces += len(outcome.rows)
-            if self.training:
-                self.training.rows += outcome.training
-            print(outcome.said, end="", flush=True)
-        while self.done and self.to_forget:
-            forget(*self.to_forget.pop())
-
-    def finish(self) -> None:
-        """Say what was found. Raises InputError if photos could not be read."""
-        if self.failed and self.photos == 1:
-            raise InputError(self.first_problem)
-        if self.done:
-            print(f"{self.faces} face(s) in all; key points are in {printable(self.table.path)}")
-        if self.failed:
-            raise InputError(
-                f"{self.failed} of {self.photos} photos could not be read, as said above;"
-                " fix them or leave them out."
-            )
-
-    def stopped(self) -> str:
-        """What there is to say after Ctrl-C; nothing if no photo was finished."""
-        if not self.done:
-            return ""
-        return (
-            f"stopped; the {self.faces} face(s) of {self.done} of {self.photos} photos are in"
-            f" {self.table.path}."
-        )
-
-    def close(self) -> None:
-        """Close the table; write the training rows."""
-        if self.table.is_open and self.training:
-            self.training.write()
-        self.table.close()
 
 
 # --- one photo -----------------------------------------------------------------------------------
@@ -145,76 +136,76 @@ class Task:
     mirror: bool
     box: list[float] | None
     crop_size: int  # side of the aligned crops in pixels; 0 for none
-    crops: Path  # their folder
+    results: Path  # folder of the pictures; the crops are in its folder `crops`
     training: bool  # whether rows of a training CSV are wanted
-
-
-class Outcome(NamedTuple):
-    """What came of one photo."""
-
-    rows: list[list[str]] = []  # a face each: the fields of the table after `photo` and `face`
-    training: list[TrainingRow] = []  # a face each, if wanted
-    said: str = ""  # what there is to print
-    problem: str = ""  # why it could not be used, a sentence
 
 
 def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
     """The task that the command line sets. Raises InputError where this model's key points do not
     allow crops."""
-    crops = arguments.results / "crops"
     if arguments.crops:
         check_names(landmarker.names)
-        make_folder(crops)
-    box, size = arguments.box, arguments.crops or 0
-    return Task(arguments.mirror, box, size, crops, arguments.csv is not None)
+        make_folder(arguments.results / "crops")
+    return Task(
+        mirror=arguments.mirror,
+        box=arguments.box,
+        crop_size=arguments.crops,
+        results=arguments.results,
+        training=arguments.csv is not None,
+    )
 
 
-def look_at(path: Path, target: Path, task: Task, landmarker: Landmarker) -> Outcome:
+def look_at(photo: Photo, task: Task, landmarker: Landmarker) -> Outcome:
     """Process one photo, whatever it holds: one photo must not stop the others."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            rows, training = process_photo(path, target, task, landmarker)
+            rows, training = process_photo(photo, task, landmarker)
     except InputError as problem:
         return Outcome(problem=str(problem))
     except Exception as error:
-        return Outcome(problem=f"{path} cannot be used ({one_line(error)}).")
+        return Outcome(problem=f"{photo.path} cannot be used ({one_line(error)}).")
     return Outcome(rows, training, said.getvalue())
 
 
 def process_photo(
-    path: Path, target: Path, task: Task, landmarker: Landmarker
+    photo: Photo, task: Task, landmarker: Landmarker
 ) -> tuple[list[list[str]], list[TrainingRow]]:
     """Find the faces in one photo, or the one in the box, and draw them.
 
     Returns their fields in the table, after `photo` and `face`, and their training rows.
     """
-    photo = read_photo(path)
+    path = photo.path
+    picture = read_photo(path)
     if task.box:
-        boxes = box_in_photo(task.box, photo, path)[None]
-        faces = detect_in_boxes(landmarker, photo, boxes, task.mirror)
+        boxes = box_in_photo(task.box, picture, path)[None]
+        faces = detect_in_boxes(landmarker, picture, boxes, task.mirror)
     else:
-        faces = detect(landmarker, photo, task.mirror)
+        faces = detect(landmarker, picture, task.mirror)
     rows = table_fields(faces)
     if task.crop_size:
-        save_crops(photo, faces, task.crop_size, task.crops, target)
+        save_crops(picture, faces, task.crop_size, task.results / "crops", photo.target)
         fields = matrix_fields(faces.aligned_affines(task.crop_size))
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
+    training = training_rows(path, picture, faces) if task.training else []
     if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
-        forget(path, target)
-        return [], []
-    training = training_rows(path, photo, faces) if task.training else []
-    save_annotated(photo, faces, target)
-    found = f"{len(faces)} face(s)"
+        forget(photo)
+    else:
+        save_annotated(picture, faces, photo.target)
+        print(f"{printable(path)}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
+    return rows, training
+
+
+def say_found(faces: Detections, task: Task) -> str:
+    """How many faces were found, or that the box is not around one."""
     spread = float(face_spread(faces.spread)[0])
     if task.box and not spread < DEFAULTS.max_spread:
-        found = (
+        return (
             f"the box hardly shows a face, or not one that this model can handle: its spread is"
             f" {spread:.1f} px, that of faces below {DEFAULTS.max_spread:g}"
         )
-    print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
-    return rows, training
+    return f"{len(faces)} face(s)"
 
 
 def table_fields(faces: Detections) -> list[list[str]]:
@@ -235,9 +226,10 @@ def save_annotated(photo: Image.Image, faces: Detections, target: Path) -> None:
     replace_file(target, lambda file: drawn.save(file, pnginfo=own, **QUICK_PNG))
 
 
-def forget(photo: Path, target: Path) -> None:
+def forget(photo: Photo) -> None:
     """Remove the annotated photo of an earlier run, which shows what this run did not find."""
-    elsewhere = target.resolve().parent != photo.resolve().parent
+    target = photo.target
+    elsewhere = target.resolve().parent != photo.path.resolve().parent
     if target.exists() and (elsewhere or is_own_output(target)):
         target.unlink()
         print(f"{printable(target)} of an earlier run is removed.")
@@ -265,27 +257,51 @@ def save_crop(path: Path, picture: np.ndarray, affine: np.ndarray, size: int) ->
     replace_file(path, Image.fromarray(cut_aligned(picture, affine, size)).save)
 
 
-def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
+def name_photos(photos: PhotoList, results: Path) -> Iterator[Photo]:
+    """The photos, each with the path of its annotated picture."""
+    for path, target in zip(photos, output_paths(photos.listed, photos, results), strict=False):
+        yield Photo(path, target)
+
+
+def output_paths(
+    listed: Sequence[Path | str], photos: Iterable[Path], results: Path
+) -> Iterator[Path]:
     """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
-    Photos of the same name in several folders have the folders' names in front.
+    Photos of the same name in several folders have the folders' names in front. `listed`: all
+    photos, and maybe more, before the first of `photos` is named.
     """
-    whole = [photo.resolve().parts[1:] for photo in photos]
+    resolved = lru_cache(1000)(lambda folder: Path(folder).resolve())
+
+    def parts_of(photo: Path | str) -> tuple[str, ...]:
+        folder, name = os.path.split(photo)
+        return (*resolved(folder).parts[1:], name)
+
+    here = fold(results.resolve().parts[1:])
+    seen: set[int] = set()
+    repeated: set[int] = set()  # hashes of names that photos in several folders have
+    taken: set[str] = set()  # names in `results`
+    for photo in listed:
+        *folder, name = parts_of(photo)
+        name = name.lower()
+        (repeated if hash(name) in seen else seen).add(hash(name))
+        if name.endswith("_key_points.png") and fold(folder) == here:
+            taken |= set() if is_own_output(Path(photo)) else {name}
+    del seen
+    whole = (parts_of(p) for p in listed if hash(os.path.basename(p).lower()) in repeated)
     ends = Counter(fold(parts[-n:]) for parts in whole for n in range(1, len(parts) + 1))
-    taken = {str(photo.resolve()).lower() for photo in photos}
-    paths = []
-    for photo, parts in zip(photos, whole, strict=True):
+    for photo in photos:
         # As many folders as make it unique, more where that name is taken.
+        parts = parts_of(photo)
         lengths = range(1, len(parts) + 1)
-        shown = [parts[-n:] for n in lengths if ends[fold(parts[-n:])] == 1] or [parts]
+        shown = [parts[-n:] for n in lengths if ends[fold(parts[-n:])] <= 1] or [parts]
         folders = ("_".join([*map(printable, some[:-1]), ""]) for some in shown)
         names = chain.from_iterable((f + photo.stem, f + photo.name) for f in folders)
         names = chain(names, (f"{photo.name}_{i}" for i in count(2)))
-        candidates = (results / f"{shortened(name)}_key_points.png" for name in names)
-        free = (path for path in candidates if str(path.resolve()).lower() not in taken)
-        paths.append(next(free))
-        taken.add(str(paths[-1].resolve()).lower())
-    return paths
+        candidates = (f"{shortened(name)}_key_points.png" for name in names)
+        free = next(name for name in candidates if name.lower() not in taken)
+        taken.add(free.lower())
+        yield results / free
 
 
 def fold(parts: Sequence[str]) -> str:

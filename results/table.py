@@ -29,6 +29,10 @@ class CsvTable:
         """Whether rows can be appended."""
         return self._file is not None
 
+    def size_on_disk(self) -> float:
+        """Bytes of the file, beyond which no row can end."""
+        return self.path.stat().st_size
+
     def begin(self) -> None:
         """Replace an earlier file by one of the header alone."""
         header = csv_lines([self.columns])
