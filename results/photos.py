@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import io
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,11 @@ from data.system.signals import acknowledge_stop
 from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread
-from models.storage import Landmarker, file_digest, load_for_photos
+from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
 from results.answers import Answers, Outcome, Photo
 from results.drawing import draw_faces
 from results.journal import Journal
+from results.processes import Crash, Processes, Workers, in_order, process_count
 from results.table import CsvTable
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
+WORTH = 100  # photos that a process must have so that its start pays
 MANY = 100  # photos from which on a run is one that somebody may want to resume or to count
 
 
@@ -62,7 +65,8 @@ def run_photos(arguments: argparse.Namespace) -> None:
         task = open_task(arguments, landmarker)
         answers = open_answers(path, arguments, task, landmarker, len(photos))
         try:
-            look_at_all(photos, task, landmarker, answers)
+            jobs = arguments.jobs or process_count(len(photos) - answers.before.photos, WORTH)
+            look_at_all(photos, task, landmarker, answers, jobs)
             answers.finish()
         except KeyboardInterrupt:
             acknowledge_stop()  # or it would be raised again while the rows are written
@@ -78,27 +82,74 @@ def open_answers(
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
     columns = photo_columns(landmarker.names, task.crop_size)
     journal = Journal(path, same_run(task, landmarker, columns))
-    large = arguments.resume or photos > MANY
-    answers = Answers(CsvTable(path, columns), journal, training, photos, large)
+    large = photos > MANY or arguments.resume or arguments.jobs or not arguments.pictures
+    answers = Answers(CsvTable(path, columns), journal, training, photos, bool(large))
     answers.open(arguments.resume)
     return answers
 
 
-def look_at_all(photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers) -> None:
+def look_at_all(
+    photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers, jobs: int
+) -> None:
     """Look at all photos that were not looked at before, under a progress bar."""
     left = max(1, len(photos) - answers.before.photos)
+    new = answers.new(name_photos(photos, task))
     stale: list[
         Photo
     ] = []  # with pictures of an earlier run, which go once the table is this run's
-    with progress_bar("photos", left) as advance:
-        for photo in answers.new(name_photos(photos, task.results)):
-            outcome = look_at(photo, task, landmarker)
+    with progress_bar("photos", left) as advance, looking(new, task, landmarker, jobs) as outcomes:
+        for photo, outcome in outcomes:
             answers.add(photo, outcome)
-            if outcome.problem:
+            if outcome.problem and task.pictures:
                 stale.append(photo)
             while answers.written and stale:
                 forget(stale.pop())
             advance(1)
+
+
+@contextlib.contextmanager
+def looking(
+    photos: Iterable[Photo], task: Task, landmarker: Landmarker, jobs: int
+) -> Iterator[Iterator[tuple[Photo, Outcome]]]:
+    """A context that gives each photo with what came of it, in order, found in `jobs` processes."""
+    if jobs == 1:
+        yield ((photo, look_at(photo, task, landmarker)) for photo in photos)
+        return
+    print(f"Starting {jobs} processes ...", flush=True)
+    workers = Processes(jobs)
+    try:
+        yield in_processes(workers, photos, task)
+    except KeyboardInterrupt:
+        acknowledge_stop()  # or it would be raised again while they are ended
+        raise
+    finally:
+        workers.stop()
+
+
+def in_processes(
+    workers: Workers, photos: Iterable[Photo], task: Task
+) -> Iterator[tuple[Photo, Outcome]]:
+    """Each photo with what came of it, in order; one that crashes its process has a problem."""
+    for photo, outcome in in_order(workers, partial(look_in_process, task), photos):
+        if isinstance(outcome, Crash):
+            how = f" ({outcome})" if str(outcome) else ""
+            outcome = Outcome(
+                problem=f"{photo.path} crashed the process that looked at it{how}, or took more"
+                " memory than there is; leave it out, or save it in another format."
+            )
+        yield photo, outcome
+
+
+LOADED: dict[Path, Landmarker] = {}  # in a process that looks at photos: the model
+
+
+def look_in_process(task: Task, photo: Photo) -> Outcome:
+    """Look at a photo in one of several processes, which loads the model for its first one."""
+    if task.model not in LOADED:
+        LOADED.clear()
+        LOADED[task.model] = task.load(task.model)
+        gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
+    return look_at(photo, task, LOADED[task.model])
 
 
 def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
@@ -138,6 +189,11 @@ class Task:
     crop_size: int  # side of the aligned crops in pixels; 0 for none
     results: Path  # folder of the pictures; the crops are in its folder `crops`
     training: bool  # whether rows of a training CSV are wanted
+    pictures: bool  # whether annotated photos are wanted
+    model: Path
+    # Named here so that processes use the same as this one, whatever it is.
+    load: Callable[[Path], Landmarker]
+    detect: Callable[..., Detections]
 
 
 def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
@@ -152,6 +208,10 @@ def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
         crop_size=arguments.crops,
         results=arguments.results,
         training=arguments.csv is not None,
+        pictures=arguments.pictures,
+        model=landmarker.path,
+        load=load_landmarker,
+        detect=detect,
     )
 
 
@@ -181,13 +241,15 @@ def process_photo(
         boxes = box_in_photo(task.box, picture, path)[None]
         faces = detect_in_boxes(landmarker, picture, boxes, task.mirror)
     else:
-        faces = detect(landmarker, picture, task.mirror)
+        faces = task.detect(landmarker, picture, task.mirror)
     rows = table_fields(faces)
     if task.crop_size:
         save_crops(picture, faces, task.crop_size, task.results / "crops", photo.target)
         fields = matrix_fields(faces.aligned_affines(task.crop_size))
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
     training = training_rows(path, picture, faces) if task.training else []
+    if not task.pictures:
+        return rows, training
     if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
         forget(photo)
@@ -257,10 +319,13 @@ def save_crop(path: Path, picture: np.ndarray, affine: np.ndarray, size: int) ->
     replace_file(path, Image.fromarray(cut_aligned(picture, affine, size)).save)
 
 
-def name_photos(photos: PhotoList, results: Path) -> Iterator[Photo]:
-    """The photos, each with the path of its annotated picture."""
-    for path, target in zip(photos, output_paths(photos.listed, photos, results), strict=False):
-        yield Photo(path, target)
+def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
+    """The photos, each with the path of its annotated picture, if one or a crop is wanted."""
+    if not (task.pictures or task.crop_size):
+        yield from (Photo(path, Path()) for path in photos)
+        return
+    targets = output_paths(photos.listed, photos, task.results)
+    yield from (Photo(path, target) for path, target in zip(photos, targets, strict=False))
 
 
 def output_paths(

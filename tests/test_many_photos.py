@@ -1,8 +1,10 @@
 """face_key_points.py --image for many photos: rows appended, runs resumed, several processes."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,11 @@ from data.synthetic.faces import make_faces
 from data.system.files import InputError
 from data.system.lock import locked
 from models.detect.search import Detections
-from models.storage import Landmarker
+from models.storage import SHIPPED, Landmarker
 from results import answers as answers_module
 from results import photos as photos_module
 from results.journal import Journal
+from results.processes import Crash, Processes, in_order, process_count
 from results.table import CsvTable
 
 POINTS = make_faces(1, seed=9)[1][0] + 40.0
@@ -281,3 +284,136 @@ def test_a_photo_is_listed_once(tmp_path):
     some = [tmp_path / "other" / "00002.png", tmp_path / "p", tmp_path / "p" / "00000.png"]
     names = [path.relative_to(tmp_path).as_posix() for path in list_photos(some)]
     assert names == ["other/00002.png", "p/00000.png", "p/00001.png"]
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+def square_or_die(number):
+    """Runs in other processes."""
+    if number == 7:
+        os._exit(3)
+    if number == 9:
+        os.kill(os.getpid(), 9)
+    return number**2
+
+
+@pytest.fixture(scope="module")
+def two_processes():
+    workers = Processes(2)
+    yield workers
+    workers.stop()
+
+
+def test_results_come_in_order_and_a_crash_costs_one_item(two_processes):
+    given = []
+    items = (given.append(i) or i for i in range(40))
+    results = in_order(two_processes, square_or_die, items)
+    assert next(results) == (0, 0)
+    assert len(given) < 12  # a window, however many there are
+    results = dict(results)
+    assert list(results) == list(range(1, 40))
+    crashed = {i: r for i, r in results.items() if isinstance(r, Crash)}
+    assert {i: str(crash) for i, crash in crashed.items()} == {7: "EXIT(3)", 9: "SIGKILL(-9)"}
+    assert all(r == i**2 for i, r in results.items() if i not in crashed)
+
+
+def raise_for_three(number):
+    if number == 3:
+        raise InputError("the model is broken.")
+
+
+def test_what_a_function_raises_in_a_process_is_raised_here(two_processes):
+    with pytest.raises(InputError, match="the model is broken"):
+        list(in_order(two_processes, raise_for_three, range(9)))
+
+
+def detect_or_die(landmarker, photo, *_):
+    if int(np.asarray(photo).flat[0]) == 6:
+        os._exit(1)
+    return stand_in_detect(landmarker, photo)
+
+
+def test_a_photo_that_crashes_its_process_is_named_and_the_rest_done(
+    stand_in, tmp_path, monkeypatch, capsys
+):
+    photos_in(tmp_path / "p", 20)
+    flags = "--image", tmp_path / "p", "--no-pictures", "--results"
+    assert run(*flags, tmp_path / "whole", "--jobs", 1) == 0
+    monkeypatch.setattr(photos_module, "detect", detect_or_die)
+    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
+    assert run(*flags, tmp_path / "r", "--jobs", 2) == 2
+    error = capsys.readouterr().err
+    assert "00006.png crashed the process that looked at it (EXIT(1)), or took more" in error
+    assert error.count("\n") == 2 and "1 of 20 photos could not be" in error
+    whole = (tmp_path / "whole" / "key_points.csv").read_text().splitlines()
+    rows = (tmp_path / "r" / "key_points.csv").read_text().splitlines()
+    assert rows == [line for line in whole if "00006.png" not in line]
+
+
+def test_as_many_processes_as_pay(monkeypatch):
+    import joblib
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 << 20)
+    assert [process_count(n, 100) for n in (0, 3, 199, 200, 750, 10**6)] == [1, 1, 1, 2, 7, 8]
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 5}.get(name, 1 << 30))
+    assert process_count(10**6, 100) == 2  # 5 GB
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    assert process_count(10**6, 100) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_die_with_the_run(number, tmp_path):
+    code = f"""
+import sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+from data.system.signals import stoppable
+from results.processes import Processes, in_order
+with stoppable():
+    workers = Processes(2)
+    try:
+        for _ in in_order(workers, time.sleep, [0, 0, 0, 100, 100]):
+            children = [p.pid for p in workers._pool._processes.values()]
+            print(*children, flush=True)
+    finally:
+        workers.stop()
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    children = {int(pid) for _ in range(3) for pid in child.stdout.readline().split()}
+    assert len(children) == 2
+    child.send_signal(number)
+    child.wait()
+    child.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_processes_find_what_one_finds(tmp_path, capsys):
+    """The real network, and pictures and crops."""
+    from matplotlib.cbook import get_sample_data
+
+    (tmp_path / "p").mkdir()
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photo:
+        for i in range(3):
+            photo.crop((106, 50 + 9 * i, 426, 410)).save(tmp_path / "p" / f"{i}.png")
+    Image.new("L", (50, 50), 90).save(tmp_path / "p" / "none.png")
+    (tmp_path / "p" / "broken.png").write_bytes(b"nothing")
+    flags = "--image", tmp_path / "p", "--crops", "--model", SHIPPED, "--results"
+    said = []
+    for jobs in (1, 2):
+        assert run(*flags, tmp_path / f"r{jobs}", "--jobs", jobs) == 2
+        output = capsys.readouterr()
+        lines = output.out.replace(f"/r{jobs}/", "/r/").splitlines()
+        said.append([line for line in lines if ".png" in line] + [output.err])
+    assert said[0] == said[1] and "2.png: 1 face(s), pictured in" in said[0][2]
+    files = [
+        {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
+        for folder in (tmp_path / "r1", tmp_path / "r2")
+    ]
+    assert set(files[0]) == set(files[1]) and len(files[0]) == 8
+    tables = [pd.read_csv(tmp_path / r / "key_points.csv") for r in ("r1", "r2")]
+    pd.testing.assert_frame_equal(*tables, atol=0.002, rtol=0)
+    assert len(tables[0]) == 3
