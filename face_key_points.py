@@ -210,6 +210,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with --image: write no annotated photos, only the table",
     )
     add(
+        "--table",
+        type=table_name,
+        metavar="NAME",
+        help="with --image: the table's name in --results; NAME.parquet is a folder of Parquet"
+        " files (needs pyarrow; default: key_points.csv)",
+    )
+    add(
         "--submission",
         type=Path,
         metavar="TABLE",
@@ -235,8 +242,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--csv needs --image")
     if arguments.resume and (not arguments.image or arguments.csv):
         parser.error("--resume needs --image, and --csv needs all photos: it goes without --resume")
-    if arguments.image is None and (arguments.jobs or not arguments.pictures):
-        parser.error("--jobs and --no-pictures need --image")
+    if arguments.image is None and (arguments.jobs or arguments.table or not arguments.pictures):
+        parser.error("--jobs, --table and --no-pictures need --image")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:
@@ -253,6 +260,13 @@ def crop_size(text: str) -> int:
     if not 16 <= size <= 2048:
         raise argparse.ArgumentTypeError(f"{size} is not from 16 to 2048 pixels")
     return size
+
+
+def table_name(text: str) -> Path:
+    """An argparse type: the path of a table that can be written."""
+    if not text.endswith((".csv", ".parquet")):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .csv or .parquet")
+    return Path(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -34,7 +34,7 @@ from results.answers import Answers, Outcome, Photo
 from results.drawing import draw_faces
 from results.journal import Journal
 from results.processes import Crash, Processes, Workers, in_order, process_count
-from results.table import CsvTable
+from results.table import CsvTable, ParquetTable
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
 if TYPE_CHECKING:
@@ -58,15 +58,17 @@ def run_photos(arguments: argparse.Namespace) -> None:
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give only one photo.")
-    path = arguments.results / "key_points.csv"
+    path = arguments.results / (arguments.table or "key_points.csv")
+    make_folder(arguments.results)
     make_folder(path.parent)
     with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
         landmarker = load_for_photos(arguments.model)
         task = open_task(arguments, landmarker)
         answers = open_answers(path, arguments, task, landmarker, len(photos))
         try:
-            jobs = arguments.jobs or process_count(len(photos) - answers.before.photos, WORTH)
-            look_at_all(photos, task, landmarker, answers, jobs)
+            left = len(photos) - answers.before.photos
+            answers.jobs = arguments.jobs or process_count(left, WORTH)
+            look_at_all(photos, task, landmarker, answers)
             answers.finish()
         except KeyboardInterrupt:
             acknowledge_stop()  # or it would be raised again while the rows are written
@@ -82,22 +84,23 @@ def open_answers(
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
     columns = photo_columns(landmarker.names, task.crop_size)
     journal = Journal(path, same_run(task, landmarker, columns))
-    large = photos > MANY or arguments.resume or arguments.jobs or not arguments.pictures
-    answers = Answers(CsvTable(path, columns), journal, training, photos, bool(large))
+    table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
+    asked = arguments.resume or arguments.jobs or arguments.table or not arguments.pictures
+    large = photos > MANY or bool(asked)
+    answers = Answers(table, journal, training, arguments.results, photos, large)
     answers.open(arguments.resume)
     return answers
 
 
-def look_at_all(
-    photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers, jobs: int
-) -> None:
+def look_at_all(photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers) -> None:
     """Look at all photos that were not looked at before, under a progress bar."""
     left = max(1, len(photos) - answers.before.photos)
     new = answers.new(name_photos(photos, task))
     stale: list[
         Photo
     ] = []  # with pictures of an earlier run, which go once the table is this run's
-    with progress_bar("photos", left) as advance, looking(new, task, landmarker, jobs) as outcomes:
+    found = looking(new, task, landmarker, answers.jobs)
+    with progress_bar("photos", left) as advance, found as outcomes:
         for photo, outcome in outcomes:
             answers.add(photo, outcome)
             if outcome.problem and task.pictures:
