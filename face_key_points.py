@@ -204,6 +204,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " there are cores for many)",
     )
     add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="with --image: let the workers of the Dask scheduler at ADDRESS find the faces; they"
+        " need the photos, --results and this project under the same paths (needs"
+        " dask[distributed])",
+    )
+    add(
         "--no-pictures",
         dest="pictures",
         action="store_false",
@@ -240,10 +247,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
-    if arguments.resume and (not arguments.image or arguments.csv):
-        parser.error("--resume needs --image, and --csv needs all photos: it goes without --resume")
-    if arguments.image is None and (arguments.jobs or arguments.table or not arguments.pictures):
-        parser.error("--jobs, --table and --no-pictures need --image")
+    many = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    if arguments.image is None and (any(many) or not arguments.pictures):
+        parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
+    if arguments.resume and arguments.csv:
+        parser.error("--csv needs the faces of all photos: it goes without --resume")
+    if arguments.jobs and arguments.cluster:
+        parser.error("--jobs is for this machine, --cluster for others; give one of them")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:

@@ -31,6 +31,7 @@ from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
 from results.answers import Answers, Outcome, Photo
+from results.cluster import Cluster
 from results.drawing import draw_faces
 from results.journal import Journal
 from results.processes import Crash, Processes, Workers, in_order, process_count
@@ -66,9 +67,9 @@ def run_photos(arguments: argparse.Namespace) -> None:
         task = open_task(arguments, landmarker)
         answers = open_answers(path, arguments, task, landmarker, len(photos))
         try:
-            left = len(photos) - answers.before.photos
-            answers.jobs = arguments.jobs or process_count(left, WORTH)
-            look_at_all(photos, task, landmarker, answers)
+            workers = open_workers(arguments, len(photos) - answers.before.photos)
+            answers.jobs = workers.count if workers else 1
+            look_at_all(photos, task, landmarker, workers, answers)
             answers.finish()
         except KeyboardInterrupt:
             acknowledge_stop()  # or it would be raised again while the rows are written
@@ -85,21 +86,27 @@ def open_answers(
     columns = photo_columns(landmarker.names, task.crop_size)
     journal = Journal(path, same_run(task, landmarker, columns))
     table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
-    asked = arguments.resume or arguments.jobs or arguments.table or not arguments.pictures
-    large = photos > MANY or bool(asked)
+    asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    large = photos > MANY or any(asked) or not arguments.pictures
     answers = Answers(table, journal, training, arguments.results, photos, large)
     answers.open(arguments.resume)
     return answers
 
 
-def look_at_all(photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers) -> None:
+def look_at_all(
+    photos: PhotoList,
+    task: Task,
+    landmarker: Landmarker,
+    workers: Workers | None,
+    answers: Answers,
+) -> None:
     """Look at all photos that were not looked at before, under a progress bar."""
     left = max(1, len(photos) - answers.before.photos)
     new = answers.new(name_photos(photos, task))
     stale: list[
         Photo
     ] = []  # with pictures of an earlier run, which go once the table is this run's
-    found = looking(new, task, landmarker, answers.jobs)
+    found = looking(new, task, landmarker, workers)
     with progress_bar("photos", left) as advance, found as outcomes:
         for photo, outcome in outcomes:
             answers.add(photo, outcome)
@@ -112,14 +119,12 @@ def look_at_all(photos: PhotoList, task: Task, landmarker: Landmarker, answers: 
 
 @contextlib.contextmanager
 def looking(
-    photos: Iterable[Photo], task: Task, landmarker: Landmarker, jobs: int
+    photos: Iterable[Photo], task: Task, landmarker: Landmarker, workers: Workers | None
 ) -> Iterator[Iterator[tuple[Photo, Outcome]]]:
-    """A context that gives each photo with what came of it, in order, found in `jobs` processes."""
-    if jobs == 1:
+    """A context that gives each photo with what came of it, in order."""
+    if workers is None:
         yield ((photo, look_at(photo, task, landmarker)) for photo in photos)
         return
-    print(f"Starting {jobs} processes ...", flush=True)
-    workers = Processes(jobs)
     try:
         yield in_processes(workers, photos, task)
     except KeyboardInterrupt:
@@ -127,6 +132,19 @@ def looking(
         raise
     finally:
         workers.stop()
+
+
+def open_workers(arguments: argparse.Namespace, photos: int) -> Workers | None:
+    """The processes for so many photos; None if this one is to do it alone."""
+    if arguments.cluster:
+        workers: Workers = Cluster(arguments.cluster)
+        print(f"Dask's workers run {workers.count} tasks at once.", flush=True)
+        return workers
+    jobs = arguments.jobs or process_count(photos, WORTH)
+    if jobs == 1:
+        return None
+    print(f"Starting {jobs} processes ...", flush=True)
+    return Processes(jobs)
 
 
 def in_processes(
@@ -152,7 +170,7 @@ def look_in_process(task: Task, photo: Photo) -> Outcome:
         LOADED.clear()
         LOADED[task.model] = task.load(task.model)
         gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
-    return look_at(photo, task, LOADED[task.model])
+    return look_at(photo._replace(path=task.base / photo.path), task, LOADED[task.model])
 
 
 def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
@@ -194,6 +212,7 @@ class Task:
     training: bool  # whether rows of a training CSV are wanted
     pictures: bool  # whether annotated photos are wanted
     model: Path
+    base: Path  # in front of relative paths of photos, where processes have another folder
     # Named here so that processes use the same as this one, whatever it is.
     load: Callable[[Path], Landmarker]
     detect: Callable[..., Detections]
@@ -205,14 +224,16 @@ def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
     if arguments.crops:
         check_names(landmarker.names)
         make_folder(arguments.results / "crops")
+    base = Path.cwd() if arguments.cluster else Path()
     return Task(
         mirror=arguments.mirror,
         box=arguments.box,
         crop_size=arguments.crops,
-        results=arguments.results,
+        results=base / arguments.results,
         training=arguments.csv is not None,
         pictures=arguments.pictures,
-        model=landmarker.path,
+        model=base / landmarker.path,
+        base=base,
         load=load_landmarker,
         detect=detect,
     )

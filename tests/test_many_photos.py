@@ -24,6 +24,7 @@ from data.system.lock import locked
 from models.detect.search import Detections
 from models.storage import SHIPPED, Landmarker
 from results import answers as answers_module
+from results import cluster as cluster_module
 from results import photos as photos_module
 from results.journal import Journal
 from results.processes import Crash, Processes, in_order, process_count
@@ -459,6 +460,50 @@ with stoppable():
     while any(Path(f"/proc/{pid}/cmdline").exists() for pid in children):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_worker_of_a_cluster_that_dies_loses_nothing(stand_in, tmp_path, monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed", reason="an extra for several machines")
+    folder = photos_in(tmp_path / "p", 30)
+    monkeypatch.chdir(tmp_path)
+    flags = "--image", folder.name, "--no-pictures", "--results"
+    assert run(*flags, "whole") == 0
+    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
+    monkeypatch.setattr(photos_module, "detect", detect_or_kill_once)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where the workers are
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster:
+        monkeypatch.chdir(tmp_path)
+        assert run(*flags, "r", "--cluster", cluster.scheduler_address) == 0
+    assert (tmp_path / "killed").exists()
+    tables = [(tmp_path / r / "key_points.csv").read_bytes() for r in ("whole", "r")]
+    assert tables[0] == tables[1]
+    assert "30 photos: 43 face(s)" in capsys.readouterr().out
+
+
+def detect_or_kill_once(landmarker, photo, *_):
+    killed = Path(os.environ["KILLED"])
+    if int(np.asarray(photo).flat[0]) == 11 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stand_in_detect(landmarker, photo)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 2)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert run(*flags, "--cluster", "tcp://127.0.0.1:1") == 2
+    error = capsys.readouterr().err
+    assert "needs Dask" in error and "'dask[distributed]'" in error and error.count("\n") == 1
+    monkeypatch.undo()
+    pytest.importorskip("distributed", reason="an extra for several machines")
+    monkeypatch.setattr(cluster_module, "ANSWER", 1)
+    with pytest.raises(InputError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+        cluster_module.Cluster("tcp://127.0.0.1:1")
 
 
 def test_two_processes_find_what_one_finds(tmp_path, capsys):
