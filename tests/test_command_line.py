@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NO_BYTECODE, ROOT, clone, script
+from conftest import NO_BYTECODE, ROOT, clone, script, without_home
 
 import model_builder as mb
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
@@ -23,6 +24,7 @@ from data.system import command_line, files, signals
 from data.system.command_line import ALLOCATOR, keep_freed_memory, run_script
 from data.system.files import InputError, find_data
 from data.system.signals import acknowledge_stop
+from models.network import check_backend
 
 
 def contents(folder):
@@ -36,6 +38,7 @@ def copy(tmp_path_factory):
 
 
 def test_no_data_dry_run_then_pictures(copy, dry_run):
+    """Neither process has a home, as in a container started with `--user`."""
     before = {dry_run / path.relative_to(copy): text for path, text in contents(copy).items()}
     printed = (dry_run.parent / "printed.txt").read_text()
     assert "training.csv is not there" in printed
@@ -44,7 +47,8 @@ def test_no_data_dry_run_then_pictures(copy, dry_run):
     shutil.copy(dry_run / "models" / "dry_run.keras", dry_run / "models" / "my_model.keras")
     shutil.copy(dry_run / "models" / "dry_run.json", dry_run / "models" / "my_model.json")
     temporary = dry_run.parent / "temporary"
-    done = script(dry_run, "face_key_points.py", TMPDIR=str(temporary), **NO_BYTECODE)
+    environment = NO_BYTECODE | {"TMPDIR": str(temporary)} | without_home(dry_run.parent)
+    done = script(dry_run, "face_key_points.py", **environment)
     assert done.returncode == 0, done.stderr
     # Nothing is written or changed outside models/ and results/, and no temporary stays.
     after = contents(dry_run)
@@ -236,6 +240,26 @@ def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
 
     assert run_script([], mb.parse_arguments, work) == 0
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def test_without_a_home_a_script_has_a_temporary_one(tmp_path, monkeypatch):
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    def work(arguments):
+        homes.append(Path.home())
+        assert homes[0].is_dir() and not list(homes[0].iterdir())
+
+    homes = []
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.delenv("HOME")
+    monkeypatch.chdir(tmp_path)
+    check_backend()  # also for whoever imports a function
+    assert run_script([], mb.parse_arguments, work) == 0
+    assert homes and not homes[0].exists() and "HOME" not in os.environ
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run_script([], mb.parse_arguments, lambda _: homes.append(Path.home())) == 0
+    assert homes[1] == tmp_path
 
 
 def test_freed_memory_is_kept_for_the_next_step():
