@@ -20,7 +20,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
 from data.faces import join_faces, load_faces, synthetic_faces  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
@@ -28,9 +27,11 @@ from data.split import split_faces  # noqa: E402
 from data.system.command_line import keep_freed_memory  # noqa: E402
 from data.system.files import InputError  # noqa: E402
 from models import network  # noqa: E402
+from models.training import fit  # noqa: E402
+from results import held_out, predictions  # noqa: E402
 
-# The long files, in an order in which the two test processes seldom want the same thing made: left
-# to the end, one of them would have nothing more to do beside the other's.
+# The slow files come first, or one of the two test processes would be idle at the end. In this
+# order the two seldom need the same fixture at the same time.
 LONG = (
     *("test_workers", "test_resume", "test_command_line", "test_own_points", "test_fuzz"),
     *("test_face_key_points", "test_keras_settings", "test_export", "test_submission"),
@@ -45,7 +46,7 @@ def pytest_collection_modifyitems(items):
 
 @contextmanager
 def unwatched():
-    """Coverage looks away: up to Python 3.11, each line that it watches takes twice as long."""
+    """Suspend coverage: up to Python 3.11, each line that it traces takes twice as long."""
     watching = sys.gettrace()
     sys.settrace(None)
     try:
@@ -55,7 +56,7 @@ def unwatched():
 
 
 def leave_unwatched(owner, *names):
-    """Coverage looks away while these methods of a library's class run."""
+    """Suspend coverage while these methods of a library's class run."""
     for name in names:
         method = getattr(owner, name)
 
@@ -67,16 +68,16 @@ def leave_unwatched(owner, *names):
         setattr(owner, name, call)
 
 
-keep_freed_memory()  # as the scripts do: trainings here take half the time
+keep_freed_memory()  # as the scripts do: it halves the time of trainings
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # a core for each of the test processes
-    with unwatched():  # each of them needs these sooner or later
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # one core for each test process
+    with unwatched():  # each process needs these
         import keras
         import tensorflow as tf  # noqa: F401
         from matplotlib.axes import Axes
         from matplotlib.figure import Figure
-    gc.freeze()  # all that is there to stay: or Python looks through it again and again
-    # What takes long and is not ours.
+    gc.freeze()  # these objects stay, so the garbage collector need not check them again
+    # Slow methods of libraries.
     leave_unwatched(keras.Layer, "__call__")
     leave_unwatched(keras.Model, "train_step", "predict_step")
     leave_unwatched(Figure, "subplots", "legend", "savefig")
@@ -97,7 +98,7 @@ def write_csv(path, pictures, key_points=None, columns=COLUMNS, **others):
 
 
 def refused_table(csv_path, folder, change, message):
-    """See to it that the CSV's first rows, changed, are refused in one sentence with their path."""
+    """Assert that the CSV's first rows, changed, are refused in one sentence with their path."""
     path = folder / "bad.csv"
     change(pd.read_csv(csv_path, nrows=3)).to_csv(path, index=False)
     with pytest.raises(InputError, match=message) as caught:
@@ -106,7 +107,7 @@ def refused_table(csv_path, folder, change, message):
 
 
 def smallest_network(bias="zeros"):
-    """A Keras model of a few kB with the inputs and outputs of ours."""
+    """A Keras model of a few kB with the inputs and outputs of the real network."""
     from keras import Input, Model, layers
 
     picture = Input((SIZE, SIZE, 1))
@@ -117,20 +118,20 @@ def smallest_network(bias="zeros"):
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
-    """A function that gives the folder `name`, filled by `make(folder)` once for all processes.
+    """A function that returns the folder `name`, filled by `make(folder)` once for all processes.
 
-    Whoever comes first makes it, the others wait for the lock; it falls with its process.
+    The first process makes it while the others wait for the lock, which ends with its process.
     """
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # each process has a folder of its own in there
+        base = base.parent  # of the folders of the single processes
 
     def made_once(name, make):
         folder, done = base / name, base / f"{name}.done"
         with open(base / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # half of it, where making it failed
+                shutil.rmtree(folder, ignore_errors=True)  # an incomplete one, if making it failed
                 folder.mkdir()
                 make(folder)
                 done.touch()
@@ -141,7 +142,7 @@ def made_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def drawn_once(made_once):
-    """A function that gives `synthetic_faces`, drawn once for all processes."""
+    """`synthetic_faces`, but drawn once for all processes."""
 
     def drawn_once(count, seed):
         def make(folder):
@@ -160,7 +161,7 @@ def made(drawn_once):
 
 @pytest.fixture(scope="session")
 def faces(drawn_once):
-    """120 others; every third has lost the points that Kaggle's second source lacks."""
+    """120 others; every third lacks the points that Kaggle's second source lacks."""
     others = drawn_once(120, seed=5)
     others.key_points[::3, 2:10] = np.nan
     return others
@@ -188,7 +189,7 @@ def test_csv(data_folder):
 
 
 def clone(folder):
-    """The project's own files without any data, as after a clone; returns the folder."""
+    """Copy the project's code without any data, as after a clone; returns the folder."""
     for name in ("model_builder.py", "face_key_points.py"):
         shutil.copy(ROOT / name, folder / name)
     for package in ("data", "models", "results"):
@@ -200,28 +201,28 @@ def clone(folder):
 
 
 def script(folder, name, *arguments, **environment):
-    """Run a script, or `-m` and a module, as a user does, in a process of its own."""
+    """Run a script, or `-m` and a module, in a process of its own, as a user does."""
     name = name if name == "-m" else str(folder / name)
     command = [sys.executable, name, *map(str, arguments)]
     environment = os.environ | environment
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
-# A dry run without data, in a clone, in which nothing but what it is for may be written.
+# A dry run in a clone, and environment variables so that Python itself writes nothing there.
 DRY_RUN = "--dry-run", "--precision", "float32"
-QUIET = {"PYTHONDONTWRITEBYTECODE": "1"}
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture(scope="session")
 def dry_run(made_once):
-    """A clone without data after a dry run of model_builder.py: the folder, with what was printed
-    in printed.txt beside it."""
+    """The folder of a clone without data after a dry run of model_builder.py; printed.txt beside
+    it has the output."""
 
     def make(folder):
         (folder / "clone").mkdir()
         (folder / "temporary").mkdir()
-        quiet = QUIET | {"TMPDIR": str(folder / "temporary")}
-        done = script(clone(folder / "clone"), "model_builder.py", *DRY_RUN, **quiet)
+        environment = NO_BYTECODE | {"TMPDIR": str(folder / "temporary")}
+        done = script(clone(folder / "clone"), "model_builder.py", *DRY_RUN, **environment)
         assert done.returncode == 0, done.stderr
         (folder / "printed.txt").write_text(done.stdout)
 
@@ -230,7 +231,7 @@ def dry_run(made_once):
 
 @pytest.fixture(scope="session")
 def trained_csv(drawn_once, made_once):
-    """The faces that a dry run draws where there is no data, some held-out ones with holes."""
+    """The faces that a dry run draws without data; some held-out ones lack points."""
 
     def make(folder):
         faces = drawn_once(64, seed=mb.Settings.seed)
@@ -243,8 +244,8 @@ def trained_csv(drawn_once, made_once):
 
 @pytest.fixture(scope="session")
 def trained(trained_csv, made_once):
-    """What a dry run of `model_builder.py` leaves, with graphs as a user's: the folder with its
-    model and results."""
+    """The folder with the model and results of a dry run of `model_builder.py`, which used graphs
+    as a user's does."""
 
     def make(folder):
         places = "--model", folder / "models" / "small.keras", "--results", folder / "results"
@@ -260,9 +261,9 @@ LOADED = {}  # Keras models by the digest of their file
 
 @pytest.fixture(scope="module")
 def loaded_once():
-    """A Keras file's content is loaded, and predicting with it traced, once in a process.
+    """Load each Keras model, and trace its prediction, only once per process.
 
-    For tests that load models and leave them as they are.
+    For tests that do not change the models they load.
     """
     import keras
 
@@ -281,30 +282,33 @@ def loaded_once():
 
 @pytest.fixture
 def sketched(monkeypatch):
-    """face_key_points.py's pictures are empty files: drawing takes longer than all the rest."""
-    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
-        monkeypatch.setattr(fkp, name, lambda path, *_: path.write_bytes(b"a picture"))
+    """Replace the pictures of face_key_points.py: drawing them takes longer than all the rest."""
+    for module, name in (
+        (predictions, "plot_faces"),
+        *((held_out, name) for name in ("plot_worst", "plot_errors", "plot_calibration")),
+    ):
+        monkeypatch.setattr(module, name, lambda path, *_: path.write_bytes(b"a picture"))
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Training with a network of 1,000 weights, with graphs but for the spread's few steps."""
+    """Train a network of 1,000 weights, with graphs except for the spread's few steps."""
     from killing import tiny_model
 
-    monkeypatch.setattr(mb, "build_model", tiny_model)
+    monkeypatch.setattr(fit, "build_model", tiny_model)
     monkeypatch.setattr(network, "build_model", tiny_model)
     little_spread(monkeypatch)
 
 
 def little_spread(patch):
-    """The spread is learned in two steps, which are over before TensorFlow has a graph of them."""
+    """Learn the spread in two steps without a graph, which would take longer to make."""
     import keras
 
     @dataclass(frozen=True)
     class Settings(mb.Settings):
         spread_steps: int = 2
 
-    fit_spread = mb.fit_spread
+    fit_spread = fit.fit_spread
 
     def without_graphs(*arguments):
         with pytest.MonkeyPatch.context() as inner:
@@ -312,7 +316,7 @@ def little_spread(patch):
             fit_spread(*arguments)
 
     patch.setattr(mb, "Settings", Settings)
-    patch.setattr(mb, "fit_spread", without_graphs)
+    patch.setattr(fit, "fit_spread", without_graphs)
 
 
 def eager_compile():
@@ -323,8 +327,8 @@ def eager_compile():
 
 
 def train_in_few_steps(patch):
-    """Without graphs, and little spread: an epoch of a few steps is over before TensorFlow has
-    made graphs of them. `trained` is a training with graphs, as a user's are."""
+    """Train without graphs, which take longer to make than a few steps take, and learn the spread
+    in two steps. The fixture `trained` uses graphs, as a user's training does."""
     import keras
 
     little_spread(patch)
@@ -335,5 +339,5 @@ def train_in_few_steps(patch):
 def real_training_csv():
     path = SHARED / "training.csv.gz"
     if not path.exists():
-        pytest.skip(f"{path} is not there: the real faces are not ours to ship")
+        pytest.skip(f"{path} does not exist: the real faces cannot be shipped")
     return path

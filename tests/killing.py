@@ -1,10 +1,11 @@
-"""Kill savings and trainings at random moments; test_resume.py runs this in its own process.
+"""Kill trainings, and processes that save models, at random moments.
 
     python tests/killing.py FOLDER TRAINING.csv
 
-Ends with an AssertionError if anything was lost, else prints what happened as JSON. Each victim is
-a fork of this process, which has imported TensorFlow but not yet computed with it: a start of
-TensorFlow would take far longer than what is to be killed. The network is tiny for the same reason.
+test_resume.py runs this in a process of its own. It ends with an AssertionError if anything was
+lost, and otherwise prints what happened as JSON. Each process that is killed is a fork of this one,
+which has imported TensorFlow but not computed with it yet: starting TensorFlow each time would take
+much longer than the work that is killed. The network is tiny for the same reason.
 """
 
 import gc
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import sklearn.cluster  # noqa: F401  imported once, for all the forks
+import sklearn.cluster  # noqa: F401  imported once for all forks
 import sklearn.model_selection  # noqa: F401
 import tensorflow as tf  # noqa: F401
 
@@ -28,14 +29,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import model_builder as mb  # noqa: E402
 from data.key_points import SIZE  # noqa: E402
 from models.storage import Checkpoint, load_model, save_model, weights_digest  # noqa: E402
+from models.training import fit  # noqa: E402
 
 EPOCHS = 7
 
 
 def tiny_model(dtype="float32", count=15, steepness=1):
-    """Maps pictures to key points and spread like the real one, with some 1,000 weights.
+    """A network with about 1,000 weights, and the inputs and outputs of the real one.
 
-    `steepness` makes the gradients large.
+    `steepness` scales the gradients up.
     """
     picture = keras.Input((SIZE, SIZE, 1))
     x = keras.layers.BatchNormalization()(keras.layers.AveragePooling2D(24)(picture))
@@ -48,7 +50,7 @@ def tiny_model(dtype="float32", count=15, steepness=1):
 
 
 def fork(work):
-    """Run work() in a child; returns its process id."""
+    """Run work() in a child process; returns its id."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -62,14 +64,14 @@ def fork(work):
 
 
 def end(child, number=None):
-    """Send a signal, wait; returns the exit status, or minus the signal that ended it."""
+    """Send a signal if there is one, and wait; returns the exit status, negative for a signal."""
     if number:
         os.kill(child, number)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def saves(folder):
-    """Kill 25 times during savings that follow one another without a pause."""
+    """Kill a process 25 times that saves a model again and again without a pause."""
     random.seed(0)
     path, model = folder / "tiny.keras", tiny_model()
     model.compile(keras.optimizers.AdamW(use_ema=True))
@@ -106,7 +108,7 @@ def saves(folder):
 
 
 def start(folder, data, name, *flags):
-    """A training into folder/name.keras in a child; returns its process id."""
+    """Start a training into folder/name.keras in a child process; returns its id."""
 
     def train():
         log = os.open(folder / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -120,7 +122,7 @@ def start(folder, data, name, *flags):
 
 
 def stop(child, checkpoint, number, log):
-    """Send a signal some time after the training's next epoch; returns as `end`."""
+    """Send a signal some time after the training's next epoch; returns the same as `end`."""
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
         assert os.waitpid(child, os.WNOHANG) == (0, 0), log.read_text()
@@ -130,19 +132,19 @@ def stop(child, checkpoint, number, log):
 
 
 def epochs_of(path):
-    """For how many epochs a saved model was trained, by its record."""
+    """The number of epochs that a saved model was trained for, by its record."""
     return json.loads(path.with_suffix(".json").read_text())["results"]["epochs"]
 
 
 def trainings(folder, data):
-    """Kill and stop a training again and again, then let it end.
+    """Kill or stop a training four times, then let it finish.
 
-    Returns how each part of it ended and the names of the files that are left.
+    Returns the exit status of each part and the names of the remaining files.
     """
     random.seed(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
-    mb.build_model = tiny_model
-    mb.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
+    fit.build_model = tiny_model
+    fit.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
     assert end(start(folder, data, "unbroken")) == 0, (folder / "unbroken.log").read_text()
     path, log = folder / "broken.keras", folder / "broken.log"
 
@@ -174,7 +176,7 @@ def trainings(folder, data):
 
 
 def said_and_saved(path, log):
-    """See to what a first training leaves that is stopped by SIGTERM."""
+    """Assert what a training leaves whose first run was stopped by SIGTERM."""
     done = epochs_of(path)
     assert 1 <= done < EPOCHS
     assert log.read_text().splitlines()[-1] == (
@@ -184,7 +186,7 @@ def said_and_saved(path, log):
 
 
 def compare(folder):
-    """However it was stopped, it must have ended at the bits of the unbroken one."""
+    """Assert that the training ended with weights bit-identical to those of the unbroken one."""
     names = ("unbroken", "broken", "broken.stopped")
     models = (load_model(folder / f"{name}.keras")[0] for name in names)
     unbroken, broken, stopped = map(weights_digest, models)
@@ -192,8 +194,8 @@ def compare(folder):
 
 
 if __name__ == "__main__":
-    gc.freeze()  # what is there already stays, shared with the forks
+    gc.freeze()  # so that these objects stay shared with the forks
     place, data = map(Path, sys.argv[1:])
     happened = dict(zip(("statuses", "left"), trainings(place, data), strict=True))
-    compare(place)  # from here on this process computes
+    compare(place)  # after this, TensorFlow has computed here: later forks may only save
     print(json.dumps(happened | saves(place)))

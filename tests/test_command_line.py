@@ -13,15 +13,16 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import QUIET, ROOT, clone, script
+from conftest import NO_BYTECODE, ROOT, clone, script
 
 import model_builder as mb
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, rmse
 from data.split import split_faces
-from data.system import command_line, files
-from data.system.command_line import ALLOCATOR, acknowledge_stop, keep_freed_memory, run_script
+from data.system import command_line, files, signals
+from data.system.command_line import ALLOCATOR, keep_freed_memory, run_script
 from data.system.files import InputError, find_data
+from data.system.signals import acknowledge_stop
 
 
 def contents(folder):
@@ -43,7 +44,7 @@ def test_no_data_dry_run_then_pictures(copy, dry_run):
     shutil.copy(dry_run / "models" / "dry_run.keras", dry_run / "models" / "my_model.keras")
     shutil.copy(dry_run / "models" / "dry_run.json", dry_run / "models" / "my_model.json")
     temporary = dry_run.parent / "temporary"
-    done = script(dry_run, "face_key_points.py", TMPDIR=str(temporary), **QUIET)
+    done = script(dry_run, "face_key_points.py", TMPDIR=str(temporary), **NO_BYTECODE)
     assert done.returncode == 0, done.stderr
     # Nothing is written or changed outside models/ and results/, and no temporary stays.
     after = contents(dry_run)
@@ -197,7 +198,7 @@ def kill_while_keras_builds():
 
 @pytest.mark.parametrize("kill", [Kills, kill_in_a_bare_except, kill_while_keras_builds])
 def test_a_kill_that_is_swallowed_ends_the_run_all_the_same(kill, monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "STOP_AGAIN", 0.05)
+    monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # or pytest makes a warning of it
     survived = []
 
@@ -222,7 +223,7 @@ def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
 
 
 def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
-    monkeypatch.setattr(command_line, "STOP_AGAIN", 0.05)
+    monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     def work(arguments):
@@ -242,7 +243,7 @@ def test_freed_memory_is_kept_for_the_next_step():
         pytest.skip("the C library is not glibc")
     work = (
         "import sys; from resource import RUSAGE_SELF, getrusage\n"
-        "from data.command_line import keep_freed_memory\n"
+        "from data.system.command_line import keep_freed_memory\n"
         "if sys.argv[1] == 'keep': keep_freed_memory()\n"
         "before = getrusage(RUSAGE_SELF).ru_minflt\n"
         "for _ in range(20): b'x' * (1 << 26)\n"  # 64 MB, written to and freed again
@@ -328,7 +329,7 @@ DRAWS = """
 import argparse, os, sys
 sys.path.insert(0, '.')
 import numpy.ma, PIL.PngImagePlugin, dateutil.rrule, kiwisolver, pyparsing  # once for the forks
-from data.command_line import run_script
+from data.system.command_line import run_script
 
 def work(arguments):
     import matplotlib.pyplot

@@ -91,5 +91,5 @@ def test_the_one_table_of_an_archive_is_found(case, folder, tmp_path):
 
 def test_a_file_in_a_folders_place_is_said(tmp_path):
     (tmp_path / "results").touch()
-    with pytest.raises(InputError, match="it is a file, no folder"):
+    with pytest.raises(InputError, match="it is a file, not a folder"):
         make_folder(tmp_path / "results")

@@ -19,7 +19,7 @@ HOLD = """
 import sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from data.lock import locked
+from data.system.lock import locked
 with locked(Path({path!r}), "m.keras", "wait"):
     print("held", flush=True)
     time.sleep(600)

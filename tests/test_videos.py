@@ -6,6 +6,7 @@ import signal
 import struct
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from data.faces import synthetic_faces
 from data.images import videos
 from data.images.aligned_crops import MATRIX_COLUMNS
 from data.images.crops import affines_from_points
-from data.images.videos import WAITING, VideoReader, VideoWriter
+from data.images.videos import BUFFERED, VideoReader, VideoWriter
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
+from models.storage import Landmarker
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD
 from results import videos as room
@@ -79,7 +81,8 @@ class OneFace:
 def tracker(monkeypatch):
     """`--video` with a face that is always there, and without loading a model."""
     one = OneFace()
-    monkeypatch.setattr(room, "load_model", lambda path: (None, {"key_points": KEY_POINTS}))
+    model = Landmarker(None, {"key_points": KEY_POINTS}, Path("m.keras"))
+    monkeypatch.setattr(room, "load_for_photos", lambda path: model)
     monkeypatch.setattr(room, "make_tracker", lambda *_: one)
     return one
 
@@ -130,13 +133,13 @@ def encode(path, pictures, times, shape=None, sound=0.0):
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = videos.CLOCK
+        stream.codec_context.time_base = videos.TIME_BASE
         if shape:
             stream.codec_context.sample_aspect_ratio = shape
         heard = container.add_stream("aac", rate=8000) if sound else None
         for picture, shown in zip(pictures, times, strict=True):
             frame = av.VideoFrame.from_ndarray(picture)
-            frame.pts, frame.time_base = round(shown / videos.CLOCK), videos.CLOCK
+            frame.pts, frame.time_base = round(shown / videos.TIME_BASE), videos.TIME_BASE
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         for i in range(round(8000 * sound) // 1024):
@@ -163,7 +166,7 @@ def test_a_whole_video_is_not_called_cut_short(ending, tmp_path):
             assert video.length == pytest.approx(times[-1], abs=0.5)
 
 
-def test_pixels_that_are_no_squares_are_made_such(tmp_path):
+def test_non_square_pixels_are_resampled(tmp_path):
     for shape, size in ((2, (48, 128)), (videos.Fraction(1, 2), (96, 64))):
         path = encode(tmp_path / "dv.mp4", [GREY] * 3, [0, 0.04, 0.08], shape=shape)
         with VideoReader(path) as video:
@@ -238,7 +241,7 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
     assert run("--video", tmp_path / "clip.mp4", "--results", results, "--crops", 64) == 0
     table = pd.read_csv(results / "clip_key_points.csv")
     files = sorted((results / "crops").iterdir())
-    assert len(files) == 3 and "3 level crop(s)" in capsys.readouterr().out
+    assert len(files) == 3 and "3 aligned crop(s)" in capsys.readouterr().out
     for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("_")[-1]))):
         name, face, frame = file.stem.rsplit("_", 2)
         assert (name, face) == ("clip", "1") and int(int(frame) / 25) == second
@@ -321,7 +324,7 @@ def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, mon
             assert len(tracker.shown) == min(i + 3, 12)
 
 
-def test_who_is_not_to_be_stopped_by_ctrl_c_is_not(tmp_path):
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
     """As what runs in the background of a shell script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -377,7 +380,7 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
     with VideoReader(write_clip(tmp_path / "clip.mp4", count=30)) as video:
         next(iter(video))
         time.sleep(0.3)  # all that is read ahead is there
-        assert len(made) <= WAITING + 1
+        assert len(made) <= BUFFERED + 1
     before = len(made)
     time.sleep(0.1)
     assert len(made) == before  # what is closed is not read
@@ -393,7 +396,7 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
     writer = VideoWriter(tmp_path / "slow.mp4", (160, 120), 25)
     for i in range(12):
         writer.write(picture, i / 25)
-        assert i + 1 - len(written) <= WAITING + 1
+        assert i + 1 - len(written) <= BUFFERED + 1
     writer.close()
     assert written == [i / 25 for i in range(12)]
 
@@ -404,9 +407,9 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
         ("missing", "does not exist"),
         ("folder", "is a folder"),
         ("empty", "is empty"),
-        ("text", "no moving pictures|cannot be read as a video"),
+        ("text", "contains no video|cannot be read as a video"),
         ("noise", "cannot be read as a video"),
-        ("photo", "no moving pictures"),
+        ("photo", "contains no video"),
         ("no index", "cannot be read as a video"),
         ("no frames", "no frame that can be read|cannot be read as a video"),
     ],
@@ -457,14 +460,14 @@ def test_a_video_that_is_cut_short_gives_what_it_has_and_says_so(tracker, tmp_pa
         assert 20 < len(list(video)) < 60
 
 
-def test_a_camera_that_is_not_there_is_said(tracker, tmp_path, capsys, monkeypatch):
+def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(videos, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
     assert run("--video", 97, "--results", tmp_path / "r") == 2
     error = capsys.readouterr().err
     assert "amera 97 cannot be opened" in error and error.count("\n") == 1
 
 
-def test_a_camera_that_fails_is_not_to_be_copied_again(tracker, tmp_path, capsys, monkeypatch):
+def test_a_failing_camera_gets_its_own_advice(tracker, tmp_path, capsys, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", count=40)
     data = bytearray(path.read_bytes())
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
@@ -486,7 +489,7 @@ def test_without_pyav_it_is_said_how_to_install_it(tmp_path, monkeypatch, capsys
     assert "pip install av" in error and error.count("\n") == 1
 
 
-def test_too_old_a_pyav_is_told(tmp_path, monkeypatch, capsys):
+def test_too_old_a_pyav_is_reported(tmp_path, monkeypatch, capsys):
     write_clip(tmp_path / "clip.mp4", count=2)
     monkeypatch.setattr("av.__version__", "16.1.0")
     assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path / "r") == 2

@@ -1,10 +1,10 @@
-"""Videos and cameras: their frames as they are meant to be seen, and writing them again.
+"""Videos and cameras: reading their frames as a player shows them, and writing videos.
 
-PyAV does it (`pip install av`, an extra): FFmpeg within its wheel, nothing to install besides. It
-was chosen over imageio-ffmpeg, which starts FFmpeg as another program: PyAV gives each frame with
-the time at which it is shown and the turn that a phone notes, opens cameras, and is half as large.
+This uses PyAV (`pip install av`, an extra), whose wheel contains FFmpeg. It was chosen over
+imageio-ffmpeg, which starts FFmpeg as another program: PyAV gives each frame's time and rotation,
+opens cameras, and is half as large.
 
-Reading and writing have a thread each: FFmpeg works while the network looks at other frames.
+Reading and writing have a thread each: FFmpeg works while the network processes other frames.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from data.system.files import InputError, check_file, why
 if TYPE_CHECKING:
     import av
 
-CLOCK = Fraction(1, 90_000)  # what times of written frames are multiples of: MPEG's usual clock
-QUALITY = 20  # H.264's constant rate factor: 18 is hardly told from the original, 23 is usual
-PRESET = "veryfast"  # of x264: twice the speed of its default for a file some 10 % larger
-HD = 720  # pixels high: from here on players take colours to be BT.709's, below BT.601's
-WAITING = 4  # frames that are read before they are asked for, or wait to be written
-OLDEST_AV = 17  # PyAV before does not know a frame's turn (14), or changes the colours of HD (16)
-SHORT = 0.95  # a file that ends before this share of the time it promises is cut short
+TIME_BASE = Fraction(1, 90_000)  # seconds per unit of a written frame's time: MPEG's usual clock
+CRF = 20  # H.264's constant rate factor: 18 looks almost like the original, 23 is the default
+PRESET = "veryfast"  # of x264: twice as fast as its default, for a file about 10 % larger
+HD_HEIGHT = 720  # pixels: from here on players assume BT.709 colours, below it BT.601
+BUFFERED = 4  # frames that are read ahead, or wait to be written
+OLDEST_AV = 17  # PyAV 14 does not give a frame's rotation, 16 changes the colours of HD videos
+COMPLETE = 0.95  # a file that ends before this share of the length in its header is cut short
 
 
 class Frame(NamedTuple):
@@ -39,11 +39,11 @@ class Frame(NamedTuple):
 
     picture: np.ndarray  # uint8 (H, W, 3), RGB
     grey: np.ndarray  # uint8 (H, W)
-    time: float  # when it is shown, in seconds from the first frame
+    time: float  # when it is shown: seconds after the first frame
 
 
 def import_av() -> Any:
-    """PyAV, which only videos need. Raises InputError where it is not, or is too old."""
+    """PyAV, which only videos need. Raises InputError if it is missing or too old."""
     try:
         import av
     except ImportError:
@@ -52,15 +52,15 @@ def import_av() -> Any:
         ) from None
     if int(av.__version__.split(".")[0]) < OLDEST_AV:
         raise InputError(
-            f"--video needs PyAV {OLDEST_AV} or newer, here is {av.__version__}; install it with:"
+            f"--video needs PyAV {OLDEST_AV} or newer, not {av.__version__}; install it with:"
             f" pip install 'av>={OLDEST_AV}'"
         )
-    av.logging.set_level(av.logging.PANIC)  # FFmpeg's own chatter; errors come as exceptions
+    av.logging.set_level(av.logging.PANIC)  # no messages of FFmpeg's own; errors are exceptions
     return av
 
 
 def camera_input(number: int) -> tuple[str, str]:
-    """What FFmpeg calls the camera of that number on this system: file and format."""
+    """FFmpeg's name for the camera of that number on this system: file and format."""
     if sys.platform == "darwin":
         return str(number), "avfoundation"
     if sys.platform != "win32":
@@ -76,17 +76,17 @@ def camera_input(number: int) -> tuple[str, str]:
 
 
 class VideoReader:
-    """A video file or a camera, opened; iterating gives its frames, a few in memory at a time.
+    """An open video file or camera; iterating gives its frames, a few in memory at a time.
 
     Attributes:
-        name: of the file without its ending, or `camera_0`.
-        rate: frames a second, on average; a frame's own `time` tells when it is shown.
-        length: seconds that the file says it lasts; None for a camera, or where it does not say.
-        count: about how many frames there are, or None.
-        has_sound: whether there is sound, which is not read.
-        trouble: after the last frame, what was wrong with the file, as part of a sentence, or None.
-        source: what it is called in sentences.
-        advice: how its trouble is mended, as part of a sentence.
+        name: the file's name without its ending, or `camera_0`.
+        rate: mean frames per second; each frame has its own `time`.
+        length: seconds, by the file's header; None for a camera, or if the header does not say.
+        count: about how many frames there are, or None if unknown.
+        has_sound: whether it has sound, which is not read.
+        trouble: after the last frame: what was wrong, as part of a sentence, or None.
+        source: its name in messages.
+        advice: how to fix the trouble, as part of a sentence.
     """
 
     def __init__(self, source: str | Path) -> None:
@@ -109,8 +109,8 @@ class VideoReader:
                 check_file(path, "check the path of the video")
                 if not path.stat().st_size:
                     raise InputError(f"{path} is empty; copy the video again.")
-                # By its whole path and from the disk alone: a colon in a name is no address, and
-                # a playlist opens nothing on the network.
+                # The full path and files only: a colon in a name does not make it an address, and
+                # a playlist cannot open anything on the network.
                 self.container = av.open(
                     str(path.resolve()),
                     metadata_errors="ignore",
@@ -126,17 +126,17 @@ class VideoReader:
                 f"{path} cannot be read as a video ({why(error)}); it may be cut short or"
                 " something else: copy it again."
             ) from None
-        # A picture in a song's file is a video stream of its own; so is a photo to FFmpeg.
+        # For FFmpeg, the cover picture of a song and a photo are video streams too.
         pictured = getattr(av.stream.Disposition, "attached_pic")  # noqa: B009  mypy knows no member
         streams = [s for s in self.container.streams.video if not s.disposition & pictured]
         still = self.container.format.name.endswith(("image2", "_pipe", "tty"))
         if still or not streams:
             self.container.close()
             raise InputError(
-                f"{self.source} has no moving pictures in it; give a video, or a photo by --image."
+                f"{self.source} contains no video; give a video here, and photos by --image."
             )
         self.stream = streams[0]
-        # Reading has a thread of its own; several would take time from the network's to wait.
+        # Reading has one thread; more of them would take time from the network and then wait.
         self.stream.codec_context.thread_count = 1
         self.has_sound = bool(self.container.streams.audio)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
@@ -147,7 +147,7 @@ class VideoReader:
         self.thread = ThreadPoolExecutor(1)
 
     def _length(self) -> float | None:
-        """How many seconds the file says that its pictures last; None where only the sound may."""
+        """Length of the video stream in seconds by the file's header, or None if unknown."""
         whole = self.container.duration / 1e6 if self.container.duration else None
         own = None
         if self.stream.duration and self.stream.time_base:
@@ -159,33 +159,33 @@ class VideoReader:
             own = 3600 * hours + 60 * minutes + seconds
         if own is None:
             return None if self.has_sound else whole
-        return min(own, whole or own)  # what is trimmed from the picture may count in its own
+        return min(own, whole or own)  # the stream's own may include what an edit list trims
 
     def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.thread.shutdown(cancel_futures=True)  # nobody reads from what is closed
+        self.thread.shutdown(cancel_futures=True)  # so that no thread reads a closed file
         self.container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames in order. Raises InputError if not one can be read."""
+        """The frames in order. Raises InputError if none can be read."""
         frames = self._read()
-        coming = deque(self.thread.submit(next, frames, None) for _ in range(WAITING))
+        coming = deque(self.thread.submit(next, frames, None) for _ in range(BUFFERED))
         while (frame := coming.popleft().result()) is not None:
             coming.append(self.thread.submit(next, frames, None))
             yield frame
 
     def _read(self) -> Iterator[Frame]:
-        """The frames, each read when it is asked for."""
+        """The frames, each decoded when it is requested."""
         from av.video.reformatter import VideoReformatter
 
-        # One for all frames: a frame's own takes as long to get going as to convert it.
+        # One for all frames: setting one up takes as long as converting a frame.
         to_colour, to_grey = VideoReformatter(), VideoReformatter()
         first, last, end, number = 0.0, 0.0, 0.0, 0
         size: dict[str, int] = {}
         for frame in self._decode():
-            # Few files lack times, or go back: there the rate says how the time goes on.
+            # A few files lack times, or go back in time: then the frame rate gives the next time.
             time = frame.time
             if number and (time is None or time <= last):
                 time = last + 1 / self.rate
@@ -193,10 +193,10 @@ class VideoReader:
             first = first if number else last
             end = last + max(float((frame.duration or 0) * (frame.time_base or 0)), 1 / self.rate)
             number += 1
-            size = size or self._size(frame)  # later frames are made as large as the first
-            place = display_matrix(frame)
+            size = size or self._size(frame)  # later frames are resized to the first one's size
+            matrix = display_matrix(frame)
             picture, grey = (
-                np.ascontiguousarray(lay_upright(shown.to_ndarray(), place))
+                np.ascontiguousarray(apply_display_matrix(shown.to_ndarray(), matrix))
                 for shown in (
                     to_colour.reformat(frame, **size, format="rgb24"),
                     to_grey.reformat(frame, **size, format="gray"),
@@ -205,11 +205,11 @@ class VideoReader:
             yield Frame(picture, grey, last - first)
         if not number:
             raise InputError(f"{self.source} has no frame that can be read; {self.advice}")
-        if self.length and end - first < SHORT * self.length and not self.trouble:
+        if self.length and end - first < COMPLETE * self.length and not self.trouble:
             self.trouble = f"only {end - first:.1f} of its {self.length:.1f} s can be read"
 
     def _size(self, frame: av.VideoFrame) -> dict[str, int]:
-        """The size at which a frame's pixels are squares, as it is stored."""
+        """A stored frame's size after resampling to square pixels."""
         shape = float(self.stream.sample_aspect_ratio or 1)
         if not 0.1 < shape < 10:
             shape = 1.0
@@ -217,7 +217,7 @@ class VideoReader:
         return {"width": round(width), "height": round(height)}
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """PyAV's frames; a broken one is left out, and `trouble` says so."""
+        """PyAV's frames; broken ones are left out, and `trouble` says so."""
         import av
 
         try:
@@ -231,7 +231,7 @@ class VideoReader:
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
-    """How a phone notes that a frame is to be shown: (2, 2), from its place to the one shown."""
+    """The rotation and mirroring that a phone stores with a frame, (2, 2), or None."""
     from av.sidedata.sidedata import Type
 
     beside: Iterable[Any] = frame.side_data
@@ -241,44 +241,44 @@ def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     return np.frombuffer(bytes(noted), np.int32).reshape(3, 3)[:2, :2].T
 
 
-def lay_upright(picture: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-    """A picture (H, W, ...) turned by quarters and mirrored as `display_matrix` says."""
-    if place is None:
+def apply_display_matrix(picture: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """A picture (H, W, ...) rotated by multiples of 90 degrees and mirrored as the matrix says."""
+    if matrix is None:
         return picture
-    if abs(place[0, 1]) > abs(place[0, 0]):  # across comes from down
-        picture, place = picture.swapaxes(0, 1), place[:, ::-1]
-    return picture[:: -1 if place[1, 1] < 0 else 1, :: -1 if place[0, 0] < 0 else 1]
+    if abs(matrix[0, 1]) > abs(matrix[0, 0]):  # a quarter turn: rows become columns
+        picture, matrix = picture.swapaxes(0, 1), matrix[:, ::-1]
+    return picture[:: -1 if matrix[1, 1] < 0 else 1, :: -1 if matrix[0, 0] < 0 else 1]
 
 
 class VideoWriter:
-    """An H.264 video in an .mp4, which everything plays, without sound; frames keep their times.
+    """Writes an H.264 video without sound as an .mp4, which everything plays.
 
-    Its sides must be even for that: an odd one is continued by one pixel.
+    Frames keep their times. H.264 needs even sides: an odd one is extended by one pixel.
     """
 
     def __init__(self, path: Path | str, size: tuple[int, int], rate: float) -> None:
-        """Start the file for pictures of `size` (width, height), about `rate` frames a second."""
+        """Start the file for pictures of `size` (width, height), about `rate` frames per second."""
         av = import_av()
         self.container = av.open(str(path), "w")
         self.stream = self.container.add_stream(
             "libx264",
             rate=Fraction(rate).limit_denominator(1001),
-            options={"crf": str(QUALITY), "preset": PRESET},
+            options={"crf": str(CRF), "preset": PRESET},
         )
         self.pad = size[0] % 2, size[1] % 2
         self.stream.width, self.stream.height = size[0] + self.pad[0], size[1] + self.pad[1]
         self.stream.pix_fmt = "yuv420p"
         context = self.stream.codec_context
-        context.time_base = CLOCK
-        small = size[1] < HD
-        if small:  # such a frame costs less by one thread, and the network needs them
+        context.time_base = TIME_BASE
+        small = size[1] < HD_HEIGHT
+        if small:  # one thread is enough for small frames, and the network needs the others
             context.thread_count = 1
-        # Said in the file, so that no player has to guess what the colours were made by.
+        # The file names its colour space, so that no player has to guess.
         colours = av.video.reformatter.Colorspace
         self.colours = colours.ITU601 if small else colours.ITU709
         context.colorspace = 6 if small else 1
         context.color_primaries = context.color_trc = context.colorspace
-        context.color_range = 1  # 16 .. 235, as usual in videos
+        context.color_range = 1  # 16 to 235, as usual in videos
         self.converter = av.video.reformatter.VideoReformatter()
         self.last = -1
         self.thread = ThreadPoolExecutor(1)
@@ -290,14 +290,15 @@ class VideoWriter:
         time: float,
         draw: Callable[[np.ndarray], None] | None = None,
     ) -> None:
-        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds; it must not change.
+        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds.
 
-        With `draw` a copy is added on which that draws, in the writer's thread.
+        The picture must not change afterwards. `draw` is called with a copy of it, in the writer's
+        thread, and that copy is added instead.
 
-        Raises OSError if the disk is full or the like, perhaps some frames later.
+        Raises OSError if writing fails, for instance on a full disk, perhaps some frames later.
         """
         self.waiting.append(self.thread.submit(self._encode, picture, time, draw))
-        if len(self.waiting) > WAITING:
+        if len(self.waiting) > BUFFERED:
             self.waiting.popleft().result()
 
     def _encode(
@@ -313,12 +314,12 @@ class VideoWriter:
             picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame = self.converter.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
-        self.last = max(self.last + 1, round(time / CLOCK))
-        frame.pts, frame.time_base = self.last, CLOCK
+        self.last = max(self.last + 1, round(time / TIME_BASE))
+        frame.pts, frame.time_base = self.last, TIME_BASE
         self._mux(frame)
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
-        """Encode a frame, or with None what is left, and write what comes of it."""
+        """Encode a frame and write it; with None, flush the encoder."""
         import av
 
         try:
@@ -327,7 +328,7 @@ class VideoWriter:
             raise OSError(error.errno, error.strerror) from None
 
     def close(self) -> None:
-        """Finish the file: only now it plays."""
+        """Finish the file, which plays only then."""
         try:
             while self.waiting:
                 self.waiting.popleft().result()

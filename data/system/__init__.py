@@ -1,1 +1,1 @@
-"""Files, locks, the command line and progress bars."""
+"""Files, locks, the command line, signals and progress bars."""

@@ -1,4 +1,4 @@
-"""What every script's command line has in common: kinds of numbers, and the exit status."""
+"""What all scripts' command lines share: types of numbers, the exit status, the environment."""
 
 import argparse
 import contextlib
@@ -7,18 +7,16 @@ import importlib
 import io
 import os
 import platform
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from data.system.files import InputError, printable
+from data.system.signals import acknowledge_stop, stoppable
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
-    """An argparse type: a number of that kind, above zero and finite."""
+    """An argparse type: a finite number of that kind above zero."""
 
     def number(text: str) -> Any:
         value = kind(text)
@@ -31,14 +29,14 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
 
 
 def natural(text: str) -> int:
-    """An argparse type: a whole number from 0."""
+    """An argparse type: a whole number, 0 or more."""
     value = int(text)
     if value < 0:
         raise ValueError
     return value
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """An argparse type: a number strictly between 0 and 1."""
     value = float(text)
     if not 0 < value < 1:
@@ -46,72 +44,27 @@ def share(text: str) -> float:
     return value
 
 
-# glibc's knobs (malloc.h), their values here, and the user's own variables, which win.
-# A training step takes and frees some hundred megabytes. By default glibc hands every large block
-# back to the kernel and has it mapped, and cleared page by page, for the next step again: that took
+# glibc's malloc options (malloc.h), their values here, and the environment variables by which a
+# user may set them instead.
+# A training step allocates and frees some hundred megabytes. By default glibc returns every large
+# block to the kernel, which maps it again and clears it page by page for the next step: that took
 # half of a training's processor time (tests/benchmarks/speed.py allocator).
 ALLOCATOR = (
-    (-4, 0, "MALLOC_MMAP_MAX_"),  # M_MMAP_MAX: large blocks come from the heap as well
-    (-1, -1, "MALLOC_TRIM_THRESHOLD_"),  # M_TRIM_THRESHOLD: nothing of the heap is given back
-    (-2, 256 << 20, "MALLOC_TOP_PAD_"),  # M_TOP_PAD: the heap grows by so many bytes at once
+    (-4, 0, "MALLOC_MMAP_MAX_"),  # M_MMAP_MAX: large blocks come from the heap too
+    (-1, -1, "MALLOC_TRIM_THRESHOLD_"),  # M_TRIM_THRESHOLD: the heap never shrinks
+    (-2, 256 << 20, "MALLOC_TOP_PAD_"),  # M_TOP_PAD: the heap grows in steps of this many bytes
 )
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep freed memory for the next training step; returns whether it does.
+    """Make the C library keep freed memory for the next training step; returns whether it does.
 
-    To be called before TensorFlow is imported. Where the library is not glibc nothing happens.
+    Call it before TensorFlow is imported. It does nothing where the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(*knob) for *knob, name in ALLOCATOR if name not in os.environ])
-
-
-# --- being stopped -------------------------------------------------------------------------------
-
-STOP_AGAIN = 2.0  # seconds after which a stop that nobody has taken notice of is raised again
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C and `kill` (SIGTERM) raise KeyboardInterrupt until `acknowledge_stop` is called.
-
-    Once is not enough: Python raises it wherever the program is, and while Keras builds a network
-    and TensorFlow traces it that may be in a bare `except:` (Keras tries out whether a layer can be
-    built, and asks tensors for their shapes, in such) or in a destructor, which swallow it.
-    """
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only a process's main thread is told of signals
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        if hasattr(signal, "setitimer"):  # not on Windows
-            signal.setitimer(signal.ITIMER_REAL, STOP_AGAIN)
-        raise KeyboardInterrupt
-
-    names = ("SIGINT", "SIGTERM", "SIGALRM")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background: Ctrl-C is not for us
-        numbers.remove(signal.SIGINT)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        acknowledge_stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def acknowledge_stop() -> bool:
-    """Take notice of a stop, so that it is not raised again; returns whether there was one.
-
-    For whoever catches KeyboardInterrupt and still has something to finish.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    return hasattr(signal, "setitimer") and signal.setitimer(signal.ITIMER_REAL, 0)[0] > 0
+    return all([mallopt(*option) for *option, name in ALLOCATOR if name not in os.environ])
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -122,16 +75,16 @@ def run_script(
     parse: Callable[[Sequence[str] | None], argparse.Namespace],
     work: Callable[[argparse.Namespace], None],
 ) -> int:
-    """Run a script and turn what can go wrong into an exit status: 2 bad input, 130 Ctrl-C.
+    """Run a script; returns its exit status: 0, 2 after bad input, 130 after Ctrl-C or `kill`.
 
     Args:
-        argv: the command line's words; None: those that the process was started with.
-        parse: makes an argparse namespace of them.
-        work: does what they ask for; raises InputError where it cannot.
+        argv: the command line's arguments; None: those that the process was started with.
+        parse: parses them into an argparse namespace.
+        work: does what they ask for; raises InputError where the input cannot be used.
     """
     with printable_output(), stoppable():
         arguments = parse(argv)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages
         keep_freed_memory()
         forget_missing_backend()
         try:
@@ -139,12 +92,12 @@ def run_script(
         except KeyboardInterrupt as stop:
             return say_stopped(stop)
         except Exception as error:
-            if acknowledge_stop():  # it was swallowed, and what it had interrupted went wrong
+            if acknowledge_stop():  # it was swallowed, and what it interrupted failed
                 return say_stopped()
             if isinstance(error, InputError):
                 print(f"error: {printable(error)}", file=sys.stderr)
             elif isinstance(error, OSError):
-                advice = "make room, or choose another folder."
+                advice = "free some space, or choose another folder."
                 print(f"error: {printable(error)}; {advice}", file=sys.stderr)
             else:
                 raise
@@ -153,16 +106,15 @@ def run_script(
 
 
 def say_stopped(stop: object = "") -> int:
-    """Say that a stop was obeyed, and what is left, if `stop` tells; returns the exit status."""
-    print(
-        f"\n{printable(stop) or 'stopped; the files from before are untouched.'}", file=sys.stderr
-    )
+    """Report a stop, in the exception's own words if it has some; returns the exit status."""
+    said = printable(stop) or "stopped; the files from before are untouched."
+    print(f"\n{said}", file=sys.stderr)
     return 130
 
 
 @contextlib.contextmanager
 def printable_output() -> Iterator[None]:
-    """What the terminal's encoding lacks is printed as \\u0141 instead of being an error."""
+    """Print characters that the terminal's encoding lacks as \\u0141 instead of failing."""
     streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
     earlier = [stream.errors for stream in streams]
     for stream in streams:
@@ -176,13 +128,13 @@ def printable_output() -> Iterator[None]:
 
 
 def forget_missing_backend() -> None:
-    """Unset MPLBACKEND where Matplotlib does not know the backend, which then fails to start.
+    """Unset MPLBACKEND where Matplotlib does not know that backend and would fail to start.
 
-    Notebooks hand theirs on to all that they start, and Keras imports Matplotlib.
+    A notebook passes its own backend on to every process it starts, and Keras imports Matplotlib.
     """
     if "MPLBACKEND" not in os.environ or "matplotlib" in sys.modules:
         return
     backend = os.environ.pop("MPLBACKEND")
-    with contextlib.suppress(ImportError, ValueError):  # ValueError: not known
+    with contextlib.suppress(ImportError, ValueError):  # ValueError: an unknown backend
         importlib.import_module("matplotlib").rcParams["backend"] = backend
         os.environ["MPLBACKEND"] = backend

@@ -1,4 +1,4 @@
-"""Files and folders: reading tables, writing whole or not at all, saying what is wrong."""
+"""Files and folders: reading tables, replacing files atomically, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parents[2]  # the project: the folder of the two
 
 
 class InputError(Exception):
-    """What the user gave cannot be used: one sentence that says what, where and how to mend it."""
+    """The user's input cannot be used; the message is one sentence: what, where, how to fix it."""
 
 
 def one_line(error: BaseException) -> str:
@@ -29,14 +29,14 @@ def one_line(error: BaseException) -> str:
 
 
 def why(error: BaseException) -> str:
-    """What went wrong, as part of a sentence: the system's words where it has some."""
+    """The reason for an error as part of a sentence, if possible in the system's own words."""
     return getattr(error, "strerror", None) or one_line(error)
 
 
 def printable(name: object) -> str:
-    """A path, or another text, on one line and such that UTF-8 can hold it.
+    """A path, or another text, on one line and valid in UTF-8.
 
-    File names on Linux are bytes: what is not UTF-8 in them comes out as \\xe9, a line end as \\n.
+    File names on Linux are bytes: those that are not UTF-8 become \\xe9, a line break becomes \\n.
     """
     text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
     return "".join(
@@ -44,26 +44,29 @@ def printable(name: object) -> str:
     )
 
 
-def check_file(path: Path, mend: str) -> None:
-    """Raise InputError where a path leads to no file: none is there, or a pipe or a device."""
+def check_file(path: Path, fix: str) -> None:
+    """Raise InputError if a path is no regular file: it is missing, a pipe or a device.
+
+    `fix` says how to fix a missing one, as part of a sentence.
+    """
     if not path.exists():
         link = path.is_symlink() and " (it is a link that leads nowhere)" or ""
-        raise InputError(f"{path} does not exist{link}; {mend}.")
+        raise InputError(f"{path} does not exist{link}; {fix}.")
     if not path.is_file():
         raise InputError(f"{path} is a pipe or a device; write it to a file first and give that.")
 
 
 def find_data(name: str) -> Path | None:
-    """data/<name>.csv, .csv.gz or, as Kaggle packs it, .zip: the first that is there; else None."""
+    """data/<name>.csv, .csv.gz or, as Kaggle packs it, .zip: the first that exists, or None."""
     endings = (".csv", ".csv.gz", ".zip", ".csv.zip")
     candidates = (HERE / "data" / f"{name}{ending}" for ending in endings)
     return next((path for path in candidates if path.exists()), None)
 
 
 def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
-    """Yield a CSV, plain, .gz or .zip, as pandas data frames of text, a few hundred rows at a time.
+    """Yield a CSV, plain, .gz or .zip, as pandas data frames of text, 256 rows at a time.
 
-    Raises InputError if it cannot be read or has no row below its header.
+    Raises InputError if it cannot be read or has no rows.
     """
     import pandas as pd
 
@@ -72,7 +75,7 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
         raise InputError(f"{path} is a folder; give the CSV file in it.")
     check_file(path, "check the path, or see data/README.md")
     rows = 0
-    # As text: pandas would read True as 1, and guess anew for every few hundred rows.
+    # As text: pandas would read True as 1, and guess the types of each chunk separately.
     options: dict[str, Any] = {"dtype": str, "encoding": "utf-8-sig"}
     try:
         with open_table(path) as source:
@@ -100,7 +103,7 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
         ) from None
     except pd.errors.ParserError as error:
         raise InputError(
-            f"{path} is not a CSV that can be read ({one_line(error)}); mend that line, or save"
+            f"{path} is not a CSV that can be read ({one_line(error)}); fix that line, or save"
             " the table as CSV again."
         ) from None
     except Exception as error:  # the decompressors raise a dozen kinds
@@ -115,13 +118,13 @@ def read_table(path: Path | str) -> Iterator[pd.DataFrame]:
 
 
 def columns_in(header: Iterable[object]) -> str:
-    """The first names of a header as part of a sentence: they tell what a file is instead."""
+    """The first names of a header as part of a sentence: they show what kind of file it is."""
     names = [printable(name).strip()[:40] for name in header]
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def record_path(model: Path) -> Path:
-    """Where the record of a model is: my_model.json, but my_model.tflite.json for an export."""
+    """The path of a model's record: my_model.json, or my_model.tflite.json for an export."""
     if model.suffix == ".keras":
         return model.with_suffix(".json")
     return model.with_name(f"{model.name}.json")
@@ -129,11 +132,11 @@ def record_path(model: Path) -> Path:
 
 @contextlib.contextmanager
 def open_table(path: Path) -> Iterator[Any]:
-    """What pandas can read a CSV from: the path, the unpacked .gz, or the one CSV in a .zip.
+    """What pandas can read a CSV from: the path, the unpacked .gz, or the only CSV in a .zip.
 
-    The first bytes tell which it is, not the name: browsers unpack what they download, or do not.
-    What macOS and Windows leave in an archive does not count. Raises InputError if the archive
-    has no CSV, or several.
+    The first bytes decide which it is, not the name: some browsers unpack downloads. Files that
+    macOS and Windows add to archives are ignored. Raises InputError if the archive has no CSV or
+    more than one.
     """
     with open(path, "rb") as file:
         start = file.read(4)
@@ -141,7 +144,7 @@ def open_table(path: Path) -> Iterator[Any]:
             file.seek(0)
             if start.startswith(b"\x1f\x8b"):
                 yield gzip.GzipFile(fileobj=file)
-            else:  # of other endings pandas knows what they mean
+            else:  # pandas recognises other endings
                 yield file if path.suffix.lower() in (".gz", ".zip") else path
             return
     with zipfile.ZipFile(path) as archive:
@@ -162,9 +165,9 @@ JUNK = r"/$|^__MACOSX/|(^|/)(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$"
 
 
 def other_separator(header: list[str]) -> str | None:
-    """What separates the columns of a table that is no CSV, in words; None where it is commas.
+    """What separates a table's columns instead of commas, in words; None if it is commas.
 
-    `header` is the header as it comes out when split at commas.
+    `header`: the first line, split at commas.
     """
     text = ",".join(header)
     names = {";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "blanks"}
@@ -177,7 +180,7 @@ def other_separator(header: list[str]) -> str | None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and see to it that one can write there, before hours of training."""
+    """Make a folder and check that it can be written to, before hours of training."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe.{os.getpid()}"
@@ -186,18 +189,18 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         reason = why(error)
         if path.exists() and not path.is_dir():
-            reason = "it is a file, no folder"
+            reason = "it is a file, not a folder"
         raise InputError(f"{path} cannot be written to ({reason}); choose another.") from None
 
 
 def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
-    """Write a file so that a kill at any moment leaves the earlier one or the new one, whole.
+    """Replace a file atomically: a kill at any moment leaves the earlier file or the new one.
 
-    `write(temporary)` writes to a path beside `path` with the same ending; then the name moves.
-    Raises InputError if the disk is full or the like.
+    `write(temporary)` writes to a path beside `path` with the same ending, which is then renamed.
+    Raises InputError if that fails, for instance because the disk is full.
     """
     path = Path(path)
-    # As long as the file's own name at most: a file system takes 255 bytes.
+    # At most as long as the file's own name: file systems allow 255 bytes.
     short = len(os.fsencode(path.name)) < 200
     stem = path.stem if short else hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     temporary = path.with_name(f".{stem}.{os.getpid()}{path.suffix}")
@@ -211,7 +214,7 @@ def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({why(error)}); what was there"
-            " before is untouched: make room, or choose another folder."
+            " before is untouched: free some space, or choose another folder."
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -219,5 +222,5 @@ def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """`replace_file` with a text, in UTF-8 whatever the user's language settings are."""
+    """`replace_file` with a text, in UTF-8 whatever the user's locale is."""
     replace_file(path, lambda file: file.write_text(text, encoding="utf-8"))

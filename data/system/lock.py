@@ -1,4 +1,4 @@
-"""A lock on what a training writes: one at a time, and a dead process holds none."""
+"""A lock on the files that a training writes: one training at a time."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from pathlib import Path
 
 from data.system.files import InputError
 
-FAR = 1 << 30  # Windows locks bytes, and then nobody else may read them: one behind the text
+LOCKED_BYTE = 1 << 30  # Windows locks bytes, which nobody else can read then: one past the text
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str, mend: str) -> Iterator[None]:
-    """Hold the lock of `path` while the block runs; a file beside it says who does.
+def locked(path: Path, what: str, fix: str) -> Iterator[None]:
+    """Hold the lock of `path` while the block runs; a file beside it names the holder.
 
-    The operating system keeps the lock and takes it from a process that dies, however it dies.
-    Where the file system has no locks, nothing is locked.
+    The operating system keeps the lock and releases it when the process dies, however it dies.
+    On file systems without locks nothing is locked.
 
     Args:
-        path: the file or folder that is written; the lock is `.<name>.lock` beside it, or in it.
-        what, mend: for the message: what is being written, and what to do instead.
+        path: the file or folder to lock; the lock file is `.<name>.lock` beside the file, or
+            `.training.lock` in the folder.
+        what, fix: for the message: what is being written, and what to do instead.
 
-    Raises InputError if somebody else, or another thread of this process, holds it.
+    Raises InputError if another process, or another thread of this one, holds the lock.
     """
     lock = path / ".training.lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
     try:
         handle = acquire(lock)
     except BlockingIOError:
-        raise InputError(f"{what} is being written by {holder(lock)}; {mend}.") from None
-    except OSError:  # no locks here, as on some network drives
+        raise InputError(f"{what} is being written by {holder(lock)}; {fix}.") from None
+    except OSError:  # a file system without locks, as some network drives
         yield
         return
     try:
         yield
     finally:
-        if os.name == "nt":  # which keeps a file that is open
+        if os.name == "nt":  # Windows does not remove open files
             os.close(handle)
         with contextlib.suppress(OSError):
             lock.unlink()
-        if os.name != "nt":  # unlocked last: whoever waits for it sees that the file is gone
+        if os.name != "nt":  # unlocked last: whoever waits for the lock sees that its file is gone
             os.close(handle)
 
 
 def acquire(lock: Path) -> int:
-    """The handle of the locked file, with who holds it as text. Raises BlockingIOError."""
+    """Lock a file, write into it who holds it, and return its handle. Raises BlockingIOError."""
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -59,7 +60,7 @@ def acquire(lock: Path) -> int:
             raise
         if same:
             break
-        os.close(handle)  # its holder removed it while we opened it
+        os.close(handle)  # its holder removed the file while we opened it
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     who = {"process": os.getpid(), "machine": socket.gethostname(), "since": started}
     os.ftruncate(handle, 0)
@@ -68,11 +69,11 @@ def acquire(lock: Path) -> int:
 
 
 def lock_handle(handle: int) -> None:
-    """Lock an open file for this handle alone. Raises BlockingIOError if another one has it."""
+    """Lock an open file for this handle only. Raises BlockingIOError if it is locked already."""
     if os.name == "nt":
         import msvcrt
 
-        os.lseek(handle, FAR, os.SEEK_SET)
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         except OSError:
@@ -85,7 +86,7 @@ def lock_handle(handle: int) -> None:
 
 
 def holder(lock: Path) -> str:
-    """Who holds a lock, in words."""
+    """The holder of a lock, in words."""
     try:
         who = json.loads(lock.read_text(encoding="utf-8"))
         return f"process {who['process']} on {who['machine']} since {who['since']}"

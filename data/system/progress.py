@@ -1,4 +1,4 @@
-"""How far something that takes long has come: a line that renews itself, or plain lines."""
+"""Progress bars: rich's on a terminal, plain lines in a file."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from data.system.files import HERE
 
 Item = TypeVar("Item")
 
-QUIET = 2.0  # seconds: what takes no longer needs no line
-EVERY = 8.0  # seconds between plain lines; in a long run, a sixtieth of the time it has taken
+FIRST_LINE = 2.0  # seconds to the first plain line: what is done sooner needs none
+NEXT_LINE = 8.0  # seconds between plain lines; in a long run, a sixtieth of the time so far
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show how far `what` has come; yields a function that is told how many more are done.
+    """Show the progress of `what`; yields a function to call with the number of steps just done.
 
-    On a terminal that is rich's bar, which comes with Keras; in a file, or without rich, plain
-    lines. Both tell the time left where the `total` is known.
+    On a terminal this is rich's bar, which comes with Keras; in a file, or without rich, plain
+    lines. Both show the time left if the `total` is known.
     """
     if sys.stdout and sys.stdout.isatty():
         try:
             from rich import progress
-        except ImportError:  # only what predicts without Keras is installed
+        except ImportError:  # only a runtime for exports is installed, not Keras
             pass
         else:
             left = progress.TimeRemainingColumn()
@@ -42,7 +42,7 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[int]
 
 
 def follow(items: Iterable[Item], what: str) -> Iterator[Item]:
-    """The items one after the other; shows how many of them are done, as `progress_bar`."""
+    """Yield the items under a `progress_bar`."""
     total = len(items) if isinstance(items, Sized) else None
     with progress_bar(what, total) as advance:
         for item in items:
@@ -51,27 +51,27 @@ def follow(items: Iterable[Item], what: str) -> Iterator[Item]:
 
 
 class PlainLines:
-    """A line now and then: `what: 120 of 2,000, 1 min 40 s left`."""
+    """Progress as a line every few seconds: `what: 120 of 2,000, 1 min 40 s left`."""
 
     def __init__(self, what: str, total: int | None) -> None:
         self.what, self.total, self.done = what, total, 0
         self.started = time.monotonic()
-        self.due = self.started + QUIET
-        self.first: tuple[float, int] | None = None  # what comes first is often slow
+        self.due = self.started + FIRST_LINE
+        self.first: tuple[float, int] | None = None  # the first steps are often slow: not counted
 
     def advance(self, count: int) -> None:
-        """Note that so many more are done, and print a line if one is due."""
+        """Count so many more steps, and print a line if one is due."""
         self.done += count
         now = time.monotonic()
         if self.first is None:
             self.first = now, self.done
         if now < self.due or self.done == self.total:
             return
-        self.due = now + max(EVERY, (now - self.started) / 60)
+        self.due = now + max(NEXT_LINE, (now - self.started) / 60)
         print(self._line(now, *self.first), flush=True)
 
     def _line(self, now: float, then: float, before: int) -> str:
-        if self.total is None or self.done > self.total:  # a video's is but estimated
+        if self.total is None or self.done > self.total:  # a video's total is an estimate
             return f"{self.what}: {self.done:,}"
         line = f"{self.what}: {self.done:,} of {self.total:,}"
         if self.done > before:
@@ -81,9 +81,9 @@ class PlainLines:
 
 
 def say_start_of_keras() -> None:
-    """Before Keras is imported: a line for the seconds that TensorFlow takes to start.
+    """Print a line before Keras is imported, because TensorFlow takes seconds to start.
 
-    Only where one of the scripts runs: who imports a function wants its answer and no more.
+    Only if one of the two scripts runs: a function that somebody imports prints nothing.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     if "keras" not in sys.modules and script and Path(script).resolve().parent == HERE:

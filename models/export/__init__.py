@@ -1,1 +1,1 @@
-"""LiteRT and ONNX: writing these files and running them."""
+"""LiteRT and ONNX: exporting to these formats and running the exports."""

@@ -1,4 +1,4 @@
-"""The model for phones (LiteRT) and servers (ONNX Runtime), measured beside Keras."""
+"""Exporting a model to LiteRT (phones) or ONNX (servers), compared with Keras."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpy as np
 
 from data.faces import Faces
 from data.system.files import InputError, one_line, replace_file
-from models.export.runtimes import RUNTIMES, Runner, open_litert, open_onnx
-from models.storage import save_record
+from models.export.runtimes import RUNTIMES, Runner, open_exported, open_litert, open_onnx
+from models.storage import check_shapes, save_record
 
 if TYPE_CHECKING:
     import keras
 
-PARITY = 0.01  # pixels by which an exported float32 model may differ from Keras
+PARITY = 0.01  # pixels: how much a float32 export may differ from Keras
 
-TIMED = 50  # faces, one at a time: enough for a median
+TIMED = 50  # faces, one at a time, for the median time per face
 
-# The packages that make and run each format: what to import, what to install.
+# The packages that write and run each format: what to import, what to install.
 EXTRAS = {
     "litert": dict([RUNTIMES[".tflite"]]),
     "onnx": dict([RUNTIMES[".onnx"], ("tf2onnx", "tf2onnx>=1.17,<2")]),
@@ -32,11 +32,14 @@ EXTRAS = {
 
 
 def import_extras(kind: str) -> None:
-    """Import what an export needs. Raises InputError that says how to install what is missing."""
+    """Import the packages that an export needs.
+
+    Raises InputError that says how to install them if one is missing.
+    """
     try:
         for name in EXTRAS[kind]:
             importlib.import_module(name)
-    except (ImportError, AttributeError) as error:  # the latter: too old for this NumPy
+    except (ImportError, AttributeError) as error:  # AttributeError: too old for this NumPy
         packages = " ".join(f"'{package}'" for package in EXTRAS[kind].values())
         raise InputError(
             f"--export {kind} needs packages that cannot be imported ({error}); install them with:"
@@ -45,10 +48,10 @@ def import_extras(kind: str) -> None:
 
 
 def to_litert(model: keras.Model, small: bool = False) -> bytes:
-    """A Keras model as the bytes of a .tflite file.
+    """Convert a Keras model to the bytes of a .tflite file.
 
-    With `small` the weights are 8-bit integers, scaled per channel; the arithmetic between the
-    layers stays float32 ("dynamic range").
+    With `small` the weights are 8-bit integers, scaled per channel, and activations stay float32
+    (dynamic-range quantization).
     """
     import keras
     import tensorflow as tf
@@ -62,16 +65,16 @@ def to_litert(model: keras.Model, small: bool = False) -> bytes:
 
 
 def to_onnx(model: keras.Model) -> bytes:
-    """A Keras model as the bytes of an .onnx file.
+    """Convert a Keras model to the bytes of an .onnx file.
 
-    (Keras's own ONNX export turns the network's constants into further inputs, as of Keras 3.15:
+    (Keras's own ONNX export turns the network's constants into extra inputs, as of Keras 3.15;
     here they are frozen first, together with the weights.)
     """
     import tensorflow as tf
     import tf2onnx
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    tf.get_logger().setLevel("ERROR")  # tf2onnx calls what is deprecated
+    tf.get_logger().setLevel("ERROR")  # tf2onnx uses deprecated functions
     picture = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="picture")
     function = tf.function(lambda picture: model(picture, training=False))
     function = function.get_concrete_function(picture)
@@ -84,30 +87,37 @@ def to_onnx(model: keras.Model) -> bytes:
         output_names=outputs,
         tensors_to_rename={inputs[0]: "picture"} | names,
     )
+    # tf2onnx leaves the number of points unnamed where Einsum computes it.
+    shapes = {"picture": model.input_shape} | {n: t.shape for n, t in model.output.items()}
+    for value in [*made.graph.input, *made.graph.output]:
+        batch, *dimensions = value.type.tensor_type.shape.dim
+        batch.dim_param = "batch"
+        for dimension, size in zip(dimensions, shapes[value.name][1:], strict=True):
+            dimension.dim_value = size
     return made.SerializeToString()
 
 
 def run_litert(path: Path | str) -> Runner:
-    """A function from float32 pictures (N, 96, 96, 1) to the dict of outputs, run by LiteRT."""
+    """A function that runs a .tflite file: float32 pictures (N, 96, 96, 1) to a dict of outputs."""
     runner = open_litert(path)
     return lambda pictures: runner(picture=pictures)
 
 
 def run_onnx(path: Path | str) -> Runner:
-    """As `run_litert`, run by ONNX Runtime."""
+    """The same as `run_litert` for an .onnx file."""
     return open_onnx(path).predict_on_batch
 
 
 def compare(
     model: keras.Model, exported: Runner, pictures: np.ndarray
 ) -> tuple[float, float, float, float]:
-    """An exported model beside Keras, on uint8 pictures (N, 96, 96).
+    """Compare an exported model with Keras on uint8 pictures (N, 96, 96).
 
-    Both predict all faces at once, and some one at a time in turn, for the time.
+    Both predict all faces at once, and then take turns at single faces to be timed.
 
     Returns:
-        The largest difference of any output and the root mean square one of the key points, in
-        pixels, and the medians of milliseconds per face, Keras's and the exported model's.
+        The largest difference of any output, and the RMS difference of the key points, in pixels;
+        the median milliseconds per face of Keras and of the exported model.
     """
     pictures = pictures[..., None].astype(np.float32)
     expected, found = model.predict_on_batch(pictures), exported(pictures)
@@ -139,16 +149,17 @@ def export(
 ) -> None:
     """Write a Keras model for LiteRT or ONNX Runtime, and print how it compares with Keras.
 
-    Beside each file goes the model's record, which names the key points: <file>.json.
+    The model's record, which names the key points, is written beside each file as <file>.json.
 
     Args:
         model, record: as from `load_model`.
-        model_path: where they are from.
+        model_path: the path they were loaded from.
         kind: a key of EXTRAS.
         faces: to compare on.
         folder: where to write.
 
-    Raises InputError if a file cannot be made or differs from Keras: then it is not written.
+    Raises InputError if the conversion fails or a result differs from Keras; such a file is not
+    written.
     """
     files: list[tuple[str, Callable[[keras.Model], bytes], Callable[[Path], Runner], float | None]]
     stem = model_path.stem
@@ -174,32 +185,33 @@ def write_compared(
     faces: Faces,
     temporary: Path,
 ) -> None:
-    """Write one export to `temporary`, which will be `path`, run it beside Keras, say how it is.
+    """Write one export to `temporary`, which `replace_file` renames to `path`, and compare it.
 
-    Raises InputError if it differs by more than `allowed` pixels.
+    Raises InputError if it differs from Keras by more than `allowed` pixels.
     """
     try:
         print(f"Converting to {path.name} ...", flush=True)
         temporary.write_bytes(convert(model))
+        check_shapes(open_exported(temporary), path)  # as `--model` will
         print(f"Comparing it with Keras on {len(faces.rows)} faces ...", flush=True)
         largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
     except OSError:
         raise
-    except Exception as error:  # the converters raise whatever their parts raise
+    except Exception as error:  # the converters raise all kinds
         raise InputError(
-            f"{path} cannot be made ({one_line(error)[:200]}); try other"
-            " versions of the packages that --export needs."
+            f"{path} cannot be made ({one_line(error)[:200]}); try other versions of the packages"
+            " that --export needs."
         ) from None
     size = temporary.stat().st_size
-    if allowed and not largest <= allowed:  # so that NaN is refused as well
+    if allowed and not largest <= allowed:  # also refuses NaN
         raise InputError(
-            f"{path} would differ from Keras by {largest:.3g} px on {len(faces.rows)} faces"
-            f" of {faces.path}, {allowed} being allowed, and was not written; try other"
+            f"{path} would differ from Keras by {largest:.3g} px on {len(faces.rows)} faces of"
+            f" {faces.path}; only {allowed} px are allowed, so it was not written. Try other"
             " versions of the packages that --export needs."
         )
     print(
-        f"{path}: {size / 1e6:.2f} MB; beside Keras on {len(faces.rows)} faces, key points"
-        f" {rms:.2g} px off (RMS), no value more than {largest:.2g} px; {ms:.1f} ms a face,"
-        f" one at a time, Keras {keras_ms:.1f} ms",
+        f"{path}: {size / 1e6:.2f} MB; on {len(faces.rows)} faces, the key points differ from"
+        f" Keras by {rms:.2g} px (RMS) and no value by more than {largest:.2g} px; {ms:.1f} ms per"
+        f" face, one at a time (Keras {keras_ms:.1f} ms)",
         flush=True,
     )

@@ -1,4 +1,4 @@
-"""Exported models, run by LiteRT or ONNX Runtime: neither needs TensorFlow or Keras."""
+"""Running exported models by LiteRT or ONNX Runtime, without TensorFlow and Keras."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from data.key_points import SIZE
 from data.system.files import InputError, one_line
 
 Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
-# What runs each kind of file: the package to import and to install.
+# The runtime of each kind of file: the module to import, the package to install.
 RUNTIMES = {
     ".tflite": ("ai_edge_litert.interpreter", "ai-edge-litert>=2.1,<3"),
     ".onnx": ("onnxruntime", "onnxruntime>=1.20,<2"),
@@ -25,64 +26,68 @@ RUNTIMES = {
 
 
 class Exported:
-    """An exported model as `predict` and `load_model` take it: what they need of keras.Model."""
+    """An exported model with the parts of keras.Model that `predict` and `load_model` use."""
 
-    def __init__(self, run: Runner, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        """`inputs` and `outputs` are shapes by name; the first number is the batch's, any."""
-        (shape,) = inputs.values()
+    def __init__(self, run: Runner, picture: list[Any], outputs: dict[str, list[Any]]) -> None:
+        """`picture`: the input's shape, `outputs`: shapes by name; first comes the batch size."""
         self.predict_on_batch = run
-        self.input_shape = (None, *shape[1:])
+        self.input_shape = (None, *picture[1:])
         self.output = {
             name: SimpleNamespace(shape=(None, *shape[1:])) for name, shape in outputs.items()
         }
 
 
 def open_exported(path: Path) -> Exported:
-    """A .tflite or .onnx file, ready to predict.
+    """Load a .tflite or .onnx file.
 
-    Raises InputError if it is broken, or if what runs it is not installed.
+    Raises InputError if it is broken or its runtime is not installed.
     """
     module, package = RUNTIMES[path.suffix]
     try:
         importlib.import_module(module)
-    except (ImportError, AttributeError) as error:  # the latter: too old for this NumPy
+    except (ImportError, AttributeError) as error:  # AttributeError: too old for this NumPy
         raise InputError(
             f"{path} needs a package that cannot be imported ({one_line(error)}); install it with:"
             f" pip install '{package}'"
         ) from None
     try:
         return open_litert_pool(path) if path.suffix == ".tflite" else open_onnx(path)
-    except Exception as error:  # the runtimes raise whatever their parts raise
+    except Exception as error:  # the runtimes raise all kinds
         raise InputError(
             f"{path} cannot be loaded ({one_line(error):.200}); export it again or copy it again."
         ) from None
 
 
 def open_litert(path: Path | str) -> Any:
-    """LiteRT's runner: a function of `picture`, float32 (N, 96, 96, 1), to the dict of outputs."""
+    """LiteRT's signature runner: `picture`, float32 (N, 96, 96, 1), to a dict of outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(str(path), num_threads=1).get_signature_runner()
 
 
 def open_onnx(path: Path | str) -> Exported:
-    """An .onnx file in ONNX Runtime."""
+    """An .onnx file, loaded by ONNX Runtime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
+    (picture,) = session.get_inputs()
+    outputs = {output.name: output.shape for output in session.get_outputs()}
 
     def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(names, {"picture": pictures}), strict=True))
+        found = session.run(list(outputs), {picture.name: pictures})
+        return dict(zip(outputs, found, strict=True))
 
-    sides = session.get_inputs(), session.get_outputs()
-    return Exported(run, *({each.name: each.shape for each in side} for side in sides))
+    if picture.shape[1:] == [SIZE, SIZE, 1]:
+        # Converters may leave a size symbolic ("unk__596") that a run shows.
+        found = run(np.zeros((2, SIZE, SIZE, 1), np.float32))
+        outputs = {name: list(values.shape) for name, values in found.items()}
+    return Exported(run, picture.shape, outputs)
 
 
 def open_litert_pool(path: Path) -> Exported:
-    """A .tflite file in as many interpreters as there are cores, each taking face by face.
+    """A .tflite file, loaded by one interpreter per core, each of which predicts face by face.
 
-    That is faster than large batches, and than several threads in one interpreter
+    This is faster than large batches, and than several threads in one interpreter
     (tests/benchmarks/speed.py).
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -103,9 +108,7 @@ def open_litert_pool(path: Path) -> Exported:
         return {name: np.concatenate([face[name] for face in faces]) for name in faces[0]}
 
     runner = free.get()
-    sides = (
-        {name: detail["shape"].tolist() for name, detail in side().items()}
-        for side in (runner.get_input_details, runner.get_output_details)
-    )
+    (picture,) = (detail["shape"].tolist() for detail in runner.get_input_details().values())
+    outputs = {n: detail["shape"].tolist() for n, detail in runner.get_output_details().items()}
     free.put(runner)
-    return Exported(run, *sides)
+    return Exported(run, picture, outputs)
