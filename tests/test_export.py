@@ -144,9 +144,9 @@ def test_an_onnx_file_with_a_symbolic_size_is_accepted(extras, exported, tmp_pat
 def test_an_export_that_the_model_flag_would_refuse_is_not_written(
     extras, test_csv, tmp_path, monkeypatch, capsys
 ):
-    loaded = smallest_network(), {}
+    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
     other = five_points()
-    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
     monkeypatch.setattr(
         export, "to_onnx", lambda model: to_onnx(other).replace(b"spread", b"sprawl")
     )
