@@ -17,6 +17,8 @@ from conftest import ROOT
 import face_key_points
 import model_builder
 from data.images.photos import read_photo
+from data.settings import Settings
+from models.detect.settings import SearchSettings
 
 README = (ROOT / "README.md").read_text()
 MODELS = (ROOT / "models" / "README.md").read_text()
@@ -309,9 +311,6 @@ def test_history_ends_with_the_shipped_weights():
 
 
 def test_settings_that_the_documents_name_are_those_of_the_code():
-    from data.settings import Settings
-    from models.detect.settings import SearchSettings
-
     settings, search = Settings(), SearchSettings()
     data = (ROOT / "data" / "README.md").read_text()
     assert f"default settings ({settings.epochs} epochs)" in README
