@@ -1,4 +1,4 @@
-"""Faces as arrays: the one place where a CSV's bytes become pictures and key points."""
+"""Faces as arrays: the only place where a CSV's text becomes pictures and key points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, mirror_partners, some_of
+from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, first_few, mirror_partners
 from data.synthetic.faces import make_faces
 from data.system.files import InputError, columns_in, read_table
 
@@ -27,13 +27,14 @@ class Faces(NamedTuple):
     image_ids: np.ndarray  # the ImageId column as text, or 1 .. N
     identities: np.ndarray | None  # the optional `identity` column: who is pictured
     rows: np.ndarray  # int (N,): each face's row in its file
-    source: np.ndarray  # int (N,): whose habits the labels follow: the file, or -1 (`few_apart`)
+    source: np.ndarray  # int (N,): whose convention the labels follow: the file's number, or -1:
+    # the first file's second source (`mark_second_source`)
     path: Path  # of the first file
     names: tuple[str, ...] = KEY_POINTS  # of the K key points
 
     @property
     def file(self) -> np.ndarray:
-        """Which file each face is from, where several were joined: int (N,)."""
+        """The number of each face's file, where several were joined: int (N,)."""
         return np.maximum(self.source, 0)
 
     def take(self, index: Any) -> Faces:
@@ -100,7 +101,7 @@ def read_faces(path: Path | str) -> Iterator[Faces]:
 
 
 def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
-    """Some rows of `path`, a pandas data frame of text, as Faces."""
+    """Some rows of the file `path`, a pandas data frame of text, as Faces."""
     import pandas as pd
 
     chunk = chunk.set_axis(tidy_header(chunk.columns), axis=1)
@@ -111,7 +112,7 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
         )
     if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the first fields as row names
         raise InputError(
-            f"{path} has more fields in its rows than names in its header; mend it (if its"
+            f"{path} has more fields in its rows than names in its header; fix it (if its"
             " decimal numbers have commas, write points)."
         )
     coordinates = [name for name in chunk.columns if name[-2:] in ("_x", "_y") and name[:-2]]
@@ -125,7 +126,7 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
         names = KEY_POINTS
     rows = chunk.index.to_numpy()
     identities = None
-    if "identity" in chunk.columns:  # whoever has none is somebody else
+    if "identity" in chunk.columns:  # a row without one is a person of its own
         unknown = chunk["identity"].isna()
         identities = np.where(
             unknown, [f"row {row}" for row in rows], chunk["identity"].astype(object)
@@ -142,14 +143,14 @@ def _parse_chunk(chunk: pd.DataFrame, path: Path) -> Faces:
     )
 
 
-# Blanks of all kinds, and characters without width that web pages and spreadsheets leave in names.
+# Blanks of all kinds, and zero-width characters that web pages and spreadsheets leave in names.
 INVISIBLE = r"[\s\u200b\u200e\u200f\u2060\ufeff]+"
 
 
 def tidy_header(columns: Iterable[str]) -> list[str]:
-    """The names of the columns without blanks at their ends, Image and _x, _y as they should be.
+    """The column names stripped of blanks, with Image, _x and _y in their proper case.
 
-    IMAGE and left_eye_X count where there is nothing by the proper name.
+    IMAGE and left_eye_X are accepted where no column has the proper name.
     """
     names = [re.sub(f"^{INVISIBLE}|{INVISIBLE}$", "", str(name)) for name in columns]
     for proper in ("Image", "ImageId", "identity"):
@@ -161,7 +162,7 @@ def tidy_header(columns: Iterable[str]) -> list[str]:
 
 
 def unused_columns(path: Path | str) -> tuple[list[str], list[str]]:
-    """The columns of a training file that nothing is read from, and Kaggle's points it lacks."""
+    """The columns of a training file that are not used, and which of Kaggle's points it lacks."""
     header = tidy_header(next(read_table(path)).columns)
     points = [name[:-2] for name in header if name[-2:] in ("_x", "_y") and name[:-2]]
     lacking = [p for p in KEY_POINTS if p not in points] if set(points) <= set(KEY_POINTS) else []
@@ -180,12 +181,13 @@ def _parse_pictures(chunk: pd.DataFrame, path: Path) -> np.ndarray:
         except ValueError as problem:
             raise InputError(
                 f"{path}: the picture in row {chunk.index[i] + 1} below the header {problem};"
-                " mend or delete that row."
+                " fix or delete that row."
             ) from None
     return pictures.reshape(-1, SIZE, SIZE)
 
 
-NOTHING = ("", "na", "n/a", "nan", "none", "null")  # in a field: the point is not labelled
+# What a field says for a point that is not labelled.
+NOT_LABELLED = ("", "na", "n/a", "nan", "none", "null")
 
 
 def _parse_key_points(
@@ -204,10 +206,10 @@ def _parse_key_points(
     values = np.full((len(chunk), len(columns)), np.nan, np.float32)
     for name in coordinates:
         numbers = pd.to_numeric(chunk[name], errors="coerce").to_numpy(np.float64)
-        # A picture's width beyond the border is more than any crop of a face needs.
+        # Up to a picture's width beyond its border: no crop of a face needs more.
         wrong = chunk[name].notna() & ~((numbers > -SIZE) & (numbers < 2 * SIZE))
-        if wrong.any():  # pandas knows what stands for nothing, but not with blanks around it
-            wrong &= ~chunk[name].str.strip().str.lower().isin(NOTHING)
+        if wrong.any():  # pandas reads the words for a missing value, but not with blanks around
+            wrong &= ~chunk[name].str.strip().str.lower().isin(NOT_LABELLED)
         if wrong.any():
             i = int(np.argmax(wrong))
             comma = re.fullmatch(r"\s*-?\d+,\d*\s*", str(chunk[name].iloc[i]))
@@ -215,7 +217,7 @@ def _parse_key_points(
             raise InputError(
                 f"{path}: {name} in row {chunk.index[i] + 1} below the header is"
                 f" {chunk[name].iloc[i]!r:.40}, not a position in the {SIZE}x{SIZE} picture{point};"
-                " mend it, or leave it empty if the point is not labelled."
+                " fix it, or leave it empty if the point is not labelled."
             )
         values[:, columns.index(name)] = numbers
     key_points = values.reshape(-1, len(names), 2)
@@ -229,8 +231,12 @@ def load_training(
 ) -> Faces:
     """`load_faces` for training: rows without any labelled key point are left out.
 
-    With `complete_only` so are rows that lack a key point. With `names` the faces get these key
-    points and no others. Raises InputError if nothing is left, or a mirror partner is missing.
+    Args:
+        path: the file.
+        complete_only: leave out rows that lack a key point, too.
+        names: give the faces these key points and no others.
+
+    Raises InputError if nothing is left, or a mirror partner is missing.
     """
     faces = load_faces(path)
     if faces.key_points is None:
@@ -258,16 +264,16 @@ def load_training(
 
 
 def with_key_points(faces: Faces, names: Names) -> Faces:
-    """Faces with the key points `names`: what they lack is not labelled, others are left out.
+    """Faces with the key points `names`: those they lack are not labelled, others are left out.
 
-    A printed line says which. Raises InputError if the faces have none of them.
+    Prints which are left out. Raises InputError if the faces have none of `names`.
     """
     if faces.names == names:
         return faces
     shared = [name for name in names if name in faces.names]
     if not shared:
         raise InputError(
-            f"{faces.path} has none of the model's key points ({some_of(names)}); give another"
+            f"{faces.path} has none of the model's key points ({first_few(names)}); give another"
             " file, or rename its columns."
         )
     labelled = np.isfinite(faces.key_points).any((0, 2))
@@ -281,9 +287,11 @@ def with_key_points(faces: Faces, names: Names) -> Faces:
 
 
 def synthetic_faces(count: int, seed: int, rows: Sequence[int] | None = None) -> Faces:
-    """Faces made by data/synthetic/faces.py: no file, no licence, 15 exact key points each.
+    """Faces drawn by data/synthetic/faces.py, with 15 exact key points each.
 
-    With `rows` only those of the `count`.
+    Args:
+        count, seed: of the set; the same ones give the same faces.
+        rows: draw these of the `count` only.
     """
     pictures, key_points = make_faces(count, seed=seed, indices=rows)
     numbers = np.arange(count) if rows is None else np.array(rows)
@@ -292,12 +300,12 @@ def synthetic_faces(count: int, seed: int, rows: Sequence[int] | None = None) ->
 
 
 # Kaggle's full training file comes from two sources: besides the rows with all 15 points it has
-# more than twice as many that mark 4 at most, the tip of the nose lower and the lip at mid-mouth.
+# more than twice as many with at most 4, the nose tip labelled lower and the lip at mid-mouth.
 FEW_POINTS = 4
 
 
-def few_apart(faces: Faces) -> Faces:
-    """The first file's rows of few points get the source -1, if it has others to go by as well."""
+def mark_second_source(faces: Faces) -> Faces:
+    """Give the first file's rows of few points the source -1, if it has other rows as well."""
     if faces.names != KEY_POINTS:
         return faces
     few = np.isfinite(faces.key_points[..., 0]).sum(1) <= FEW_POINTS
@@ -308,10 +316,11 @@ def few_apart(faces: Faces) -> Faces:
 
 
 def join_faces(files: list[Faces]) -> Faces:
-    """Several training Faces as one; a row that repeats an earlier one to the letter is left out.
+    """Several training Faces as one; exact repetitions of an earlier row are left out.
 
-    `source` tells the file, and the first file's rows of few points (`few_apart`). Where only some
-    files name identities, the others' rows stay alone.
+    `source` becomes the file's number, -1 for the first file's second source
+    (`mark_second_source`). Where only some files have identities, each row of the others is a
+    person of its own.
     """
     joined = files[0]
     if len(files) > 1:
@@ -334,11 +343,11 @@ def join_faces(files: list[Faces]) -> Faces:
     for i, face in enumerate(zip(joined.pictures, joined.key_points, strict=True)):
         digest = hashlib.sha256(b"".join(part.tobytes() for part in face)).digest()
         seen.setdefault(digest, i)
-    return few_apart(joined.take(np.array(list(seen.values()))))
+    return mark_second_source(joined.take(np.array(list(seen.values()))))
 
 
 def fingerprint(faces: Faces) -> str:
-    """SHA-256 over pictures and key points: the same for a CSV and its .gz or .zip."""
+    """SHA-256 of pictures and key points: the same for a CSV and its .gz or .zip."""
     digest = hashlib.sha256(np.ascontiguousarray(faces.pictures).data)
     if faces.names != KEY_POINTS:
         digest.update("\n".join(faces.names).encode())

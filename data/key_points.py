@@ -1,4 +1,4 @@
-"""The key points: their names, CSV columns and mirror images, and how far off a prediction is."""
+"""The key points: their names, CSV columns and mirror images, and the error of a prediction."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l", "lt": "rt", 
 
 
 def other_side(word: str) -> str:
-    """left, l or lt as right, r or rt and the other way round, capitals kept; else the word."""
+    """The word with left, l or lt exchanged for right, r or rt, or vice versa; case is kept."""
     other = OTHER_SIDE.get(word.lower(), word.lower())
     if other == word.lower():
         return word
@@ -59,7 +59,7 @@ def other_side(word: str) -> str:
 
 
 def glued_side(word: str) -> str:
-    """As `other_side` for words such as lefteye, eyeleft, leye or lm, which hold the side."""
+    """As `other_side` for words such as lefteye, eyeleft, leye or lm, which contain the side."""
     low = word.lower()
     for side in ("left", "right"):
         if low.startswith(side):
@@ -71,7 +71,7 @@ def glued_side(word: str) -> str:
 
 
 def mirrored_names(name: str) -> Iterator[str]:
-    """What the mirror image of a point may be called, the likeliest first; none without a side."""
+    """Candidates for the name of a point's mirror image, likeliest first; none without a side."""
     words = WORDS.findall(name)
     full = [other_side(word) if len(word) > 2 else word for word in words]
     if full == words:
@@ -97,10 +97,10 @@ def side_of(name: str) -> str | None:
 def mirror_partners(names: Names = KEY_POINTS) -> np.ndarray | None:
     """For each key point the index of the one that it becomes in a mirrored picture, (K,) int.
 
-    The words left and right in the names tell, also as people else write them: Left_Eye, lefteye
+    It follows from left and right in the names, in any usual spelling: left_eye, Left_Eye, lefteye
     (CelebA), eyeLeft (AWS), LEye (OpenPose), l_eye, le. A point with neither is its own partner.
-    None if no name has a side, as p0 .. p67, or `without_partner` names one: then nothing tells
-    what a point becomes.
+    None where the names do not say it: no name has a side (p0 .. p67), or `without_partner` finds
+    one.
 
     Raises ValueError, naming the point, if a partner is missing (of a name such as left_eye).
     """
@@ -156,7 +156,8 @@ def interocular_distance(
 
 
 def compute_mean_face(key_points: np.ndarray) -> list[list[float | None]]:
-    """Each point's mean place over faces (N, K, 2), as K pairs; [None, None] if never labelled."""
+    """The mean face: each point's mean over faces (N, K, 2) in pixels, as K pairs; [None, None]
+    for a point that is never labelled."""
     labelled = np.isfinite(key_points)
     mean = np.where(labelled, key_points, 0).sum(0) / np.maximum(labelled.sum(0), 1)
     return np.where(labelled.any(0), mean.round(3).astype(object), None).tolist()  # type: ignore
@@ -167,6 +168,6 @@ def rmse(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean((predicted - truth) ** 2, dtype=np.float64)))
 
 
-def some_of(names: Sequence[Any]) -> str:
-    """The first few names as part of a sentence."""
+def first_few(names: Sequence[Any]) -> str:
+    """The first five names as part of a sentence."""
     return ", ".join(map(str, names[:5])) + (", …" if len(names) > 5 else "")

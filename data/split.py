@@ -1,4 +1,4 @@
-"""Which faces are held out: near-identical pictures and one person's stay on the same side."""
+"""Which faces are held out: near-identical pictures, and those of one person, stay together."""
 
 import numpy as np
 

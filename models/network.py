@@ -1,4 +1,4 @@
-"""The network: building it, starting it from another, predicting with it."""
+"""The network: building it, warm-starting it, predicting with it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 
 def check_backend(training: bool = True) -> None:
-    """Raise InputError where the backend that the user's Keras is set to is not there or, for
+    """Raise InputError where the backend that the user chose for Keras is not installed or, for
     `training`, cannot train.
 
-    That is looked up without importing Keras, which takes seconds. TensorFlow trains, and so does
-    JAX; PyTorch was not tried.
+    Does not import Keras, which takes seconds. TensorFlow and JAX train; PyTorch is not tested.
     """
     backend = os.environ.get("KERAS_BACKEND", "")
     if not backend:
@@ -36,7 +35,7 @@ def check_backend(training: bool = True) -> None:
         except (OSError, ValueError, AttributeError):
             backend = "tensorflow"
     if training and backend not in ("tensorflow", "jax"):
-        reason = "was not tried for training" if backend == "torch" else "cannot train"
+        reason = "is not tested for training" if backend == "torch" else "cannot train"
     elif importlib.util.find_spec(backend) is None:
         reason = "is not installed"
     else:
@@ -56,9 +55,9 @@ def keras_settings() -> Path:
 
 @contextmanager
 def plain_keras() -> Iterator[None]:
-    """Keras with the settings it comes with, whatever the user's keras.json or program sets.
+    """Keras with its default settings, whatever the user's keras.json or program sets.
 
-    Among them: in which type losses are computed, and where pictures have their channels.
+    They include the type in which losses are computed and the axis of the channels.
     """
     from keras import config
 
@@ -80,11 +79,11 @@ def plain_keras() -> Iterator[None]:
 
 
 def build_model(dtype: str = "float32", count: int = 15) -> keras.Model:
-    """The network: raw grey values (N, 96, 96, 1) in; out come, in pixels, `key_points` (N, 2K)
-    and `spread` (N, K), how far off each point may be (standard deviation per axis).
+    """The network, from grey values (N, 96, 96, 1) to `key_points` (N, 2K) and `spread` (N, K), the
+    standard deviation of each point's error per axis, both in pixels.
 
     A residual encoder goes down to 6x6 to see the whole face and comes back up to a 12x12 grid,
-    on which `read_key_points` reads where each point is, and `read_spread` how sure that is.
+    from which `read_key_points` computes each point and `read_spread` its spread.
 
     Args:
         dtype: Keras dtype policy of the body, such as "float32" or "mixed_bfloat16"; the head
@@ -104,11 +103,11 @@ def build_model(dtype: str = "float32", count: int = 15) -> keras.Model:
 
 
 def encode(picture: Any, dtype: str) -> tuple[Any, Any]:
-    """The body: features of the picture on a 12x12 grid (N, 12, 12, 96), and those deepest down,
-    which see the whole face, (N, 6, 6, 160); Keras tensors."""
+    """The body: features on a 12x12 grid (N, 12, 12, 96) and the deepest features, which see the
+    whole face, (N, 6, 6, 160); Keras tensors."""
     from keras import layers
 
-    # What the user's Keras takes for granted (keras.json) is said here: where the channels are.
+    # The channels' axis is set here, because the user's keras.json may set another default.
     Conv = partial(
         layers.Conv2D, padding="same", use_bias=False, data_format="channels_last", dtype=dtype
     )
@@ -134,17 +133,17 @@ def encode(picture: Any, dtype: str) -> tuple[Any, Any]:
 
 
 def read_key_points(grid: Any, count: int) -> tuple[Any, Any, Any]:
-    """Where each of `count` points is, from the features of a 12x12 grid; Keras tensors.
+    """The positions of `count` points from the features of a 12x12 grid; Keras tensors.
 
-    Each point has a map of where it is (a softmax) and, at each cell, an offset from the cell's
-    centre; the prediction is the expected position. That is soft-argmax ("integral") regression,
-    Sun et al. 2018, https://arxiv.org/abs/1711.08229, with the dense offsets of Papandreou et
-    al. 2017, https://arxiv.org/abs/1701.01779: the grid can stay coarse, which is what makes it
-    fast, and a point can lie outside the picture.
+    Each point has a heat map (a softmax over the cells) and, at each cell, an offset from the
+    cell's centre; the prediction is the expected position. That is soft-argmax ("integral")
+    regression, Sun et al. 2018, https://arxiv.org/abs/1711.08229, with the dense offsets of
+    Papandreou et al. 2017, https://arxiv.org/abs/1701.01779. So the grid can stay coarse, which
+    makes it fast, and a point can lie outside the picture.
 
     Returns:
-        `key_points` (N, 2K); the maps (N, 144, K); and two signs of how sure they are (N, K, 2):
-        how far the cells disagree and how peaked the map is.
+        `key_points` (N, 2K); the maps (N, 144, K); and two signs of certainty (N, K, 2): how far
+        the cells disagree and how peaked the map is.
     """
     from keras import layers, ops
 
@@ -171,10 +170,11 @@ def read_key_points(grid: Any, count: int) -> tuple[Any, Any, Any]:
 
 
 def read_spread(grid: Any, deep: Any, maps: Any, signs: Any, count: int) -> Any:
-    """How far off each point may be, `spread` (N, K), from what it was read from.
+    """Each point's `spread` (N, K), from what the point itself was computed from.
 
-    That is `maps` and `signs` as from `read_key_points`, the features of the grid where the point
-    looks, and those of the whole picture. All of its layers' names begin with "spread".
+    Its inputs are `maps` and `signs` as from `read_key_points`, the grid's features weighted by the
+    point's map, and the mean features of the whole picture. All layers that only the spread
+    depends on have names that begin with "spread".
     """
     import keras
     from keras import layers, ops
@@ -203,7 +203,7 @@ def read_spread(grid: Any, deep: Any, maps: Any, signs: Any, count: int) -> Any:
     )(spread)
 
 
-# The layers in which each key point has weights of its own, and along which axis.
+# The layers in which each key point has its own weights, and the axis of the key points there.
 POINT_AXIS = {"maps": -1, "offsets": -1, "spread_raw": 0, "spread": 0}
 
 
@@ -212,8 +212,8 @@ def warm_start(initial: keras.Model, known: Names, names: Names) -> keras.Model:
 
     Args:
         initial: a model as from `build_model`.
-        known: the names of its key points; a point that is not among them starts anew.
-        names: those of the new network.
+        known: the names of its key points; new ones start with random weights.
+        names: of the new network's key points.
 
     Returns:
         keras.Model. Raises ValueError if `initial` has another body.
@@ -239,7 +239,7 @@ def predict(
     batch_size: int = 256,
     names: Names | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the key points, and how far off each may be.
+    """Predict the key points and their spread.
 
     Args:
         model: as from `load_model`.
@@ -253,27 +253,28 @@ def predict(
         float32 key points (N, K, 2) in pixels, and float32 spread (N, K): the standard
         deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
 
-    Raises ValueError if these are no such pictures, or the names not the model's.
+    Raises ValueError if the pictures have another shape or type, or if the model has another
+    number of key points than `names`.
     """
     inputs = as_input(pictures)
     names = KEY_POINTS if names is None else tuple(names)
+    if mirror and len(names) != (count := model.output["spread"].shape[-1]):
+        raise ValueError(
+            f"the model has {count} key points, but the names of {len(names)} are given; to mirror,"
+            " give names=names_of(model, record), with both from load_model"
+        )
     partners = mirror_partners(names) if mirror else None
     step = batch_size if partners is None else max(batch_size // 2, 1)
     take_any_batch(model)
     parts = []
     for start in range(0, max(len(inputs), 1), step):
         part = inputs[start : start + step]
-        if partners is not None:  # both in one go: for a face alone that takes a third less time
+        if partners is not None:  # in one batch: for a single face that takes a third less time
             part = np.concatenate([part, part[:, :, ::-1]])
-        # Not Keras's `predict`, which takes longer to get going than to find a face.
+        # Not Keras's `predict`, which takes longer to start than a face takes to predict.
         found = model.predict_on_batch(part)
         spread = np.asarray(found["spread"], np.float32)
         key_points = np.asarray(found["key_points"], np.float32).reshape(*spread.shape, 2)
-        if mirror and len(names) != spread.shape[1]:
-            raise ValueError(
-                f"the model has {spread.shape[1]} key points, but the names of {len(names)} are"
-                " given; to mirror, give names=names_of(model, record), with both from load_model"
-            )
         if partners is not None:
             key_points, spread = average_with_mirrored(key_points, spread, partners)
         parts.append((key_points, spread))
@@ -284,8 +285,8 @@ def predict(
 def take_any_batch(model: Any) -> None:
     """Have TensorFlow trace a Keras model once, for batches of any size.
 
-    By itself it traces the first batch's size, and then any size at the second: half a second more
-    before the first face is found. Does nothing for other backends, and for exported models.
+    By default it traces the first batch's size, and any size at the second batch: half a second
+    more. Does nothing for other backends and for exported models.
     """
     if getattr(model, "predict_function", "exported") is not None:
         return
@@ -300,17 +301,17 @@ def take_any_batch(model: Any) -> None:
 def average_with_mirrored(
     key_points: np.ndarray, spread: np.ndarray, partners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The means of what was found in N pictures and, behind these, in their mirror images.
+    """Flip averaging: the means of the predictions for N pictures and for their mirror images.
 
     Args:
-        key_points, spread: (2N, K, 2) and (2N, K) pixels.
+        key_points, spread: (2N, K, 2) and (2N, K) pixels, the mirror images' last.
         partners: as from `mirror_partners`.
 
     Returns key points (N, K, 2) and spread (N, K).
     """
     (own, flipped), (sure, other) = np.split(key_points, 2), np.split(spread, 2)
     half = (mirror_key_points(flipped, partners) - own) / 2
-    # The spread of a mixture of two: where they disagree, neither is to be trusted.
+    # The spread of a mixture of two: it grows where the two disagree.
     mixed = np.sqrt((sure**2 + other[:, partners] ** 2) / 2 + (half**2).mean(-1))
     return own + half, mixed
 
@@ -332,12 +333,12 @@ def as_input(pictures: np.ndarray) -> np.ndarray:
         )
     if inputs.dtype.kind in "bf" and inputs.size and 0 < np.max(inputs) <= 1:
         warnings.warn(
-            "no picture has a grey value above 1: the network wants 0 to 255, not shares",
+            "no picture has a grey value above 1: the network takes 0 to 255, not 0 to 1",
             stacklevel=3,
         )
     elif inputs.size and np.max(inputs) > 255:
         warnings.warn(
-            f"there are grey values up to {np.max(inputs)}: the network wants 0 to 255",
+            f"there are grey values up to {np.max(inputs)}: the network takes 0 to 255",
             stacklevel=3,
         )
     return np.asarray(inputs, np.float32)[..., None]
@@ -351,25 +352,25 @@ def with_source_offsets(
 ) -> keras.Model:
     """The model that is trained: the network plus, per further source and point, a learned offset.
 
-    Files by other hands mark the nose tip or a brow's end elsewhere. The offset takes that up, so
-    that the network itself keeps the first file's convention (offset zero). A mirrored picture
-    mirrors it: it is tied to be the same on the left and on the right.
+    Annotators of other files put the nose tip or a brow's end on another spot. The offset learns
+    the difference, so that the network itself keeps the first file's convention (offset zero). It
+    is symmetric, because mirrored pictures are trained on as well.
 
     Args:
         model: as from `build_model`.
         sources: their number; source -1 is the last one.
-        partners: as from `mirror_partners`; None ties nothing.
-        alike: indices of the key points that all sources mark at the same spot: no offset.
+        partners: as from `mirror_partners`; None: not symmetric.
+        alike: indices of the key points that all sources label at the same spot: no offset.
 
     Returns:
-        keras.Model from (picture, source (N, 1)) to the network's outputs so moved.
+        keras.Model from (picture, source (N, 1)) to the network's outputs, key points moved.
     """
     import keras
     from keras import layers, ops
 
     source = keras.Input((1,), dtype="int32", name="source")
     size = model.output["key_points"].shape[1]
-    # Not an Embedding: its sparse gradient would be clipped by the sum of its faces' norms.
+    # Not an Embedding: clipping would use the sum of the norms of its sparse gradient's rows.
     table = layers.Dense(
         size, use_bias=False, kernel_initializer="zeros", name="source_offsets", dtype="float32"
     )
@@ -380,7 +381,7 @@ def with_source_offsets(
     if len(alike):
         offset = offset * np.isin(np.arange(size // 2), alike, invert=True)[:, None]
     further = ops.cast(source != 0, "float32")
-    # Times 5: steps of AdamW's size would take long to walk several pixels.
+    # Times 5: at AdamW's step size several pixels would take long.
     moved = model.output["key_points"] + 5 * further * ops.reshape(offset, (-1, size))
     return keras.Model([model.input, source], model.output | {"key_points": moved})
 

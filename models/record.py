@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.faces import Faces, fingerprint
 from data.labels.kaggle import first_rows
+from data.settings import Settings
 from data.system.progress import say_start_of_keras
 from models.storage import weights_digest
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def describe(
-    settings: dict[str, Any],
+    settings: Settings,
     precision: str,
     complete_only: bool,
     files: list[Faces],
@@ -25,22 +27,29 @@ def describe(
     held_out: Faces,
     model_path: Path,
 ) -> dict[str, Any]:
-    """The record that is saved beside the model: what was trained on what."""
+    """What a training knows of itself before it starts; JSON can hold it.
+
+    Args:
+        settings, precision, complete_only: of the training.
+        files: what it trains on, one Faces each; `real`: read from CSVs, not synthetic.
+        held_out: the held-out faces of all files.
+        model_path: where the model will be saved.
+    """
     return {
-        "settings": settings,
+        "settings": asdict(settings),
         "precision": precision,
         "complete_only": complete_only,
         "key_points": files[0].names,
         "data": [
             {
                 "path": str(file.path),
-                # Found again from another folder, and where all of it has moved.
+                # Two more paths, to find it from another folder and after all of it has moved.
                 "absolute": None if not real else str(file.path.resolve()),
                 "from_model": None if not real else beside(file.path, model_path),
                 "synthetic_faces": None if real else len(file.rows),
                 "faces": len(file.rows),
                 "sha256": fingerprint(file),
-                "first_rows": first_rows(file),  # of each hand that marked Kaggle's file
+                "first_rows": first_rows(file),  # of each annotator of Kaggle's file
                 # 0-based rows below the header, as pandas counts them
                 "validation_rows": held_out.rows[held_out.file == i].tolist(),
                 "validation_sha256": fingerprint(held_out.take(held_out.file == i)),
@@ -60,7 +69,7 @@ def beside(path: Path, model: Path) -> str | None:
 
 
 def what_must_match(record: dict[str, Any], initial: keras.Model | None) -> dict[str, Any]:
-    """What has to be the same for a training to be resumed, from its record."""
+    """What must be the same for a training to be resumed, from its record."""
     return record["settings"] | {
         "precision": record["precision"],
         "init": weights_digest(initial) if initial else None,
@@ -75,7 +84,7 @@ def versions() -> dict[str, str]:
     def version_of(package: str) -> str | None:
         try:
             return version(package)
-        except PackageNotFoundError:  # as where Keras computes with JAX
+        except PackageNotFoundError:  # such as TensorFlow where Keras uses JAX
             return None
 
     say_start_of_keras()

@@ -1,4 +1,4 @@
-"""Drawing faces on pictures: smooth dots and rings by NumPy, so that no other package is needed."""
+"""Drawing faces on photos and frames: anti-aliased dots and rings in NumPy, no package needed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names
 from models.spread import REGION_90
+from results.colours import rgb_of
 from results.measures import UNSURE
-from results.pictures import style_of
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -25,11 +25,11 @@ def draw_faces(
 ) -> None:
     """Draw faces on `canvas`, a uint8 (H, W, 3) picture, in place.
 
-    That is their boxes (N, 4), numbers, key points (N, K, 2) and 90 % regions, from `spread` (N, K)
-    in pixels of the crop. Lines and dots grow with the face; colours, rings and hollow points are
-    as in the other pictures.
+    Drawn are their boxes (N, 4), numbers, key points (N, K, 2) and 90 % regions, from `spread`
+    (N, K) in pixels of the crop. Lines and dots scale with the face; colours, rings and hollow
+    points have the same meaning as in the other pictures.
     """
-    colours = [colour_of(name) for name in names]
+    colours = [rgb_of(name) for name in names]
     for box, points, radii, number in zip(boxes, key_points, spread, numbers, strict=True):
         side = float(box[2])
         width, dot = max(1, round(side / 150)), max(side / 80, 0.7)
@@ -44,40 +44,31 @@ def draw_faces(
             draw_rings(canvas, point, rings)
 
 
-@lru_cache(maxsize=512)
-def colour_of(name: str) -> tuple[int, int, int]:
-    """A key point's colour, red, green and blue 0 .. 255."""
-    from PIL import ImageColor
-
-    red, green, blue = ImageColor.getrgb(style_of(name)[0])[:3]
-    return red, green, blue
-
-
 def draw_rings(
     canvas: np.ndarray,
-    middle: np.ndarray,
+    center: np.ndarray,
     rings: Sequence[tuple[float, float, Sequence[int]]],
 ) -> None:
-    """Circles of these radii, line widths and colours, one over the other; of radius 0: discs of
-    these diameters."""
+    """Draw circles of these radii, line widths and colours around a point, in this order; radius 0
+    gives a disc whose diameter is the line width."""
     reach = max(radius + width / 2 + 1 for radius, width, _ in rings)
     height, across = canvas.shape[:2]
-    x0, x1 = max(int(middle[0] - reach), 0), min(int(middle[0] + reach) + 2, across)
-    y0, y1 = max(int(middle[1] - reach), 0), min(int(middle[1] + reach) + 2, height)
+    x0, x1 = max(int(center[0] - reach), 0), min(int(center[0] + reach) + 2, across)
+    y0, y1 = max(int(center[1] - reach), 0), min(int(center[1] + reach) + 2, height)
     if x0 >= x1 or y0 >= y1:
         return
-    far = np.hypot(
-        np.arange(x0, x1, dtype=np.float32)[None] - np.float32(middle[0]),
-        np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(middle[1]),
+    distance = np.hypot(
+        np.arange(x0, x1, dtype=np.float32)[None] - np.float32(center[0]),
+        np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(center[1]),
     )
     for radius, width, colour in rings:
-        # How much of each pixel the line covers, so that edges are smooth.
-        cover = width / 2 + 0.5 - np.abs(far - np.float32(radius))
+        # The share of each pixel that the line covers: anti-aliasing.
+        cover = width / 2 + 0.5 - np.abs(distance - np.float32(radius))
         blend(canvas[y0:y1, x0:x1], np.minimum(np.maximum(cover, 0), 1), colour)
 
 
 def draw_box(canvas: np.ndarray, box: np.ndarray, width: int) -> None:
-    """The outline of a box, x y w h, in white."""
+    """Draw the outline of a box, x y w h, in white."""
     height, across = canvas.shape[:2]
     x0, y0 = (round(v) for v in box[:2].tolist())
     x1, y1 = (round(v) for v in (box[:2] + box[2:]).tolist())
@@ -90,26 +81,26 @@ def draw_box(canvas: np.ndarray, box: np.ndarray, width: int) -> None:
 
 
 def draw_number(canvas: np.ndarray, number: int, box: np.ndarray, size: int) -> None:
-    """A face's number over the upper left corner of its box, white with a dark rim."""
-    rim, body = number_mask(str(number), size)
-    height, width = rim.shape
+    """Draw a face's number above the upper left corner of its box, white with a black outline."""
+    outline, body = number_mask(str(number), size)
+    height, width = outline.shape
     x = int(np.clip(round(float(box[0])), 0, max(canvas.shape[1] - width, 0)))
     y = int(np.clip(round(float(box[1])) - height, 0, max(canvas.shape[0] - height, 0)))
     part = canvas[y : y + height, x : x + width]
-    for cover, colour in ((rim, BLACK), (body, WHITE)):
+    for cover, colour in ((outline, BLACK), (body, WHITE)):
         blend(part, cover[: part.shape[0], : part.shape[1]], colour)
 
 
 @lru_cache(maxsize=64)
 def number_mask(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """How much a text, `size` pixels high, covers each pixel: with its rim, and by itself."""
+    """The share of each pixel that a text of that height covers: with its outline, without it."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size)
-    rim = max(1, size // 10)
-    x0, y0, x1, y1 = (round(v) for v in font.getbbox(text, stroke_width=rim))
+    outline = max(1, size // 10)
+    x0, y0, x1, y1 = (round(v) for v in font.getbbox(text, stroke_width=outline))
     masks = []
-    for stroke in (rim, 0):
+    for stroke in (outline, 0):
         mask = Image.new("L", (x1 - x0, y1 - y0))
         pen = ImageDraw.Draw(mask)
         pen.text((-x0, -y0), text, fill=255, font=font, stroke_width=stroke)
@@ -118,6 +109,6 @@ def number_mask(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blend(part: np.ndarray, cover: np.ndarray, colour: Sequence[int]) -> None:
-    """Paint a piece of a canvas (h, w, 3) with a colour, as much as `cover` (h, w) 0 .. 1 says."""
+    """Blend a colour into part of a canvas (h, w, 3), with `cover` (h, w) 0 .. 1 as its opacity."""
     weight = cover[..., None]
     part[:] = part + (np.array(colour, np.float32) - part) * weight + 0.5

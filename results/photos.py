@@ -1,4 +1,4 @@
-"""The answers of `--image`: annotated photos, and a table of their faces' key points."""
+"""`--image`: annotated photos, and a table of their faces' key points."""
 
 from __future__ import annotations
 
@@ -16,61 +16,49 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.images.aligned_crops import (
-    MATRIX_COLUMNS,
-    aligned_crops,
-    check_names,
-    cut_aligned,
-    matrix_fields,
-)
-from data.images.crops import (
-    affine_scales,
-    affines_from_boxes,
-    affines_from_points,
-    boxes_from_affines,
-    mean_face_of,
-)
+from data.images.aligned_crops import MATRIX_COLUMNS, check_names, cut_aligned, matrix_fields
 from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
-from data.key_points import KEY_POINTS, Names, output_columns
+from data.key_points import Names, output_columns
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.progress import follow
 from data.system.signals import acknowledge_stop
-from models.detect.search import DOUBTFUL, find_faces, refine
+from models.detect.search import Detections, detect, detect_in_boxes
+from models.detect.settings import DEFAULTS
 from models.spread import face_spread
-from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
+from models.storage import Landmarker, load_for_photos
 from results.drawing import draw_faces
 from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# How pictures of photos are packed: a large one takes seconds otherwise. Runs of equal bytes alone
-# make smaller files of photos than zlib's quickest search for repetitions.
+# How annotated photos are compressed: otherwise a large one takes seconds. For photos, run-length
+# encoding gives smaller files than zlib's fastest search for repetitions.
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
 def run_photos(arguments: argparse.Namespace) -> None:
     """Find the faces and key points in photos; write annotated pictures and key_points.csv.
 
-    A photo that cannot be read is told, and the run goes on; at the end InputError is raised. The
-    rows are kept as they are found, also where Ctrl-C ends the run.
+    A photo that cannot be read is reported, and the run goes on; at the end InputError is raised.
+    Rows are written while the run goes on, and are kept when Ctrl-C ends it.
     """
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
-        raise InputError("--box says where the face is in one photo; give one photo only.")
+        raise InputError("--box says where the face is in one photo; give only one photo.")
     make_folder(arguments.results)
-    reader = open_reader(arguments)
-    answers = open_answers(arguments, reader.names)
+    landmarker = load_for_photos(arguments.model)
+    answers = open_answers(arguments, landmarker.names)
     problems: list[InputError] = []
     failed: list[tuple[Path, Path]] = []
     targets = output_paths(photos, arguments.results)
     try:
         for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
             try:
-                look_at(path, target, arguments.box, reader, answers)
+                process_photo(path, target, landmarker, arguments, answers)
             except InputError as problem:
                 problems.append(problem)
-            except Exception as error:  # what one photo brings must not harm the others
+            except Exception as error:  # one photo must not stop the others
                 problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
             else:
                 continue
@@ -78,7 +66,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
             if len(photos) > 1:
                 print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        acknowledge_stop()  # or it is raised again while the rows are written
+        acknowledge_stop()  # or it would be raised again while the rows are written
         answers.write()
         raise KeyboardInterrupt(
             f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
@@ -95,31 +83,12 @@ def run_photos(arguments: argparse.Namespace) -> None:
     if problems:
         raise InputError(
             f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
-            " mend them or leave them out."
+            " fix them or leave them out."
         )
 
 
-class Reader(NamedTuple):
-    """What finds the faces and their key points."""
-
-    model: Any  # as from `load_model`
-    names: Names  # of its key points
-    face: np.ndarray | None  # as from `mean_face_of`
-    mirror: bool
-
-
-def open_reader(arguments: argparse.Namespace) -> Reader:
-    """Load the model that the command line asks for, and say which that is."""
-    model_path = arguments.model or find_model()
-    model, record = load_model(model_path)
-    names = names_of(model, record)
-    face = mean_face_of(record, names, model_path)
-    print(describe_model(model_path, record), flush=True)
-    return Reader(model, names, face, arguments.mirror and knows_mirrored(record))
-
-
 class Table:
-    """key_points.csv, written again and again while rows are found: a kill loses few."""
+    """key_points.csv, written every few seconds, so that a kill loses few rows."""
 
     def __init__(self, path: Path, names: Names, further: Sequence[str] = ()) -> None:
         """`further` columns follow the key points' spreads."""
@@ -127,7 +96,7 @@ class Table:
         self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
         self.columns += further
         self.rows: list[list] = []
-        self.photos = 0  # looked at
+        self.photos = 0  # processed
         self.written = -np.inf  # when
 
     def add(self, photo: Path, rows: list[list]) -> None:
@@ -148,22 +117,23 @@ class Table:
 
 
 class Answers(NamedTuple):
-    """What is written beside the annotated pictures."""
+    """What is written besides the annotated photos."""
 
     table: Table
     training: TrainingRows | None  # with --csv
-    crops: int  # pixels of a level crop's side, with --crops; else 0
-    folder: Path  # of the level crops
+    crop_size: int  # side of the aligned crops in pixels; 0 without --crops
+    folder: Path  # of the aligned crops
 
     def write(self) -> None:
-        """Write the tables as a whole."""
+        """Write both tables."""
         self.table.write()
         if self.training:
             self.training.write()
 
 
 def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
-    """What the command line asks for. Raises InputError where the key points do not allow it."""
+    """The tables and crops that the command line asks for. Raises InputError where this model's key
+    points do not allow crops."""
     training = TrainingRows(arguments.csv, names) if arguments.csv else None
     folder = arguments.results / "crops"
     if arguments.crops:
@@ -174,53 +144,57 @@ def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
     return Answers(table, training, arguments.crops or 0, folder)
 
 
-def look_at(
-    path: Path, target: Path, box: list[float] | None, reader: Reader, answers: Answers
+def process_photo(
+    path: Path,
+    target: Path,
+    landmarker: Landmarker,
+    arguments: argparse.Namespace,
+    answers: Answers,
 ) -> None:
-    """Find the faces in one photo, or the one in `box`; picture them and add them to the tables."""
-    from PIL.PngImagePlugin import PngInfo
-
+    """Find the faces in one photo, or the one in `--box`; draw them, add them to the tables."""
     photo = read_photo(path)
-    grey = np.array(photo.convert("L"))
-    model, names, face, mirror = reader
-    if box:
-        crops = affines_from_boxes(box_in_photo(box, photo, path))
-        key_points, spread = refine(model, grey, crops, mirror, names, face)
+    if arguments.box:
+        boxes = box_in_photo(arguments.box, photo, path)[None]
+        faces = detect_in_boxes(landmarker, photo, boxes, arguments.mirror)
     else:
-        key_points, spread = find_faces(model, grey, mirror, names, face)
-    crops = affines_from_points(key_points, face)
-    boxes = boxes_from_affines(crops)
-    photo_spread = spread * affine_scales(crops)[:, None]
-    values = [boxes, key_points.reshape(len(boxes), 2 * len(names)), photo_spread]
-    rows = np.column_stack(values).tolist()
-    if answers.crops:
-        level = aligned_crops(key_points, names, answers.crops, face)
-        save_crops(photo, level, answers.crops, answers.folder, target)
-        rows = [[*a, *b] for a, b in zip(rows, matrix_fields(level), strict=True)]
+        faces = detect(landmarker, photo, arguments.mirror)
+    points = faces.points.reshape(len(faces), 2 * len(faces.names))
+    rows = np.column_stack([faces.boxes, points, faces.spread_in_photo]).tolist()
+    if answers.crop_size:
+        save_crops(photo, faces, answers.crop_size, answers.folder, target)
+        fields = matrix_fields(faces.aligned_affines(answers.crop_size))
+        rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
     answers.table.add(path, rows)
-    if not len(boxes):
+    if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
         forget(path, target)
         return
     if answers.training:
-        answers.training.add(path, grey, key_points, spread, crops)
-    own = PngInfo()
-    for key, value in OWN_OUTPUT.items():
-        own.add_text(key, value)
-    drawn = annotate(photo, boxes, key_points, spread, names)
-    replace_file(target, lambda file: drawn.save(file, pnginfo=own, **QUICK_PNG))
-    found = f"{len(boxes)} face(s)"
-    doubt = float(face_spread(spread)[0])
-    if box and not doubt < DOUBTFUL:
+        answers.training.add(path, photo, faces)
+    save_annotated(photo, faces, target)
+    found = f"{len(faces)} face(s)"
+    spread = float(face_spread(faces.spread)[0])
+    if arguments.box and not spread < DEFAULTS.max_spread:
         found = (
-            f"the box shows hardly a face, or none that this model knows: spread {doubt:.1f} px,"
-            f" faces have less than {DOUBTFUL:g}"
+            f"the box hardly shows a face, or not one that this model can handle: its spread is"
+            f" {spread:.1f} px, that of faces below {DEFAULTS.max_spread:g}"
         )
     print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
 
 
+def save_annotated(photo: Image.Image, faces: Detections, target: Path) -> None:
+    """Write the photo with its faces drawn on it, as a PNG that says which program made it."""
+    from PIL.PngImagePlugin import PngInfo
+
+    own = PngInfo()
+    for key, value in OWN_OUTPUT.items():
+        own.add_text(key, value)
+    drawn = annotate(photo, faces)
+    replace_file(target, lambda file: drawn.save(file, pnginfo=own, **QUICK_PNG))
+
+
 def forget(photo: Path, target: Path) -> None:
-    """Remove the picture that an earlier run drew of a photo: it is not what this one found."""
+    """Remove the annotated photo of an earlier run, which shows what this run did not find."""
     elsewhere = target.resolve().parent != photo.resolve().parent
     if target.exists() and (elsewhere or is_own_output(target)):
         target.unlink()
@@ -228,37 +202,38 @@ def forget(photo: Path, target: Path) -> None:
 
 
 def save_crops(
-    photo: Image.Image, crops: np.ndarray, size: int, folder: Path, pictured: Path
+    photo: Image.Image, faces: Detections, size: int, folder: Path, pictured: Path
 ) -> None:
-    """Write the level crops (N, 2, 3) of a PIL photo's faces, named as its picture is."""
+    """Write the aligned crops of a photo's faces, named as its picture is."""
     name = pictured.name.removesuffix("_key_points.png")
-    for number, crop in enumerate(crops, 1):
-        save_crop(folder / f"{name}_{number}.png", np.asarray(photo), crop, size)
-    for number in count(len(crops) + 1):  # of an earlier run that found more
+    picture = np.asarray(photo)
+    for number, affine in enumerate(faces.aligned_affines(size), 1):
+        save_crop(folder / f"{name}_{number}.png", picture, affine, size)
+    for number in count(len(faces) + 1):  # of an earlier run that found more
         left = folder / f"{name}_{number}.png"
         if not left.exists():
             break
         left.unlink()
 
 
-def save_crop(path: Path, picture: np.ndarray, crop: np.ndarray, size: int) -> None:
-    """Write one level crop (2, 3) of a picture (H, W, 3), `size` pixels a side."""
+def save_crop(path: Path, picture: np.ndarray, affine: np.ndarray, size: int) -> None:
+    """Write an aligned crop, by its affine (2, 3), of a picture (H, W, 3), `size` pixels a side."""
     from PIL import Image
 
-    replace_file(path, Image.fromarray(cut_aligned(picture, crop, size)).save)
+    replace_file(path, Image.fromarray(cut_aligned(picture, affine, size)).save)
 
 
 def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
-    """Where each photo's annotated picture goes: no two the same, none in a photo's own place.
+    """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
-    Photos of one name in several folders are told apart by the folders.
+    Photos of the same name in several folders have the folders' names in front.
     """
     whole = [photo.resolve().parts[1:] for photo in photos]
     ends = Counter(fold(parts[-n:]) for parts in whole for n in range(1, len(parts) + 1))
     taken = {str(photo.resolve()).lower() for photo in photos}
     paths = []
     for photo, parts in zip(photos, whole, strict=True):
-        # As many folders as tell it from all the others, more where such a file is there already.
+        # As many folders as make it unique, more where that name is taken.
         lengths = range(1, len(parts) + 1)
         shown = [parts[-n:] for n in lengths if ends[fold(parts[-n:])] == 1] or [parts]
         folders = ("_".join([*map(printable, some[:-1]), ""]) for some in shown)
@@ -272,46 +247,39 @@ def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
 
 
 def fold(parts: Sequence[str]) -> str:
-    """Parts of a path such that those which are one to Windows and macOS are equal."""
+    """Parts of a path as one text, equal where Windows and macOS take them for the same path."""
     return "/".join(parts).lower()
 
 
-def shortened(name: str, room: int = 200) -> str:
-    """A file's name that leaves room for an ending: file systems take no more than 255 bytes."""
+def shortened(name: str, limit: int = 200) -> str:
+    """A file name of at most `limit` bytes: most file systems take 255 with the ending."""
     encoded = os.fsencode(name)
-    if len(encoded) <= room:
+    if len(encoded) <= limit:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
-    return encoded[: room - 9].decode("utf-8", "ignore") + "_" + digest
+    return encoded[: limit - 9].decode("utf-8", "ignore") + "_" + digest
 
 
 def box_in_photo(box: list[float], photo: Image.Image, path: Path) -> np.ndarray:
-    """`box`, x y w h, if it makes sense in the PIL `photo` of that path; else InputError."""
+    """`box`, x y w h, as an array (4,). Raises InputError if it cannot be in the photo."""
     x, y, w, h = box
     width, height = photo.size
     if x + w <= 0 or y + h <= 0 or x >= width or y >= height or max(w, h) > 3 * max(photo.size):
         raise InputError(
-            f"--box {x:g} {y:g} {w:g} {h:g} lies outside the photo {path}, which has"
+            f"--box {x:g} {y:g} {w:g} {h:g} is outside the photo {path}, which has"
             f" {width}x{height} pixels, or is far larger."
         )
     return np.array(box)
 
 
-def annotate(
-    photo: Image.Image,
-    boxes: np.ndarray,
-    key_points: np.ndarray,
-    spread: np.ndarray,
-    names: Names = KEY_POINTS,
-) -> Image.Image:
-    """Draw faces on a PIL photo: their boxes (N, 4), key points (N, K, 2) and 90 % regions.
+def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
+    """Draw faces on a PIL photo: their boxes, numbers, key points and 90 % regions.
 
-    `spread` (N, K) is in pixels of the crop, as `predict_crops` gives it. Lines and dots grow with
-    the face; colours, rings and hollow points are as in the other pictures. Gives another photo of
-    the same size.
+    Returns another photo of the same size.
     """
     from PIL import Image
 
     canvas = np.array(photo)
-    draw_faces(canvas, boxes, key_points, spread, range(1, len(boxes) + 1), names)
+    numbers = range(1, len(faces) + 1)
+    draw_faces(canvas, faces.boxes, faces.points, faces.spread, numbers, faces.names)
     return Image.fromarray(canvas)

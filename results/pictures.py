@@ -1,6 +1,5 @@
-"""Every figure, and the style of the points in them."""
+"""Every figure."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ import numpy as np
 
 from data.faces import Faces
 from data.images.photos import OWN_OUTPUT
-from data.key_points import KEY_POINTS, SIZE, Names, side_of
+from data.key_points import KEY_POINTS, SIZE, Names
 from data.system.files import replace_file
 from models.spread import REGION_90, face_spread
+from results.colours import style_of
 from results.measures import (
     FAILURE,
     REGIONS,
@@ -26,58 +26,35 @@ from results.measures import (
 
 PER_PICTURE = 16  # faces in each picture, 4 by 4
 
-# Okabe and Ito's colours, told apart by colour-blind eyes too; the triangles point outwards.
-COLOURS = {"eyebrow": "#F0E442", "eye": "#56B4E9", "nose": "#009E73", "mouth": "#E69F00"}
-
-# What the parts are called in their points' names, wherever those come from.
-PARTS = {
-    "eyebrow": re.compile("brow"),
-    "eye": re.compile("eye|pupil|iris|canthus"),
-    "nose": re.compile("nose|nostril|nasal"),
-    "mouth": re.compile("mouth|lip"),
-}
-
-OTHER = "#CC79A7"  # of points whose names say none of these parts
-
-MARKERS = {"left": ">", "right": "<", "middle": "o"}
-
 
 def new_figure(width: float, height: float) -> Any:
-    """A Matplotlib figure for a file: it needs no screen, and leaves everybody's pyplot alone."""
+    """A Matplotlib figure for a file: it needs no screen and does not touch pyplot's state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Any, path: Path | str) -> None:
-    """Write the figure as a whole PNG that says whose output it is."""
+    """Write the figure as a PNG that says which program made it."""
     replace_file(path, lambda file: figure.savefig(file, dpi=110, metadata=OWN_OUTPUT))
 
 
 def face_grid(pictures: Iterable[np.ndarray], titles: Sequence[str]) -> tuple[Any, Any]:
-    """A figure of up to 16 faces and the axes that they are on."""
+    """A figure of up to 16 faces, and its axes."""
     figure = new_figure(10, 10.8)
     axes = figure.subplots(4, 4)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        # Without ticks, which are hidden here but cost as much as the rest.
+        # Without ticks: hidden ones take as much time as all the rest.
         axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5), xticks=[], yticks=[])
         axis.set_title(title, fontsize=9, parse_math=False)  # an ImageId may hold a $
     return figure, axes.flat
 
 
-def style_of(name: str) -> tuple[str, str, str]:
-    """Colour, marker and legend entry of a key point: colour tells the part, marker the side."""
-    part = next((part for part, words in PARTS.items() if words.search(name.lower())), "other")
-    side = side_of(name) or "middle"
-    label = f"{part}, {side}" if side != "middle" else part
-    return COLOURS.get(part, OTHER), MARKERS[side], label
-
-
 def draw_regions(axis: Any, points: np.ndarray, spread: np.ndarray, colours: Any) -> None:
-    """Rings round points (K, 2) that hold the true ones nine times out of ten."""
+    """Rings around points (K, 2) that contain nine of ten true ones."""
     from matplotlib.collections import EllipseCollection
 
     across = 2 * REGION_90 * spread
@@ -104,7 +81,7 @@ def plot_faces(
     titles: Sequence[str],
     names: Names = KEY_POINTS,
 ) -> None:
-    """Picture up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
+    """Draw up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
     figure, axes = face_grid(pictures, titles)
     styles = [style_of(name) for name in names]
     sure = {"ms": 5, "mec": "black", "mew": 0.5}
@@ -124,16 +101,16 @@ def plot_faces(
         ncols=min(len(handles), 8),
         fontsize=8,
         columnspacing=1,
-        title="left and right are the subject's; ring: 90 % region; hollow: not sure",
+        title="left and right are the subject's; ring: 90 % region; hollow: unsure",
         title_fontsize=8,
     )
     save_figure(figure, path)
 
 
 def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np.ndarray) -> None:
-    """Picture the 16 faces with the largest RMSE: truth, prediction and lines between them.
+    """Draw the 16 faces with the largest RMSE: truth, prediction and lines between them.
 
-    A line is red where the true point lies outside of the 90 % region: wrong, and too sure.
+    A line is red where the true point lies outside the 90 % region: the network was too sure.
     """
     errors = face_errors(predicted, faces.key_points)
     worst = np.argsort(-errors)[:PER_PICTURE]
@@ -155,7 +132,7 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
         *axis.plot([], [], "o", color="#009E73", ms=4, mec="black", mew=0.5, label="truth"),
         *axis.plot([], [], "X", ms=5, **sure, label="model"),
         *axis.plot([], [], "X", ms=5, **unsure, label=f"model, unsure (spread above {UNSURE} px)"),
-        *axis.plot([], [], "-", color="red", lw=1, label="outside of the 90 % region: too sure"),
+        *axis.plot([], [], "-", color="red", lw=1, label="outside the 90 % region: too sure"),
     ]
     figure.suptitle(f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)")
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
@@ -165,7 +142,7 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
 def plot_errors(
     path: Path | str, predicted: np.ndarray, truth: np.ndarray, names: Names = KEY_POINTS
 ) -> None:
-    """Picture the error per key point, and the share of faces below an error."""
+    """Plot the error of each key point, and the share of faces below an error."""
     errors = point_errors(predicted, truth)
     height = max(5.5, 0.2 * len(names))
     figure = new_figure(15, height)
@@ -208,7 +185,7 @@ def plot_errors(
 def plot_calibration(
     path: Path | str, predicted: np.ndarray, spread: np.ndarray, truth: np.ndarray
 ) -> None:
-    """Picture whether the spread is right: against the real error, as coverage, and as a ranking.
+    """Plot how well the spread is calibrated: against the true error, as coverage, as a ranking.
 
     Args:
         predicted, spread, truth: (N, K, 2), (N, K), (N, K, 2) pixels; NaN truth is masked.
@@ -220,33 +197,33 @@ def plot_calibration(
     left, middle, right = figure.subplots(1, 3)
 
     bins = [part for part in np.array_split(np.argsort(doubt), 10) if part.size]
-    told = [np.sqrt((doubt[part] ** 2).mean()) for part in bins]
-    real = [np.sqrt((errors[part] ** 2).mean() / 2) for part in bins]
-    limits = [0.8 * min(told + real), 1.25 * max(told + real)]
-    left.plot(limits, limits, "--", color="grey", label="as it should be")
-    left.plot(told, real, "o-", color="#0072B2", label="a tenth of the points each")
+    expected = [np.sqrt((doubt[part] ** 2).mean()) for part in bins]
+    measured = [np.sqrt((errors[part] ** 2).mean() / 2) for part in bins]
+    limits = [0.8 * min(expected + measured), 1.25 * max(expected + measured)]
+    left.plot(limits, limits, "--", color="grey", label="ideal")
+    left.plot(expected, measured, "o-", color="#0072B2", label="one tenth of the points")
     left.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
     for side in (left.xaxis, left.yaxis):
         side.set_major_formatter("{x:g}")
         side.set_minor_formatter("{x:g}")
     left.tick_params(which="minor", labelsize=7)
-    left.set(title="Expected and real error", xlabel="spread, px", ylabel="RMSE, px")
+    left.set(title="Expected and measured error", xlabel="spread, px", ylabel="RMSE, px")
     left.legend(loc="upper left")
 
     shares = np.array(REGIONS)
     covered = [coverage(predicted, spread, truth, share) for share in shares]
-    places = np.arange(len(shares))
-    bars = middle.bar(places, 100 * np.array(covered), color="#56B4E9", label="true points inside")
+    positions = np.arange(len(shares))
+    bars = middle.bar(positions, 100 * np.array(covered), color="#56B4E9", label="measured")
     middle.bar_label(bars, fmt="%.1f")
-    middle.hlines(100 * shares, places - 0.2, places + 0.2, color="black", label="as it should be")
-    middle.set_xticks(places, [f"{share:.0%} region" for share in shares])
-    middle.set(title="Coverage", ylabel="%", ylim=(0, 105))
+    middle.hlines(100 * shares, positions - 0.2, positions + 0.2, color="black", label="ideal")
+    middle.set_xticks(positions, [f"{share:.0%} region" for share in shares])
+    middle.set(title="True points inside their regions", ylabel="%", ylim=(0, 105))
     middle.legend(loc="lower right")
 
     left_out = np.arange(0, 0.96, 0.05)
     for name, order, style in (
         ("by the spread", doubt, "-"),
-        ("by the real error: the best there is", errors, ":"),
+        ("by the true error (best possible)", errors, ":"),
     ):
         right.plot(100 * left_out, sparsification(errors, order, left_out), style, label=name)
     right.axhline(np.sqrt((errors**2).mean() / 2), color="grey", ls="--", label="at random")
@@ -259,7 +236,7 @@ def plot_calibration(
 
 
 def plot_training(path: Path | str, history: list[dict[str, Any]]) -> None:
-    """Picture the loss and the held-out RMSE in pixels over the epochs."""
+    """Plot the loss and the held-out RMSE in pixels over the epochs."""
     epochs = [line["epoch"] for line in history]
     figure = new_figure(11, 4)
     left, right = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""The answers of `--submission`: what Kaggle's table asks about the test faces."""
+"""`--submission`: the answers to Kaggle's table of coordinates of the test faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.faces import FEW_POINTS, read_faces
-from data.images.crops import mean_face_of
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
 from data.system.files import (
     InputError,
@@ -21,18 +20,17 @@ from data.system.files import (
     replace_file,
 )
 from data.system.progress import progress_bar
-from models.network import predict
-from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
+from models.storage import describe_model, find_model, load_landmarker
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def read_lookup_table(path: Path | str) -> pd.DataFrame:
-    """Kaggle's IdLookupTable.csv: which coordinates of which test faces are asked for.
+    """Read Kaggle's IdLookupTable.csv: the coordinates of the test faces that it asks for.
 
-    Returns a pandas data frame of text, `RowId`, `ImageId` and `FeatureName`, a row per answer.
-    Raises InputError if it is not such a table; says which row.
+    Returns a pandas data frame of text, `RowId`, `ImageId` and `FeatureName`, one row per answer.
+    Raises InputError, which names the row, if it is not such a table.
     """
     import pandas as pd
 
@@ -62,14 +60,15 @@ def answer(
     key_points: np.ndarray,
     few_points_offset: list[list[float]] | None,
 ) -> np.ndarray:
-    """The coordinates that a table asks for.
+    """The coordinates that the table asks for.
 
     Args:
         table: as from `read_lookup_table`.
         image_ids: the test faces' ImageIds as text, (N,).
-        key_points: float (N, 15, 2) pixels. Faces of which four points at most are asked come
-            from the source of labels that marks no more, and marks some of them elsewhere:
-        few_points_offset: by how much, 15 pairs of pixels, or None.
+        key_points: float (N, 15, 2) pixels.
+        few_points_offset: 15 pairs of pixels, or None. Faces of which the table asks at most four
+            points are labelled by the annotators who mark only those, and mark some of them
+            elsewhere: by this offset.
 
     Returns:
         (rows of the table,) pixels, clipped to 0 .. 96. Raises InputError if a face is
@@ -79,15 +78,15 @@ def answer(
     if len(face) < len(image_ids):
         repeated = next(i for i, times in Counter(image_ids).items() if times > 1)
         raise InputError(
-            f"the test faces have the ImageId {printable(repeated):.40} more than once, so that the"
-            " table does not say whose coordinates it asks for; mend it in the test CSV."
+            f"the test faces have the ImageId {printable(repeated):.40} more than once, so it is"
+            " not clear whose coordinates the table asks for; fix it in the test CSV."
         )
     index = table["ImageId"].map(face)
     if index.isna().any():
         missing = table["ImageId"][index.isna()].iloc[0]
         raise InputError(
-            f"the test faces have none of ImageId {missing:.40}, which the table asks for; name the"
-            " test CSV that the table belongs to by --data."
+            f"no test face has the ImageId {missing:.40}, which the table asks for; name the test"
+            " CSV that belongs to the table by --data."
         )
     if few_points_offset:
         asked = table.groupby("ImageId")["FeatureName"].transform("count")
@@ -99,38 +98,37 @@ def answer(
 
 
 def run_submission(arguments: argparse.Namespace) -> None:
-    """Write submission.csv: what Kaggle's table asks about the test faces."""
+    """Write submission.csv: the coordinates of the test faces that Kaggle's table asks for."""
     test_path = arguments.data or find_data("test")
     if not test_path:
         raise InputError("--submission needs Kaggle's test faces: name their CSV by --data.")
     table = read_lookup_table(arguments.submission)
     make_folder(arguments.results)
-    model_path = arguments.model or find_model()
-    model, record = load_model(model_path)
-    if names_of(model, record) != KEY_POINTS:
+    landmarker = load_landmarker(arguments.model or find_model())
+    path, record = landmarker.path, landmarker.record
+    if landmarker.names != KEY_POINTS:
         raise InputError(
-            f"{model_path} finds other key points than Kaggle's 15, which --submission is about;"
-            " name a model of those by --model."
+            f"{path} finds other key points than Kaggle's 15, which --submission needs; choose"
+            " another model by --model."
         )
-    if mean_face_of(record, KEY_POINTS, model_path) is not None:
+    if landmarker.mean_face is not None:
         raise InputError(
-            f"{model_path} was trained with left as the viewer's, but --submission is about the"
-            " subject's; name another model by --model, or train one with left and right swapped."
+            f"{path} was trained with left as the viewer's, but --submission needs the subject's;"
+            " choose another model by --model, or train one with left and right swapped."
         )
-    print(describe_model(model_path, record), flush=True)
-    mirror = arguments.mirror and knows_mirrored(record)
+    print(describe_model(path, record), flush=True)
     image_ids: list[str] = []
     key_points = []
     with progress_bar("predicting test faces") as advance:
         for faces in read_faces(test_path):
             image_ids += map(str, faces.image_ids)
-            key_points.append(predict(model, faces.pictures, mirror)[0])
+            key_points.append(landmarker.predict(faces.pictures, arguments.mirror)[0])
             advance(len(faces.rows))
     offset = record.get("few_points_offset")
     if not offset:
-        print("The model was trained without rows of few points: no offset for such faces.")
+        print("The model was trained without rows of few points: such faces get no offset.")
     locations = answer(table, image_ids, np.concatenate(key_points), offset)
     path = arguments.results / "submission.csv"
     answers = table[["RowId"]].assign(Location=locations)
     replace_file(path, lambda file: answers.to_csv(file, index=False, float_format="%.4f"))
-    print(f"{len(answers)} answers about {len(image_ids)} test faces are in {path}")
+    print(f"{len(answers)} answers for {len(image_ids)} test faces are in {path}")

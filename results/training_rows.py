@@ -1,56 +1,51 @@
-"""The answers of `--image --csv`: faces as rows of the project's own format, to correct and train.
+"""`--image --csv`: faces as rows of a training file, to be corrected and trained on.
 
-`--data FILE --init models/pretrained.keras` takes them as they are.
+`model_builder.py --data FILE --init models/pretrained.keras` trains on such a file.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.images.crops import cut_crop
 from data.key_points import Names, output_columns
 from data.system.files import InputError, make_folder, printable, replace_file
+from models.detect.search import Detections
 from models.spread import face_spread
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class TrainingRows:
-    """Collects faces and writes them as a CSV: `photo`, `face`, the predicted points and their
-    spread in pixels of the crop, and `Image`, the 96x96 crop; the least certain face first."""
+    """Collects faces and writes them to a CSV: `photo`, `face`, the predicted points and their
+    spread in pixels of the crop, and `Image`, the 96x96 crop. Least certain face first."""
 
     def __init__(self, path: Path, names: Names) -> None:
-        """Raises InputError if `path` exists, for it may hold corrections, or has no folder."""
+        """Raises InputError if `path` exists, since it may hold corrections, or cannot be made."""
         if path.exists():
             raise InputError(
-                f"{path} exists and may hold what somebody corrected; name another file by --csv,"
-                " or delete that one."
+                f"{path} exists and may hold corrections; name another file by --csv, or delete it."
             )
         make_folder(path.parent)
         self.path, self.names = path, names
         self.rows: list[tuple[float, list]] = []
 
-    def add(
-        self,
-        photo: Path,
-        grey: np.ndarray,
-        key_points: np.ndarray,
-        spread: np.ndarray,
-        crops: np.ndarray,
-    ) -> None:
-        """Take in the faces of a photo of grey values (H, W) uint8.
-
-        `key_points` (N, K, 2) are in its pixels, `spread` (N, K) in the crops', and `crops`
-        (N, 2, 3) those round the points.
-        """
-        for number, (points, unsure, crop, doubt) in enumerate(
-            zip(key_points, spread, crops, face_spread(spread), strict=True), 1
+    def add(self, path: Path, photo: Image.Image, faces: Detections) -> None:
+        """Add the faces of a PIL photo, read from `path`."""
+        grey = np.array(photo.convert("L"))
+        for number, (points, spread, affine, unsure) in enumerate(
+            zip(faces.points, faces.spread, faces.affines, face_spread(faces.spread), strict=True),
+            1,
         ):
-            picture = np.rint(cut_crop(grey, crop)).astype(np.uint8)
-            inside = (points - crop[:, 2]) @ np.linalg.inv(crop[:, :2]).T
-            numbers = [f"{value:.3f}" for value in (*inside.ravel(), *unsure)]
-            image = " ".join(map(str, picture.ravel().tolist()))
-            self.rows.append((float(doubt), [printable(photo), number, *numbers, image]))
+            crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
+            in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
+            numbers = [f"{value:.3f}" for value in (*in_crop.ravel(), *spread)]
+            image = " ".join(map(str, crop.ravel().tolist()))
+            self.rows.append((float(unsure), [printable(path), number, *numbers, image]))
 
     def write(self) -> None:
         """Write the file."""

@@ -1,4 +1,4 @@
-"""The answers of `--video`: an annotated video, and a table of its faces' key points."""
+"""`--video`: an annotated video, and a table of its faces' key points."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import IO, Any
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, aligned_crops, check_names, matrix_fields
-from data.images.crops import affine_scales, affines_from_points, boxes_from_affines, mean_face_of
+from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.videos import Frame, VideoReader, VideoWriter
-from data.key_points import Names, output_columns
+from data.key_points import output_columns
 from data.system.files import InputError, make_folder, replace_file
 from data.system.progress import progress_bar
+from models.detect.search import Detections
 from models.spread import face_spread
-from models.storage import describe_model, find_model, knows_mirrored, load_model, names_of
+from models.storage import Landmarker, load_for_photos
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
 from results.drawing import draw_faces
 from results.photos import save_crop, shortened
 
-AHEAD_BYTES = 64 << 20  # that frames may take which are read for the search ahead
+AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search
 
 
 class GentleStop:
-    """While it lasts, the first Ctrl-C (or `kill`) only asks to stop; a second stops at once."""
+    """A context in which the first Ctrl-C (or `kill`) asks to stop and the second stops at once."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,30 +54,32 @@ class GentleStop:
 
 
 class VideoAnswers:
-    """What is written of a video, frame by frame: memory does not grow with its length."""
+    """Writes the results of a video frame by frame: memory does not grow with its length."""
 
     def __init__(
-        self, video: VideoReader, names: Names, face: np.ndarray | None, folder: Path, crops: int
+        self, video: VideoReader, landmarker: Landmarker, folder: Path, crop_size: int
     ) -> None:
-        """`face` as from `mean_face_of`; `crops`: size, 0 for none; `folder`: the results'."""
-        self.video, self.names, self.face, self.folder = video, names, face, folder / "crops"
-        self.name, self.crop_size = shortened(video.name), crops
+        """`folder`: of the results; `crop_size`: side of the aligned crops, 0 for none."""
+        self.video, self.landmarker, self.folder = video, landmarker, folder / "crops"
+        self.name, self.crop_size = shortened(video.name), crop_size
         self.film = folder / f"{self.name}_key_points.mp4"
         self.table = self.film.with_suffix(".csv")
         # Of an earlier run of this video, which wrote the table too.
         pattern = re.compile(re.escape(self.name) + r"_\d+_\d+\.png")
-        made = self.folder.glob("*.png") if crops and self.table.exists() else ()
+        made = self.folder.glob("*.png") if crop_size and self.table.exists() else ()
         self.earlier_crops = {path for path in made if pattern.fullmatch(path.name)}
         self.frames = self.with_faces = self.crops = 0
         self.second = 0
-        self.best: dict[int, tuple[float, int, np.ndarray, np.ndarray]] = {}
+        self.best: dict[int, tuple[float, int, np.ndarray, Detections]] = {}
 
     def write(self, film: Path, table: Path, tracker: Tracker, stop: GentleStop) -> None:
         """Write the annotated video and the CSV of its key points."""
         writer = None
         with open(table, "w", newline="", encoding="utf-8") as file:
             columns = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
-            columns += output_columns(self.names) + (MATRIX_COLUMNS if self.crop_size else [])
+            columns += output_columns(self.landmarker.names) + (
+                MATRIX_COLUMNS if self.crop_size else []
+            )
             csv.writer(file, lineterminator="\n").writerow(columns)
             try:
                 for number, frame, faces in steady_frames(self.video, tracker, stop):
@@ -101,63 +103,60 @@ class VideoAnswers:
         if not faces:
             return None
         self.with_faces += 1
-        points = np.array([face.points for face in faces])
-        spread = np.array([face.spread for face in faces])
-        crops = affines_from_points(points, self.face)
-        boxes = boxes_from_affines(crops)
-        in_frame = spread * affine_scales(crops)[:, None]
-        values = np.column_stack([boxes, points.reshape(len(faces), -1), in_frame])
-        fields = [[f"{value:.3f}" for value in row] for row in values.tolist()]
+        found = self._detections(faces)
+        values = [found.boxes, found.points.reshape(len(found), -1), found.spread_in_photo]
+        fields = [[f"{v:.3f}" for v in row] for row in np.column_stack(values).tolist()]
         if self.crop_size:
-            level = aligned_crops(points, self.names, self.crop_size, self.face)
-            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(level), strict=True)]
+            affines = found.aligned_affines(self.crop_size)
+            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
             self._keep_best(number, frame, faces)
         rows = csv.writer(file, lineterminator="\n")
         for face, row in zip(faces, fields, strict=True):
             rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
         numbers = [face.number for face in faces]
-        return lambda canvas: draw_faces(canvas, boxes, points, spread, numbers, self.names)
+        return lambda canvas: draw_faces(
+            canvas, found.boxes, found.points, found.spread, numbers, found.names
+        )
+
+    def _detections(self, faces: list[Face]) -> Detections:
+        """A frame's faces as of a photo."""
+        points, spread = (np.array([getattr(f, n) for f in faces]) for n in ("points", "spread"))
+        return Detections(points, spread, self.landmarker.names, self.landmarker.mean_face)
 
     def _keep_best(self, number: int, frame: Frame, faces: list[Face]) -> None:
-        """Remember where in this second each face is surest, for its level crop."""
+        """Remember each face at its smallest spread in this second, for its aligned crop."""
         if int(frame.time) != self.second:
             self._save_crops()
             self.second = int(frame.time)
         for face in faces:
-            doubt = float(face_spread(face.spread[None])[0])
-            if face.number not in self.best or doubt < self.best[face.number][0]:
-                self.best[face.number] = doubt, number, frame.picture, face.points
+            spread = float(face_spread(face.spread[None])[0])
+            if face.number not in self.best or spread < self.best[face.number][0]:
+                self.best[face.number] = spread, number, frame.picture, self._detections([face])
 
     def _save_crops(self) -> None:
-        """Write the level crops of the second that is over."""
-        for face, (_, number, picture, points) in self.best.items():
+        """Write the aligned crops of the second that is over."""
+        for face, (_, number, picture, found) in self.best.items():
             path = self.folder / f"{self.name}_{face}_{number}.png"
             self.earlier_crops.discard(path)
-            crop = aligned_crops(points[None], self.names, self.crop_size, self.face)[0]
-            save_crop(path, picture, crop, self.crop_size)
+            save_crop(path, picture, found.aligned_affines(self.crop_size)[0], self.crop_size)
         self.crops += len(self.best)
         self.best = {}
 
 
 def run_video(arguments: argparse.Namespace) -> None:
-    """Follow the faces in a video or before a camera; write the annotated video and the CSV.
+    """Track the faces in a video or in front of a camera; write the annotated video and the CSV.
 
-    Ctrl-C ends it early: what was done until then is written. Raises InputError if the video cannot
-    be read, or, when the rest is written, if not all of it could.
+    Ctrl-C ends it early; what was processed until then is written. Raises InputError if the video
+    cannot be read, or only in part: then what could be read is written first.
     """
     with VideoReader(arguments.video) as video:
         make_folder(arguments.results)
-        model_path = arguments.model or find_model()
-        model, record = load_model(model_path)
-        names = names_of(model, record)
-        face = mean_face_of(record, names, model_path)
+        landmarker = load_for_photos(arguments.model)
+        tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
         if arguments.crops:
-            check_names(names)
+            check_names(landmarker.names)
             make_folder(arguments.results / "crops")
-        print(describe_model(model_path, record), flush=True)
-        mirror = arguments.mirror and knows_mirrored(record)
-        tracker = make_tracker(model, names, face, mirror, arguments.smooth)
-        answers = VideoAnswers(video, names, face, arguments.results, arguments.crops)
+        answers = VideoAnswers(video, landmarker, arguments.results, arguments.crops)
         if video.is_camera:
             print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
 
@@ -180,24 +179,22 @@ def run_video(arguments: argparse.Namespace) -> None:
 
 
 def tell(answers: VideoAnswers, count: int) -> None:
-    """Say in a few lines what was found and where it is."""
+    """Print what was found and where it is."""
     video = answers.video
     print(
         f"{video.source}: {count} face(s), seen in {answers.with_faces} of {answers.frames} frames,"
         f" pictured in {answers.film}" + (", without the sound" if video.has_sound else "")
     )
     if answers.crops:
-        print(f"{answers.crops} level crop(s) are in {answers.folder}")
+        print(f"{answers.crops} aligned crop(s) are in {answers.folder}")
     print(f"key points are in {answers.table}", flush=True)
 
 
 def steady_frames(
     video: VideoReader, tracker: Tracker, stop: GentleStop
 ) -> Iterator[tuple[int, Frame, list[Face]]]:
-    """Each frame with its number, from 0, and its faces; `LAG` frames late, when they are steady.
-
-    Shows how far it is, and ends early when asked to stop.
-    """
+    """Each frame with its number, from 0, and its faces, `LAG` frames later, when their points are
+    final. Shows a progress bar, and ends early when asked to stop."""
     waiting: deque[tuple[int, Frame, list[Face]]] = deque()
     with progress_bar("frames", video.count) as advance:
         for number, frame in enumerate(shown_ahead(video, tracker)):
@@ -211,7 +208,7 @@ def steady_frames(
 
 
 def shown_ahead(video: VideoReader, tracker: Tracker) -> Iterator[Frame]:
-    """The frames; the tracker is shown each one `AHEAD` frames before, or fewer large ones."""
+    """The frames; the tracker sees each one `AHEAD` frames before, or fewer if they are large."""
     coming: deque[Frame] = deque()
     for frame in video:
         tracker.prepare(frame.grey, frame.time)

@@ -20,7 +20,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import face_key_points as fkp  # noqa: E402
 import model_builder as mb  # noqa: E402
 from data.faces import join_faces, load_faces, synthetic_faces  # noqa: E402
 from data.key_points import COLUMNS, SIZE  # noqa: E402
@@ -28,6 +27,8 @@ from data.split import split_faces  # noqa: E402
 from data.system.command_line import keep_freed_memory  # noqa: E402
 from data.system.files import InputError  # noqa: E402
 from models import network  # noqa: E402
+from models.training import fit  # noqa: E402
+from results import held_out, predictions  # noqa: E402
 
 # The slow files come first, or one of the two test processes would be idle at the end. In this
 # order the two seldom need the same fixture at the same time.
@@ -301,8 +302,11 @@ def loaded_once():
 @pytest.fixture
 def sketched(monkeypatch):
     """Replace the pictures of face_key_points.py: drawing them takes longer than all the rest."""
-    for name in ("plot_faces", "plot_worst", "plot_errors", "plot_calibration"):
-        monkeypatch.setattr(fkp, name, lambda path, *_: path.write_bytes(b"a picture"))
+    for module, name in (
+        (predictions, "plot_faces"),
+        *((held_out, name) for name in ("plot_worst", "plot_errors", "plot_calibration")),
+    ):
+        monkeypatch.setattr(module, name, lambda path, *_: path.write_bytes(b"a picture"))
 
 
 @pytest.fixture
@@ -310,7 +314,7 @@ def tiny(monkeypatch):
     """Train a network of 1,000 weights, with graphs except for the spread's few steps."""
     from killing import tiny_model
 
-    monkeypatch.setattr(mb, "build_model", tiny_model)
+    monkeypatch.setattr(fit, "build_model", tiny_model)
     monkeypatch.setattr(network, "build_model", tiny_model)
     little_spread(monkeypatch)
 
@@ -323,7 +327,7 @@ def little_spread(patch):
     class Settings(mb.Settings):
         spread_steps: int = 2
 
-    fit_spread = mb.fit_spread
+    fit_spread = fit.fit_spread
 
     def without_graphs(*arguments):
         with pytest.MonkeyPatch.context() as inner:
@@ -331,7 +335,7 @@ def little_spread(patch):
             fit_spread(*arguments)
 
     patch.setattr(mb, "Settings", Settings)
-    patch.setattr(mb, "fit_spread", without_graphs)
+    patch.setattr(fit, "fit_spread", without_graphs)
 
 
 def eager_compile():

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import model_builder as mb  # noqa: E402
 from data.key_points import SIZE  # noqa: E402
 from models.storage import Checkpoint, load_model, save_model, weights_digest  # noqa: E402
+from models.training import fit  # noqa: E402
 
 EPOCHS = 7
 
@@ -142,8 +143,8 @@ def trainings(folder, data):
     """
     random.seed(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
-    mb.build_model = tiny_model
-    mb.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
+    fit.build_model = tiny_model
+    fit.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
     assert end(start(folder, data, "unbroken")) == 0, (folder / "unbroken.log").read_text()
     path, log = folder / "broken.keras", folder / "broken.log"
 

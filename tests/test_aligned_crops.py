@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.images.aligned_crops import TEMPLATE, aligned_crops, check_names, cut_aligned
+from data.images.aligned_crops import TEMPLATE, aligned_affines, check_names, cut_aligned
 from data.images.crops import transform_points
 from data.key_points import KEY_POINTS, PARTNERS
 from data.system.files import InputError
@@ -24,7 +24,7 @@ def faces():
 
 
 def test_the_five_points_lie_where_the_template_has_them(faces):
-    crops = aligned_crops(faces, KEY_POINTS)
+    crops = aligned_affines(faces, KEY_POINTS)
     five = [KEY_POINTS.index(name) for name in TEMPLATE]
     template = np.array([list(TEMPLATE.values())] * 2)
     np.testing.assert_allclose(transform_points(template, crops[:2]), faces[:2, five], atol=1e-9)
@@ -32,7 +32,7 @@ def test_the_five_points_lie_where_the_template_has_them(faces):
 
 def test_it_is_the_fit_that_those_networks_are_trained_with(faces):
     transform = pytest.importorskip("skimage.transform", reason="scikit-image has that fit")
-    for face, crop in zip(faces, aligned_crops(faces, KEY_POINTS), strict=True):
+    for face, crop in zip(faces, aligned_affines(faces, KEY_POINTS), strict=True):
         found = face[[KEY_POINTS.index(name) for name in TEMPLATE]]
         template = np.array(list(TEMPLATE.values()))
         fit = transform.SimilarityTransform.from_estimate(found, template)
@@ -43,13 +43,13 @@ def test_where_left_is_the_viewers_the_crops_are_the_same(faces):
     mean = faces[0]
     viewers = faces[:, PARTNERS]
     for face in (mean[PARTNERS], None):
-        crops = aligned_crops(viewers, KEY_POINTS, face=face)
-        same = np.allclose(crops, aligned_crops(faces, KEY_POINTS, face=mean))
+        crops = aligned_affines(viewers, KEY_POINTS, mean_face=face)
+        same = np.allclose(crops, aligned_affines(faces, KEY_POINTS, mean_face=mean))
         assert same == (face is not None)
 
 
 def test_another_size_is_the_same_crop_finer(faces):
-    small, large = (aligned_crops(faces, KEY_POINTS, size) for size in (112, 224))
+    small, large = (aligned_affines(faces, KEY_POINTS, size) for size in (112, 224))
     corners = np.array([[[-0.5, -0.5], [111.5, 111.5]]])
     twice = 2 * (corners + 0.5) - 0.5
     np.testing.assert_allclose(

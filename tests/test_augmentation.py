@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import model_builder as mb
 from data.augment.occlusion import occlude
-from data.augment.views import augment, box_blur, draw_matrices, milder, resizing, warp
+from data.augment.views import augment, box_blur, draw_matrices, resizing, warp
 from data.key_points import KEY_POINTS, LEFT_EYE, PARTNERS
+from data.settings import GEOMETRY, LIGHT, OCCLUSION, Settings, scale_augmentation
 
 BILINEAR = Image.Resampling.BILINEAR
-SETTINGS = mb.Settings()
-NOTHING = dict.fromkeys(("relight", "noise", "low_resolution", "cut_out"), 0.0)
-NOTHING |= dict.fromkeys(("sunglasses", "hat", "hair", "hand"), 0.0)
-
-PLAIN = replace(SETTINGS, **NOTHING)
+SETTINGS = Settings()
+PLAIN = replace(SETTINGS, **dict.fromkeys((*LIGHT, *OCCLUSION), 0.0))
 
 
 def test_points_land_where_a_painted_pixel_lands():
@@ -50,18 +47,21 @@ def test_augmenting_keeps_missing_points_missing_and_swaps_them(faces):
 
 
 def test_short_trainings_see_milder_views_and_long_ones_do_not():
-    default = mb.Settings()
+    default = Settings()
     whole = default.full_augmentation
-    assert milder(default, whole) == default and milder(default, 2 * whole) == default
-    assert milder(default, default.epochs).rotation < default.rotation
-    quarter = milder(default, whole // 4)
+    assert (
+        scale_augmentation(default, whole) == default
+        and scale_augmentation(default, 2 * whole) == default
+    )
+    assert scale_augmentation(default, default.epochs).rotation < default.rotation
+    quarter = scale_augmentation(default, whole // 4)
     assert quarter.rotation == default.rotation / 4 and quarter.hand == default.hand / 4
     assert quarter.flip == default.flip and quarter.batch_size == default.batch_size
 
 
 def test_a_warp_shows_the_picture_where_the_key_points_go(faces):
     """Beside Pillow's, perspective and mirror included."""
-    matrices = draw_matrices(12, np.random.default_rng(3), mb.Settings(perspective=0.2))
+    matrices = draw_matrices(12, np.random.default_rng(3), Settings(perspective=0.2))
     warped, _ = warp(faces.pictures[:12], faces.key_points[:12], matrices)
     middle = slice(24, 72)  # beyond its border Pillow's picture is black
     for picture, ours, matrix in zip(faces.pictures, warped, matrices, strict=False):
@@ -84,8 +84,7 @@ def test_low_resolution_is_pillows(faces):
 
 
 def test_no_augmentation_leaves_the_faces_as_they_are(faces):
-    names = ("flip", "rotation", "scale", "stretch", "perspective", "shift")
-    still = replace(PLAIN, **dict.fromkeys(names, 0.0))
+    still = replace(PLAIN, **dict.fromkeys(("flip", *GEOMETRY), 0.0))
     pictures, moved = augment(faces.pictures, faces.key_points, np.random.default_rng(0), still)
     np.testing.assert_allclose(moved, faces.key_points, atol=1e-4)
     # Only the sharpness changes, which keeps the mean.

@@ -21,9 +21,10 @@ from data.faces import synthetic_faces
 from data.key_points import COLUMNS
 from data.system.command_line import run_script
 from data.system.files import InputError
-from models.storage import Checkpoint, load_model, save_model, weights_digest
+from models.storage import Checkpoint, Landmarker, load_model, save_model, weights_digest
 from models.training.progress import write_log
 from results.pictures import plot_training
+from results.predictions import predict_file
 
 PIXELS = " ".join(["7"] * 9216)
 
@@ -132,8 +133,8 @@ BAD_FILES = {
         whole(lambda d: d.replace(b".", b",")),
         "write points|as CSV again",
     ),
-    "-1 for missing": ("a.csv", lambda t: placeholder(t, "-1"), r"row 2 .*\(-1, -1\), which is no"),
-    "0 for missing": ("a.csv", lambda t: placeholder(t, "0"), r"row 2 .*\(0, 0\), which is no"),
+    "-1 for missing": ("a.csv", lambda t: placeholder(t, "-1"), r"row 2 .*\(-1, -1\), which cann"),
+    "0 for missing": ("a.csv", lambda t: placeholder(t, "0"), r"row 2 .*\(0, 0\), which cann"),
     "shares": ("a.csv", lambda t: shares(t), "shares of the picture, 0 to 1; make pixels"),
     "a Mac's zip of two": ("a.zip", zipped("a.csv", "__MACOSX/._a.csv", "b.csv"), "one CSV"),
     "cut zip": ("a.zip", lambda t: zipped("a.csv")(t)[:-9], "download it again"),
@@ -300,13 +301,14 @@ def test_full_disk_is_one_sentence_and_the_earlier_files_stay(small_model, tmp_p
     history = [{"epoch": i, "loss": 1.0, "validation_rmse_px": 1.0} for i in range(1, 2000)]
     checkpoint = Checkpoint(tmp_path / "m.resume.npz", {})
     faces = synthetic_faces(16, 0)
+    loaded = Landmarker(model, {}, small_model[0])
     writers = {
         "m.keras": lambda path: save_model(model, path, {}),
         "m.json": lambda path: save_model(model, path.with_suffix(".keras"), {"a": [1] * 20000}),
         "m.resume.npz": lambda path: checkpoint.save(model, history),
         "log.csv": lambda path: write_log(path, history),
         "log.png": lambda path: plot_training(path, history),
-        "test.csv": lambda path: fkp.predict_file(model, [faces] * 3, path, False),
+        "test.csv": lambda path: predict_file(loaded, [faces] * 3, path, False),
     }
     for name, write in writers.items():
         path = tmp_path / name

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import model_builder as mb
 from data.augment.non_faces import non_faces
 from data.batches import batches, batches_with_non_faces, epoch_rows
 from data.faces import join_faces
+from data.settings import Settings
 from data.split import thumbnails
 
-SETTINGS = mb.Settings()
+SETTINGS = Settings()
 
 
 def test_batches_repeat_with_the_seed_and_cover_each_epoch(faces):
@@ -68,7 +68,7 @@ def test_first_file_is_repeated_beside_others(faces):
 
 
 def test_workers_parts_are_the_batch_of_one(faces):
-    settings = mb.Settings(batch_size=64)
+    settings = Settings(batch_size=64)
     (whole, source), truth, weights = next(batches(faces, settings, first_epoch=3))
     parts = [next(batches(faces, settings, 3, worker, 2)) for worker in (0, 1)]
     np.testing.assert_array_equal(np.concatenate([part[0][0] for part in parts]), whole)

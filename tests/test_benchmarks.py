@@ -19,6 +19,7 @@ from data.split import split_faces
 from data.system.command_line import run_script
 from data.system.files import InputError
 from models.network import predict
+from models.training import fit
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
@@ -70,6 +71,9 @@ def test_steps_of_the_shipped_model_follow_one_another(tmp_path, processes):
     paths = kaggle_csv, tmp_path / "faces.npz", tmp_path, model
     for outcome, command in pretrain.steps(*paths, processes):
         _, script, *flags = command
+        if script == "-m":  # a module, as seen from the project's folder
+            script = ROOT / (flags.pop(0).replace(".", "/") + ".py")
+            script = script if script.exists() else script.with_suffix("") / "__main__.py"
         assert script.is_file()
         if script.stem == "many_cores":  # the first argument is its own, all else the training's
             assert flags.pop(0) == processes
@@ -231,7 +235,7 @@ def test_plain_cnn_is_scored_like_ours(faces, tmp_path, capsys):
 def test_ablations_change_what_they_say(faces):
     for _, settings, functions, _ in ablations.VARIANTS.values():
         replace(mb.Settings(), **settings)  # TypeError if there is no such setting
-        assert all(hasattr(mb, name) for name in functions)
+        assert all(hasattr(fit, name) for name in functions)
     truth, predicted = np.array([[5, 5, np.nan, 5]]), np.array([[5, 15, 3, 45]], float)
     bend = 10 * np.log(6)  # at 10 px; linear from there
     assert np.array(ablations.wing_loss(None)(truth, predicted)) == pytest.approx(

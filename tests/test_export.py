@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from data.key_points import rmse
 from models import network
 from models.export import export
 from models.export.export import EXTRAS, run_litert, run_onnx, to_onnx
-from models.storage import load_model, save_model
+from models.storage import Landmarker, load_model, save_model
 
 
 def run(*arguments):
@@ -143,9 +144,9 @@ def test_an_onnx_file_with_a_symbolic_size_is_accepted(extras, exported, tmp_pat
 def test_an_export_that_the_model_flag_would_refuse_is_not_written(
     extras, test_csv, tmp_path, monkeypatch, capsys
 ):
-    loaded = smallest_network(), {}
+    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
     other = five_points()
-    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
     monkeypatch.setattr(
         export, "to_onnx", lambda model: to_onnx(other).replace(b"spread", b"sprawl")
     )
@@ -157,8 +158,8 @@ def test_an_export_that_the_model_flag_would_refuse_is_not_written(
 
 
 def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkeypatch, capsys):
-    loaded = smallest_network(), {}
-    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
+    monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
     assert run("--export", "litert", "--data", test_csv, "--results", tmp_path / "r") == 0
     printed = capsys.readouterr().out
     line = (
@@ -175,9 +176,9 @@ def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkey
 
 
 def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypatch, capsys):
-    loaded = smallest_network(), {}
-    made = to_onnx(loaded[0])
-    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
+    made = to_onnx(loaded.model)
+    monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
     monkeypatch.setattr(export, "to_onnx", lambda model: made)
     monkeypatch.setattr(export, "TIMED", 2)
     arguments = ["--export", "onnx", "--model", "m.keras", "--data", test_csv]

@@ -15,7 +15,8 @@ import face_key_points as fkp
 from data.faces import fingerprint, load_faces, read_faces, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS
 from models.network import predict
-from models.storage import load_model
+from models.storage import Landmarker, load_model
+from results import held_out, predictions
 from results.pictures import plot_faces
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
@@ -94,7 +95,7 @@ def test_validation_figures_are_those_of_the_held_out_faces(pictured, trained, t
 
 
 def test_few_test_faces_fill_both_pictures(sketched, trained, faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(fkp, "plot_faces", plot_faces)
+    monkeypatch.setattr(predictions, "plot_faces", plot_faces)
     few = write_csv(tmp_path / "few.csv", faces.pictures[:3])
     model = trained / "models" / "small.keras"
     assert run("--model", model, "--data", few, "--results", tmp_path / "r") == 0
@@ -124,7 +125,9 @@ def test_long_files_are_read_and_forgotten_part_by_part(faces, tmp_path):
             yield faces.take(slice(0, 7))._replace(pictures=pictures, image_ids=np.arange(7))
 
     out = tmp_path / "out.csv"
-    count, first, last = fkp.predict_file(Model(), parts(), out, mirror=False)
+    count, first, last = predictions.predict_file(
+        Landmarker(Model(), {"key_points": KEY_POINTS}, out), parts(), out, mirror=False
+    )
     table = pd.read_csv(out)
     assert count == len(table) == 140 and table.ImageId.tolist() == [*range(7)] * 20
     assert table.nose_tip_x.tolist() == [number for number in range(20) for _ in range(7)]
@@ -166,7 +169,7 @@ def test_without_held_out_faces_the_rest_is_done(
     gone, trained, test_csv, tmp_path, capsys, monkeypatch
 ):
     """And what an earlier run says of held-out faces is removed."""
-    monkeypatch.setattr(fkp, "find_data", lambda name: None)
+    monkeypatch.setattr(held_out, "find_data", lambda name: None)
     alone, results = tmp_path / "alone.keras", tmp_path / "r"
     shutil.copy(trained / "models" / "small.keras", alone)
     record = json.loads((trained / "models" / "small.json").read_text())
@@ -187,7 +190,9 @@ def test_without_held_out_faces_the_rest_is_done(
         (results / name).write_text("earlier")
     assert run("--model", alone, "--data", test_csv, "--results", results) == 0
     out = capsys.readouterr().out
-    left = [line for line in out.splitlines() if line.startswith("Left out, for want of the held")]
+    left = [
+        line for line in out.splitlines() if line.startswith("The held-out faces were not found")
+    ]
     assert len(left) == 1 and str(alone.with_suffix("")) in left[0]
     written = {"test_result01.png", "test_result02.png", "test_key_points.csv"}
     assert {file.name for file in results.iterdir()} == written
@@ -221,7 +226,7 @@ def test_the_training_file_is_found_from_another_folder(key, training_csv, tmp_p
         data[key] = {"absolute": str(copy), "from_model": "../data/t.csv", "path": "data/t.csv"}[
             key
         ]
-    found = fkp.recorded_paths({"data": [data]}, model)
+    found = held_out.recorded_paths({"data": [data]}, model)
     assert copy.resolve() in [path.resolve() for path in found]
 
 
@@ -235,7 +240,7 @@ def test_shipped_model_does_without_its_data(
     record = json.loads((trained / "models" / "small.json").read_text())
     record["data"][0] |= {"path": "data/not_here.csv", "absolute": "", "from_model": ""}
     own.with_suffix(".json").write_text(json.dumps(record))
-    monkeypatch.setattr(fkp, "find_data", lambda name: None)
+    monkeypatch.setattr(held_out, "find_data", lambda name: None)
     monkeypatch.setattr(fkp, "SYNTHETIC_TEST", 20)
     monkeypatch.chdir(tmp_path)
     flags = ["--model", "models/own.keras", "--data", test_csv]  # as one types it
@@ -245,9 +250,9 @@ def test_shipped_model_does_without_its_data(
         "data/not_here.csv) is not found; name that file by --training" in capsys.readouterr().out
     )
     assert not (results / "validation.json").exists()
-    monkeypatch.setattr(fkp, "SHIPPED", own.resolve())
+    monkeypatch.setattr(held_out, "SHIPPED", own.resolve())
     assert run(*flags, "--results", results) == 0
-    assert "picturing synthetic ones" in capsys.readouterr().out
+    assert "synthetic ones are used instead" in capsys.readouterr().out
     assert json.loads((results / "validation.json").read_text())["faces"] == 20
     # A file that it was trained on is used where it is there, another one named is an error.
     other = write_csv(tmp_path / "other.csv", faces.pictures[:50], faces.key_points[:50])
@@ -269,8 +274,8 @@ def test_only_the_held_out_synthetic_faces_are_drawn_again(noted, monkeypatch):
         drawn.append(len(faces.rows))
         return faces
 
-    monkeypatch.setattr(fkp, "synthetic_faces", draw)
+    monkeypatch.setattr(held_out, "synthetic_faces", draw)
     record = {"data": [data], "settings": {"seed": 3}}
-    found = fkp.held_out_faces(record, Path("m.keras"))
+    found = held_out.held_out_faces(record, Path("m.keras"), KEY_POINTS)
     assert fingerprint(found) == fingerprint(made.take(rows)) and found.rows.tolist() == rows
     assert drawn == ([2] if noted else [2, 12])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data import faces as faces_room
 from data.faces import Faces, load_faces
 from data.key_points import COLUMNS, KEY_POINTS, mirror_partners
-from data.labels.sanity import USUAL, look_over
+from data.labels.sanity import USUAL, check_key_points
 from data.system.files import InputError
 
 SIDE = 4  # pictures of 4 x 4 instead of 96 x 96: hundreds of files a second
@@ -336,7 +336,7 @@ def test_labels_with_any_mistakes(count, points, own, mistakes, rows):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            said = look_over(faces).odd
+            said = check_key_points(faces)
     except InputError as error:
         said = [str(error)]
     assert all(

@@ -1,4 +1,4 @@
-"""data/labels/kaggle.py: which of Kaggle's labels mean another spot, and the file without them."""
+"""data/labels/kaggle.py: which of Kaggle's labels are inconsistent, and the file without them."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, interocular_distance
 from data.labels import kaggle
 from data.split import split_faces
 from data.system.command_line import run_script
+from results.held_out import held_out_faces
 
 CORNERS = [KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
 TOP, BOTTOM, NOSE = (
@@ -49,8 +50,8 @@ def whole_file():
     return labels, complete, early, late
 
 
-def test_each_hand_loses_what_it_marked_elsewhere():
-    another = kaggle.means_another_spot(standing_in())
+def test_each_annotator_loses_the_inconsistent_labels():
+    another = kaggle.inconsistent_labels(standing_in())
     first, second, third = another[:1163], another[1163:1569], another[1569:]
     for part, expected in ((first, CORNERS), (second, [TOP]), (third, [TOP, BOTTOM])):
         assert np.flatnonzero(part.all(0)).tolist() == expected
@@ -59,8 +60,8 @@ def test_each_hand_loses_what_it_marked_elsewhere():
 
 def test_rows_of_the_whole_file_follow_the_complete_ones_around_them():
     labels, complete, early, late = whole_file()
-    another = kaggle.means_another_spot(labels)
-    alone = kaggle.means_another_spot(standing_in())
+    another = kaggle.inconsistent_labels(labels)
+    alone = kaggle.inconsistent_labels(standing_in())
     np.testing.assert_array_equal(another[complete], alone)
     assert np.flatnonzero(another[late].all(0)).tolist() == sorted([NOSE, BOTTOM, TOP])
     assert not another[late][:, [0, 1]].any()
@@ -69,23 +70,23 @@ def test_rows_of_the_whole_file_follow_the_complete_ones_around_them():
     assert first_rows(labels) == complete[list(kaggle.FIRST_ROWS)].tolist()
 
 
-def test_a_row_between_two_hands_loses_what_either_marked_elsewhere():
+def test_a_row_between_two_annotators_loses_the_inconsistent_labels_of_both():
     labels = np.insert(whole_file()[0], 0, np.nan, axis=0)[1:]
     complete = np.flatnonzero(np.isfinite(labels).all((1, 2)))
     before, after = complete[1162], complete[1163]
     between = np.insert(labels, after, labels[before], axis=0)[:-1]
     between[after, 6] = np.nan
-    lost = np.flatnonzero(kaggle.means_another_spot(between)[after])
+    lost = np.flatnonzero(kaggle.inconsistent_labels(between)[after])
     assert lost.tolist() == sorted([*CORNERS, TOP])
 
 
 @pytest.mark.parametrize("make", [standing_in, lambda: whole_file()[0]])
 def test_masked_file_is_still_known_and_loses_nothing_more(make):
     labels = make()
-    another = kaggle.means_another_spot(labels)
+    another = kaggle.inconsistent_labels(labels)
     masked = np.where(another[..., None], np.nan, labels)
     assert first_rows(masked) == first_rows(labels)
-    again = kaggle.means_another_spot(masked) & np.isfinite(masked[..., 0])
+    again = kaggle.inconsistent_labels(masked) & np.isfinite(masked[..., 0])
     assert not again.any()
 
 
@@ -101,13 +102,13 @@ def test_masked_file_is_still_known_and_loses_nothing_more(make):
 def test_other_rows_are_refused(change, message):
     labels = change(standing_in())
     with pytest.raises(ValueError, match=message):
-        kaggle.means_another_spot(labels)
+        kaggle.inconsistent_labels(labels)
     assert first_rows(labels) is None
 
 
 @pytest.fixture
 def small(monkeypatch, faces, tmp_path):
-    """A file of nine rows that stands in for Kaggle's, three by each hand; its path and labels."""
+    """A stand-in for Kaggle's file of nine rows, three by each annotator; its path and labels."""
     labels = synthetic_faces(9, seed=8).key_points.round(2)
     monkeypatch.setattr(kaggle, "COMPLETE", 9)
     monkeypatch.setattr(kaggle, "FIRST_ROWS", (0, 3, 6))
@@ -129,7 +130,7 @@ def test_written_file_is_the_same_but_for_the_masked_fields(small, tmp_path, cap
     emptied = after.isna()
     assert (before.where(~emptied).fillna("") == after.fillna("")).all(axis=None)
     loaded = load_training(out)
-    another = kaggle.means_another_spot(labels)
+    another = kaggle.inconsistent_labels(labels)
     np.testing.assert_array_equal(np.isnan(loaded.key_points[..., 0]), another)
     np.testing.assert_array_equal(loaded.key_points[~another], labels[~another])
     assert [entry.name for entry in out.parent.iterdir()] == ["one_meaning.csv"]
@@ -186,7 +187,7 @@ def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
         assert sum(part["faces"] for part in parts) == report["faces"]
     # Kaggle's file as it comes stands for the masked one that the model was trained on.
     record = json.loads((tmp_path / "m.json").read_text())
-    found = fkp.held_out_faces(record, tmp_path / "m.keras", path)
+    found = held_out_faces(record, tmp_path / "m.keras", KEY_POINTS, path)
     assert found.rows.tolist() == record["data"][0]["validation_rows"]
     assert np.isnan(found.key_points).any()
     again = np.array([part["rmse_px"] or 0 for part in parts])
@@ -207,14 +208,14 @@ def test_missing_file_is_said(tmp_path, capsys):
 def test_real_file_keeps_its_split(real_training_csv):
     """The labels kept are those counted in data/README.md; faces held out stay held out."""
     faces = load_training(real_training_csv)
-    masked = kaggle.with_one_meaning(faces)
+    masked = kaggle.drop_inconsistent(faces)
     assert np.isfinite(masked.key_points[..., 0]).sum() == 25_900
     splits = [split_faces(join_faces([each]))[1] for each in (faces, masked)]
     np.testing.assert_array_equal(*splits)
     assert kaggle.first_rows(faces) == kaggle.first_rows(masked)
 
 
-def test_hands_of_the_real_file_mark_other_spots(real_training_csv):
+def test_annotators_of_the_real_file_label_other_spots(real_training_csv):
     """What the masks rest on: medians in the eyes' frame, part by part."""
     labels = load_training(real_training_csv).key_points.astype(float)
     eyes = interocular_distance(labels)

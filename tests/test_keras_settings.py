@@ -11,6 +11,7 @@ import model_builder as mb
 from data.system.files import InputError
 from models.network import as_input, build_model, check_backend, predict
 from models.storage import SHIPPED, load_model
+from models.training import fit
 
 # Together, for the tests' time: whatever one of them broke would be seen.
 SETTINGS = {
@@ -68,7 +69,7 @@ def expected(faces, tmp_path_factory):
     from killing import tiny_model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mb, "build_model", tiny_model)
+        patch.setattr(fit, "build_model", tiny_model)
         little_spread(patch)
         return train(faces, tmp_path_factory.mktemp("plain"))
 
@@ -82,7 +83,7 @@ def test_trainings_are_the_same(expected, settings, tiny, faces, tmp_path):
 @pytest.mark.parametrize(
     "backend, said",
     [("tensorflow", None), ("openvino", "cannot train"), ("nonsense", "cannot train")]
-    + [("torch", "torch.*was not tried for training")]
+    + [("torch", "torch.*is not tested for training")]
     + [(name, f"{name}.*is not installed") for name in ("jax", "tensorflow")],
 )
 def test_a_backend_that_cannot_train_is_said_at_once(backend, said, where, tmp_path, monkeypatch):
@@ -124,10 +125,10 @@ def test_other_shapes_are_one_clear_sentence(shape):
         as_input(np.array([["a"]]))
 
 
-def test_shares_instead_of_grey_values_are_warned_of():
-    with pytest.warns(UserWarning, match="0 to 255, not shares"):
+def test_values_from_0_to_1_or_above_255_are_warned_of():
+    with pytest.warns(UserWarning, match="0 to 255, not 0 to 1"):
         as_input(np.full((2, 96, 96), 0.7))
-    with pytest.warns(UserWarning, match="grey values up to 4095: the network wants 0 to 255"):
+    with pytest.warns(UserWarning, match="grey values up to 4095: the network takes 0 to 255"):
         as_input(np.full((2, 96, 96), 4095, np.uint16))
 
 
@@ -138,5 +139,6 @@ def test_names_of_another_model_are_one_clear_sentence():
     assert predict(model, pictures)[0].shape == (3, 2, 2)
     assert predict(model, pictures[:0])[0].shape == (0, 2, 2)
     assert predict(model, pictures, mirror=True, names=["left_a", "right_a"])[1].shape == (3, 2)
+    model.predict_on_batch = None  # the check stands before the work
     with pytest.raises(ValueError, match="has 2 key points, but the names of 15"):
         predict(model, pictures, mirror=True)

@@ -1,7 +1,7 @@
-"""model_builder.py: the loss, and trainings as a whole."""
+"""models/training/loss.py and fit.py: the loss, and trainings as a whole."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,9 @@ from conftest import train_in_few_steps
 
 import model_builder as mb
 from data.faces import fingerprint, load_training
-from models.storage import load_model
+from models.storage import SHIPPED, load_model
+from models.training import fit
+from models.training.loss import masked_loss
 
 
 def test_masked_loss_is_the_plain_loss_on_the_rest():
@@ -25,7 +27,7 @@ def test_masked_loss_is_the_plain_loss_on_the_rest():
     weights = np.full(8, missing.size / (~missing).sum(), np.float32)  # as `batches` makes them
 
     def batch_loss(threshold):
-        return float((np.asarray(mb.masked_loss(threshold)(holed, predicted)) * weights).mean())
+        return float((np.asarray(masked_loss(threshold)(holed, predicted)) * weights).mean())
 
     assert batch_loss(1e9) == pytest.approx(squared, rel=1e-5)
     error = np.abs(predicted - truth)[~missing]
@@ -33,10 +35,15 @@ def test_masked_loss_is_the_plain_loss_on_the_rest():
     assert batch_loss(3.0) == pytest.approx(bent, rel=1e-5)
     variable = tf.Variable(predicted)
     with tf.GradientTape() as tape:
-        loss = mb.masked_loss(3.0)(holed, variable)
+        loss = masked_loss(3.0)(holed, variable)
     gradient = tape.gradient(loss, variable).numpy()
     assert np.isfinite(gradient).all() and (gradient[missing] == 0).all()
     assert (gradient[~missing] != 0).all()
+
+
+def test_the_settings_in_records_and_checkpoints_keep_their_names():
+    shipped = json.loads(SHIPPED.with_suffix(".json").read_text())
+    assert set(shipped["settings"]) == {field.name for field in fields(mb.Settings)}
 
 
 def test_training_learns_and_repeats(trained, dry_run):
@@ -65,7 +72,7 @@ def test_a_warm_start_begins_where_the_first_run_ended(tiny, faces, monkeypatch)
     warm, _, _ = mb.train(training, validation, still, initial=model)
     moved = 0
     for before, after, fresh in zip(
-        *(each.trainable_variables for each in (model, warm, mb.build_model())), strict=True
+        *(each.trainable_variables for each in (model, warm, fit.build_model())), strict=True
     ):
         if not before.path.startswith("spread"):  # which is learned anew each time
             np.testing.assert_allclose(after, before, atol=1e-4)

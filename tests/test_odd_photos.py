@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+from pathlib import Path
 from zlib import compress, crc32
 
 import numpy as np
@@ -16,6 +17,8 @@ from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_phot
 from data.key_points import KEY_POINTS
 from data.synthetic.faces import make_faces
 from data.system.files import InputError
+from models.detect.search import Detections
+from models.storage import Landmarker
 from results import photos as photos_room
 from results.photos import output_paths
 
@@ -26,18 +29,20 @@ POINTS = make_faces(1, seed=9)[1][0] + 40.0
 def stand_in(monkeypatch):
     """A model that needs no TensorFlow, and a face in every photo that is not all of one grey."""
 
-    def find_faces(model, grey, *_):
-        count = int(np.ptp(grey) > 0)
-        return np.repeat(POINTS[None], count, 0), np.ones((count, 15))
+    def detect(landmarker, photo, *_):
+        count = int(np.ptp(photo) > 0)
+        return faces(np.repeat(POINTS[None], count, 0), np.ones((count, 15)))
 
-    def refine(model, grey, crops, *_):
-        return POINTS[None], np.full((1, 15), 30.0 if np.ptp(grey) == 0 else 1.0)
+    def detect_in_boxes(landmarker, photo, boxes, *_):
+        return faces(POINTS[None], np.full((1, 15), 30.0 if np.ptp(photo) == 0 else 1.0))
 
-    record = {"settings": {"epochs": 75}, "results": {"epochs": 75, "validation": [{}]}}
-    monkeypatch.setattr(photos_room, "load_model", lambda path: (None, record))
-    monkeypatch.setattr(photos_room, "names_of", lambda model, record: KEY_POINTS)
-    monkeypatch.setattr(photos_room, "find_faces", find_faces)
-    monkeypatch.setattr(photos_room, "refine", refine)
+    def faces(points, spread):
+        return Detections(points, spread, KEY_POINTS, None)
+
+    model = Landmarker(None, {"key_points": KEY_POINTS}, Path("m.keras"))
+    monkeypatch.setattr(photos_room, "load_for_photos", lambda path: model)
+    monkeypatch.setattr(photos_room, "detect", detect)
+    monkeypatch.setattr(photos_room, "detect_in_boxes", detect_in_boxes)
 
 
 def photo(size=160):
@@ -92,14 +97,14 @@ def test_the_table_is_utf8_whatever_the_locale(encoding, tmp_path, monkeypatch):
 def test_one_photo_harms_none_of_the_others(trouble, tmp_path, monkeypatch, capsys):
     for i in range(6):
         photo().save(tmp_path / f"{i}.png")
-    find, count = photos_room.find_faces, iter(range(6))
+    find, count = photos_room.detect, iter(range(6))
 
     def sometimes(*arguments):
         if next(count) == 3:
             raise trouble("what it brings")
         return find(*arguments)
 
-    monkeypatch.setattr(photos_room, "find_faces", sometimes)
+    monkeypatch.setattr(photos_room, "detect", sometimes)
     status = run("--image", tmp_path, "--results", tmp_path / "r")
     stopped = trouble is KeyboardInterrupt
     assert status == (130 if stopped else 2)
@@ -112,14 +117,14 @@ def test_one_photo_harms_none_of_the_others(trouble, tmp_path, monkeypatch, caps
 def test_rows_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
     for i in range(3):
         photo().save(tmp_path / f"{i}.png")
-    find, seen = photos_room.find_faces, []
+    find, seen = photos_room.detect, []
 
     def look(*arguments):
         path = tmp_path / "r" / "key_points.csv"
         seen.append(len(pd.read_csv(path)) if path.exists() else 0)
         return find(*arguments)
 
-    monkeypatch.setattr(photos_room, "find_faces", look)
+    monkeypatch.setattr(photos_room, "detect", look)
     monkeypatch.setattr(photos_room.time, "monotonic", lambda: 10.0 * len(seen))
     assert run("--image", tmp_path, "--results", tmp_path / "r") == 0
     assert seen == [0, 1, 2]
@@ -218,7 +223,7 @@ def test_a_box_on_no_face_is_said(tmp_path, capsys):
         assert len(table_of(tmp_path / name)) == 1
         out = capsys.readouterr().out
         assert ("1 face(s), pictured" in out) == (name == "face")
-        assert ("hardly a face" in out and "spread 30.0 px" in out) == (name == "none")
+        assert ("hardly shows a face" in out and "spread is 30.0 px" in out) == (name == "none")
 
 
 # --- kinds of pixels -----------------------------------------------------------------------------

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from models.network import build_model
-from models.training.optimizer import is_inner_kernel, make_optimizer, orthogonal, short_memory
+from models.training.optimizer import (
+    is_inner_kernel,
+    learning_rate_schedule,
+    longest_momentum,
+    make_optimizer,
+    orthogonal,
+)
 
 
 @pytest.mark.parametrize("shape", [(40, 12), (12, 40), (24, 24)])
@@ -43,4 +49,14 @@ def test_a_step_moves_kernels_by_muon_and_the_rest_by_adamw():
 
 
 def test_averages_forget_the_first_weights_in_time():
-    assert short_memory(1000) == pytest.approx(0.99) and short_memory(5) > 0
+    assert longest_momentum(1000) == pytest.approx(0.99) and longest_momentum(5) > 0
+
+
+def test_the_learning_rate_warms_up_and_decays_to_a_hundredth():
+    schedule = learning_rate_schedule(5e-3, 200, 1000)
+    rates = np.array([float(schedule(step)) for step in (0, 100, 200, 600, 1000)])
+    expected = [5e-5, (5e-5 + 5e-3) / 2, 5e-3, (5e-3 + 5e-5) / 2, 5e-5]
+    np.testing.assert_allclose(rates, expected, rtol=1e-3)
+    short = learning_rate_schedule(5e-3, 200, 50)  # a fifth of 50 steps at most
+    assert float(short(10)) == pytest.approx(5e-3)
+    assert float(short(11)) < 5e-3

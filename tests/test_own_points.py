@@ -14,11 +14,11 @@ import face_key_points as fkp
 import model_builder as mb
 from data.augment.views import augment
 from data.faces import (
-    few_apart,
     fingerprint,
     join_faces,
     load_faces,
     load_training,
+    mark_second_source,
 )
 from data.images.crops import (
     affines_from_points,
@@ -39,8 +39,9 @@ from data.system.files import InputError
 from models.network import POINT_AXIS, build_model, predict, warm_start
 from models.storage import SHIPPED, load_model, names_of, save_model, weights_digest
 from results import pictures as pictures_room
+from results import predictions
+from results.colours import OTHER, style_of
 from results.measures import measure
-from results.pictures import OTHER, style_of
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 from own_points import dense_points, five_points  # noqa: E402
@@ -197,7 +198,7 @@ def test_some_of_kaggles_points_are_kaggles_15(write):
 def test_equal_points_by_other_names_are_other_data(made):
     faces = made._replace(names=tuple(f"p{k}" for k in range(15)))
     assert fingerprint(faces) != fingerprint(made)
-    assert few_apart(faces) is faces  # Kaggle's two sources are Kaggle's only
+    assert mark_second_source(faces) is faces  # Kaggle's two sources are Kaggle's only
 
 
 BAD_TABLES = {
@@ -310,7 +311,7 @@ def five_model(loaded_once, few_csv, tmp_path_factory):
 @pytest.fixture
 def two_faces(monkeypatch):
     """In each picture: many points on 48 faces take long to draw."""
-    for room in (fkp, pictures_room):
+    for room in (predictions, pictures_room):
         monkeypatch.setattr(room, "PER_PICTURE", 2)
 
 
@@ -364,16 +365,16 @@ def test_photos_by_another_model(five_model, made, tmp_path, capsys):
 def test_crops_lie_round_the_points_as_in_training(made):
     names, key_points = dense_points(made.key_points)
     record = {"mean_face": compute_mean_face(key_points)}
-    face = mean_face_of(record, names, ROOT / "m.keras")
+    mean_face = mean_face_of(record, names, ROOT / "m.keras")
     assert mean_face_of({}, KEY_POINTS, ROOT / "m.keras") is None
     # Moved, turned and scaled as a whole, the mean face lies where it was in the crop.
     crops = similarity_transforms(
         np.array([0.5, 3]), np.array([0.4, -2]), (48, 48), np.array([[7, 9], [300, 200]])
     )
-    points = transform_points(np.stack([face, face]), crops)
-    np.testing.assert_allclose(affines_from_points(points, face), crops, atol=1e-9)
+    points = transform_points(np.stack([mean_face, mean_face]), crops)
+    np.testing.assert_allclose(affines_from_points(points, mean_face), crops, atol=1e-9)
     # On average the training's own faces are cropped as they are.
-    mean = affines_from_points(key_points, face).mean(0)
+    mean = affines_from_points(key_points, mean_face).mean(0)
     np.testing.assert_allclose(mean, [[1, 0, 0], [0, 1, 0]], atol=2e-3)
     # Points that were never labelled are left out.
     key_points[:, 5:9] = np.nan

@@ -14,7 +14,7 @@ import face_key_points as fkp
 from data import key_points
 from data.faces import synthetic_faces
 from data.images.crops import (
-    CENTRE,
+    CENTER,
     RADIUS,
     affines_from_boxes,
     affines_from_points,
@@ -24,11 +24,11 @@ from data.images.crops import (
 )
 from data.images.photos import read_photo
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
-from models.detect.search import refine
-from models.storage import SHIPPED, load_model
+from models.detect.search import Detections, detect_in_boxes
+from models.storage import SHIPPED, load_for_photos, load_landmarker
 from results import photos as photos_room
+from results.colours import style_of
 from results.photos import annotate, output_paths
-from results.pictures import style_of
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import photo_faces  # noqa: E402
@@ -45,9 +45,9 @@ def run(*arguments):
 def one_model():
     """The shipped model, loaded once for all tests."""
     patch = pytest.MonkeyPatch()
-    loaded = load_model(SHIPPED)
-    patch.setattr(photos_room, "load_model", lambda path: loaded)
-    yield loaded[0]
+    loaded = load_landmarker(SHIPPED)
+    patch.setattr(photos_room, "load_for_photos", lambda path: loaded)
+    yield loaded
     patch.undo()
 
 
@@ -219,7 +219,7 @@ def test_the_box_hardly_matters(one_model, hopper, upright):
         for dx, dy, s in [(0.1, 0, 1), (-0.1, 0, 1), (0, 0.1, 1), (0, -0.1, 1), (0, 0, 0.9)]
         + [(0, 0, 1.1), (0.1, -0.1, 1.1)]
     ]
-    results = [refine(one_model, grey, affines_from_boxes([box]))[0][0] for box in moved]
+    results = [detect_in_boxes(one_model, grey, [box]).points[0] for box in moved]
     assert np.median([difference(points, upright) for points in results]) < 0.015
     assert max(difference(points, upright) for points in results) < 0.04
 
@@ -252,7 +252,7 @@ def test_crops_and_boxes_are_one_another_the_other_way_round():
     points = np.zeros((1, 15, 2))
     points[0, LEFT_EYE], points[0, RIGHT_EYE] = (1, 0), (-1, 0)
     points *= RADIUS * np.sqrt(7.5)
-    upright = points + CENTRE
+    upright = points + CENTER
     np.testing.assert_allclose(affines_from_points(upright)[0], crops[0], atol=1e-9)
     lying = points[..., ::-1] * (1, 1) + (300, 200)
     np.testing.assert_allclose(
@@ -274,15 +274,15 @@ def test_crop_is_the_mean_of_the_photos_pixels_and_continues_the_border():
 
 
 def test_drawing_is_at_the_photos_own_size_and_near_the_points(hopper, upright):
-    boxes = boxes_from_affines(affines_from_points(upright[None]))
-    drawn = np.array(annotate(hopper, boxes, upright[None], np.full((1, 15), 0.1)))
+    faces = Detections(upright[None], np.full((1, 15), 0.1), KEY_POINTS, None)
+    drawn = np.array(annotate(hopper, faces))
     assert drawn.shape == (360, 320, 3) and drawn.dtype == np.uint8
     for name, (x, y) in zip(KEY_POINTS, upright, strict=True):
         colour = tuple(int(style_of(name)[0][i : i + 2], 16) for i in (1, 3, 5))
         around = drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].astype(int)
         assert np.abs(around - colour).max(-1).min() < 40, name  # lips may lie on one another
     changed = np.flatnonzero((drawn != np.array(hopper)).any(2).any(0))
-    x, _, w, _ = boxes[0]
+    x, _, w, _ = faces.boxes[0]
     assert x - 4 < changed.min() < x + 4 and x + w - 6 < changed.max() < x + w + 4
 
 
@@ -377,7 +377,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(kind, said, hopper, tmp_p
         arguments = ["--model", tmp_path / "missing.keras"]
     if kind == "no model":
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(photos_room, "load_model", load_model)
+            patch.setattr(photos_room, "load_for_photos", load_for_photos)
             status = run("--image", photo, "--results", results, *arguments)
     else:
         status = run("--image", photo, "--results", results, *arguments)

@@ -6,7 +6,8 @@ import pytest
 from data.faces import Faces
 from data.key_points import KEY_POINTS
 from results import pictures as pictures_room
-from results.pictures import plot_worst, style_of
+from results.colours import style_of
+from results.pictures import plot_worst
 
 
 def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The look over a training file's key points: what cannot be right, what is odd, what passes."""
+"""The checks of a training file's key points: impossible, suspicious and good ones."""
 
 import re
 
@@ -7,14 +7,19 @@ import pytest
 
 from data.faces import Faces, load_training
 from data.key_points import KEY_POINTS, PARTNERS, compute_mean_face, mirror_key_points
-from data.labels.sanity import look_over
-from data.labels.training_files import check_labels, check_sides
+from data.labels.sanity import check_key_points
+from data.labels.training_files import can_mirror, check_labels, check_sides
 from data.system.files import InputError
 
 
 @pytest.fixture(scope="module")
 def made(made):
     return made.take(slice(0, 60))
+
+
+def assert_passes(faces):
+    """The checks find nothing, and the faces can be mirrored."""
+    assert check_key_points(faces) == [] and can_mirror([faces])
 
 
 def placeholders(value):
@@ -90,7 +95,7 @@ def test_what_cannot_be_right_is_one_sentence(case, made):
     change, message = IMPOSSIBLE[case]
     key_points = change(made.key_points.copy()).astype(np.float32)
     with pytest.raises(InputError, match=message) as caught:
-        look_over(made._replace(key_points=key_points))
+        check_key_points(made._replace(key_points=key_points))
     assert "\n" not in str(caught.value) and str(made.path) in str(caught.value)
 
 
@@ -120,7 +125,7 @@ def by_the_mean(key_points):
     return key_points
 
 
-ODD = {
+SUSPICIOUS = {
     "viewer's left": (viewers, "left_eyebrow_outer_end_x is smaller .* in 60 rows, .* row 1 below"),
     "one row crossed": (one_crossed, "left_eye_center_x .* row 8 below.*mixed up"),
     "far off": (far, r"nose_tip_x and nose_tip_y in row 12 .*\(90, 10\), more than 35 px"),
@@ -147,51 +152,52 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("case", ODD)
-def test_what_is_odd_is_said(case, made):
-    change, message = ODD[case]
+@pytest.mark.parametrize("case", SUSPICIOUS)
+def test_what_is_suspicious_is_warned_of(case, made):
+    change, message = SUSPICIOUS[case]
     key_points = change(made.key_points.copy()).astype(np.float32)
-    look = look_over(made._replace(key_points=key_points))
-    said = [text for text in look.odd if re.search(message, text)]
-    assert len(said) == 1 and said[0].startswith(f"{made.path}: "), look.odd
-    assert look.mirrors
+    suspicious = made._replace(key_points=key_points)
+    warnings = check_key_points(suspicious)
+    matching = [text for text in warnings if re.search(message, text)]
+    assert len(matching) == 1 and matching[0].startswith(f"{made.path}: "), warnings
+    assert can_mirror([suspicious])
 
 
 def test_a_point_of_ones_own_with_x_and_y_swapped(made):
     own = points_by(made, **FIVE, mouth_l="mouth_left_corner", mouth_r="mouth_right_corner")
     own.key_points[:, 0] = own.key_points[:, 0, ::-1]
-    look = look_over(own)
-    assert len(look.odd) == 1 and not look.mirrors
-    assert re.search("left_eye_x and .* x and y look swapped beside right_eye: swap", look.odd[0])
+    (warning,) = check_key_points(own)
+    assert re.search("left_eye_x and .* x and y look swapped beside right_eye: swap", warning)
+    assert not can_mirror([own])
 
 
 @pytest.mark.parametrize("name", ["nose tip", "Nose_Tip", "nose-tip", "nosetip", "nose_tipp"])
 def test_a_name_that_is_nearly_kaggles_is_said(name, made):
     names = tuple(name if known == "nose_tip" else known for known in KEY_POINTS)
-    (said,) = look_over(made._replace(names=names)).odd
+    (said,) = check_key_points(made._replace(names=names))
     assert f"{name} is none of Kaggle's 15 key points, but most others are: is nose_tip" in said
 
 
 def test_points_that_nobody_labelled_bring_no_warning_of_numpys(made, recwarn):
     key_points = made.key_points.copy()
     key_points[:, 6:10] = np.nan
-    assert look_over(made._replace(key_points=key_points)) == ([], True)
+    assert_passes(made._replace(key_points=key_points))
     # A file that an earlier test left open may be found just now.
     assert not [str(w.message) for w in recwarn.list if w.category is not ResourceWarning]
 
 
 def test_faces_as_they_should_be_pass_in_silence(made):
-    assert look_over(made) == ([], True)
+    assert_passes(made)
     key_points = made.key_points.copy()
     key_points[::2, 2:10] = np.nan
-    assert look_over(made._replace(key_points=key_points)) == ([], True)
-    assert look_over(made.take(slice(0, 2))) == ([], True)
+    assert_passes(made._replace(key_points=key_points))
+    assert_passes(made.take(slice(0, 2)))
     flipped = mirror_key_points(made.key_points)
-    assert look_over(made._replace(key_points=flipped)) == ([], True)
+    assert_passes(made._replace(key_points=flipped))
 
 
 def test_real_faces_pass_in_silence(real_training_csv):
-    assert look_over(load_training(real_training_csv)) == ([], True)
+    assert_passes(load_training(real_training_csv))
 
 
 def points_by(made, **columns):
@@ -206,7 +212,7 @@ FIVE = {"left_eye": "left_eye_center", "right_eye": "right_eye_center", "nose": 
 @pytest.mark.parametrize("mouth", [("leftmouth", "rightmouth"), ("mouth_l", "mouth_r")])
 def test_names_that_are_understood_mirror(made, mouth):
     corners = dict(zip(mouth, ("mouth_left_corner", "mouth_right_corner"), strict=True))
-    assert look_over(points_by(made, **FIVE, **corners)) == ([], True)
+    assert_passes(points_by(made, **FIVE, **corners))
 
 
 @pytest.mark.parametrize(
@@ -226,22 +232,24 @@ def test_names_that_are_understood_mirror(made, mouth):
     ],
 )
 def test_names_that_mislead_are_said_and_nothing_is_mirrored(made, points, message):
-    look = look_over(points_by(made, **points))
-    assert not look.mirrors
-    assert re.search(message, look.odd[0]), look.odd
+    faces = points_by(made, **points)
+    assert re.search(message, check_key_points(faces)[0])
+    assert not can_mirror([faces])
 
 
 def test_turned_heads_are_not_taken_for_wrong_names(made):
     turned = points_by(made, **FIVE)
     turned.key_points[:, 2] += (9, 0)  # all noses point the same way
-    assert look_over(turned) == ([], True)
+    assert_passes(turned)
     assert isinstance(turned, Faces)
 
 
 def test_files_and_models_must_mean_the_same_by_left_and_right(made):
     """Other files, and a model to start from; a consistent file alone is only warned of."""
     turned = made._replace(key_points=viewers(made.key_points), path="turned.csv")
-    assert check_labels([made, made]) and check_labels([turned])
+    for files in ([made, made], [turned]):
+        check_labels(files)
+        assert can_mirror(files)
     with pytest.raises(InputError, match="turned.csv: left and right are the other way round than"):
         check_labels([made, turned])
     own = points_by(turned, **FIVE)

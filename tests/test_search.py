@@ -5,30 +5,38 @@ import pytest
 from PIL import Image
 
 from data.faces import synthetic_faces
-from data.images.crops import affine_centers, affine_scales, affines_from_points, boxes_from_affines
-from data.key_points import LEFT_EYE, RIGHT_EYE, SIZE
-from models.detect import search as face_finder
+from data.images.aligned_crops import TEMPLATE
+from data.images.crops import (
+    affine_centers,
+    affine_scales,
+    affines_from_points,
+    boxes_from_affines,
+    transform_points,
+)
+from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE
+from models.detect import search
 from models.detect.checker import load_checker
 from models.detect.finder import load_finder
 from models.detect.search import (
-    BORDER,
-    SEARCHED,
     Candidates,
+    add_rotations,
     check_candidates,
+    detect,
+    detect_in_boxes,
     find_candidates,
-    find_faces,
-    least_doubtful,
-    other_angles,
-    pick,
-    searched,
-    shrink,
+    finder_inputs,
+    first_predictions,
+    search_pyramid,
+    suppress,
 )
-from models.storage import SHIPPED, load_model
+from models.detect.settings import DEFAULTS, SearchSettings
+from models.spread import face_spread
+from models.storage import SHIPPED, load_landmarker
 
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(SHIPPED)[0]
+    return load_landmarker(SHIPPED)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +51,7 @@ def portrait():
 @pytest.fixture(scope="module")
 def upright(model, portrait):
     """Her points (15, 2) in the portrait."""
-    points, _ = find_faces(model, np.asarray(portrait))
+    points = detect(model, np.asarray(portrait)).points
     assert len(points) == 1
     return points[0]
 
@@ -56,21 +64,23 @@ def test_copies_get_smaller_and_their_pixels_keep_their_places():
     photo = np.zeros((300, 3000), np.uint8)
     photo[100:200, 1000:1100] = 200
     sizes = []
-    for picture, step in searched(shrink(photo)):
+    for picture, step in finder_inputs(search_pyramid(photo)):
         height, width = picture.shape
         assert height % 4 == width % 4 == 0 and picture.dtype == np.float32
         sizes.append(3000 / step[0])
-        edges = np.abs(np.diff(picture[(BORDER + int(150 / step[1]))]))
+        edges = np.abs(np.diff(picture[(DEFAULTS.border + int(150 / step[1]))]))
         if step[0] < 10:
-            left = np.argmax(edges) + 1 - BORDER  # the first bright pixel, or the first dark one
+            left = (
+                np.argmax(edges) + 1 - DEFAULTS.border
+            )  # the first bright pixel, or the first dark one
             assert min(abs(left * step[0] - 1000), abs(left * step[0] - 1100)) <= 1.5 * step[0]
-    assert sizes[0] == SEARCHED
+    assert sizes[0] == DEFAULTS.width
     np.testing.assert_allclose(np.divide(sizes[:-1], sizes[1:])[:8], 2**0.5, rtol=0.02)
 
 
 def test_a_face_of_a_hundredth_of_the_width_is_searched_for_at_20_pixels():
     for width in (2000, 6000, 9000):
-        _, step = next(searched(shrink(np.zeros((width // 2, width), np.uint8))))
+        _, step = next(finder_inputs(search_pyramid(np.zeros((width // 2, width), np.uint8))))
         assert 0.01 * width / step[0] >= 20
 
 
@@ -81,15 +91,15 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
         turned = portrait.rotate(
             -degrees, Image.Resampling.BICUBIC, center=tuple(middle), fillcolor=90
         )
-        copies = shrink(np.asarray(turned))
-        candidates = find_candidates(load_finder(), copies)
+        pyramid = search_pyramid(np.asarray(turned))
+        candidates = find_candidates(load_finder(), pyramid)
         assert (np.diff(candidates.scores) <= 0).all()
-        candidates = other_angles(load_finder(), copies, candidates)
-        kept = check_candidates(load_checker(), copies, candidates)
-        places, sides, turns, _ = pick(candidates, kept)
-        near = np.abs(places - middle).max(1) < 0.2 * side
+        candidates = add_rotations(load_finder(), pyramid, candidates)
+        kept = check_candidates(load_checker(), pyramid, candidates)
+        centers, sides, angles, _ = candidates.take(kept)
+        near = np.abs(centers - middle).max(1) < 0.2 * side
         near &= np.abs(np.log(sides / side)) < 0.3
-        off = np.degrees(turns) - degrees
+        off = np.degrees(angles) - degrees
         near &= np.abs((off + 180) % 360 - 180) < 45
         found.append(near.any())
     assert sum(found) >= 10  # so small a network misses a turn of some faces
@@ -99,7 +109,7 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
 def test_a_face_turned_by_any_angle_gets_its_points(model, portrait, upright, degrees):
     angle, middle = np.radians(degrees), upright.mean(0)
     turned = portrait.rotate(-degrees, Image.Resampling.BICUBIC, center=tuple(middle), fillcolor=90)
-    points, _ = find_faces(model, np.asarray(turned))
+    points = detect(model, np.asarray(turned)).points
     assert len(points) == 1
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     expected = (upright - middle) @ turn + middle
@@ -113,7 +123,7 @@ def test_faces_of_all_sizes_are_found(model, portrait, upright, size):
     small = portrait.resize((round(512 * zoom), round(600 * zoom)), Image.Resampling.LANCZOS)
     wall = Image.new("L", (1000, 800), 120)
     wall.paste(small, (300, 50))
-    points, _ = find_faces(model, np.asarray(wall))
+    points = detect(model, np.asarray(wall)).points
     expected = (upright + 0.5) * zoom - 0.5 + (300, 50)
     assert len(points) == 1
     assert np.linalg.norm(points[0] - expected, axis=1).mean() < 0.1 * size * 0.4
@@ -129,7 +139,7 @@ LIGHT = {
 @pytest.mark.parametrize("kind", LIGHT)
 def test_faces_are_found_in_any_light(model, portrait, upright, kind):
     grey = LIGHT[kind](np.asarray(portrait, np.float32)).astype(np.uint8)
-    points, _ = find_faces(model, grey)
+    points = detect(model, grey).points
     assert len(points) == 1
     eyes = np.linalg.norm(upright[LEFT_EYE] - upright[RIGHT_EYE])
     assert np.linalg.norm(points[0] - upright, axis=1).mean() < 0.1 * eyes
@@ -138,7 +148,7 @@ def test_faces_are_found_in_any_light(model, portrait, upright, kind):
 def test_a_face_cut_by_the_border_is_found(model, portrait, upright):
     x, y, side, _ = boxes_from_affines(affines_from_points(upright[None]))[0].astype(int)
     cut = np.asarray(portrait)[y + side // 6 :, x + side // 8 :]
-    points, _ = find_faces(model, cut)
+    points = detect(model, cut).points
     assert len(points) == 1
     expected = upright - (x + side // 8, y + side // 6)
     assert np.linalg.norm(points[0] - expected, axis=1).mean() < 0.1 * side
@@ -152,31 +162,110 @@ def test_no_face_is_found_where_there_is_none(model):
     pictures += [rng.integers(0, 256, (300, 400), np.uint8), np.full((200, 300), 128, np.uint8)]
     pictures += [np.zeros(shape, np.uint8) for shape in ((1, 1), (1, 500), (23, 23))]
     for picture in pictures:
-        points, spread = find_faces(model, picture)
-        assert points.shape == (0, 15, 2) and spread.shape == (0, 15)
+        faces = detect(model, picture)
+        assert faces.points.shape == (0, 15, 2) and faces.spread.shape == (0, 15)
 
 
 def test_known_faces_are_not_found_again(model, portrait, upright):
     pair = Image.new("L", (1024, 600))
     for x in (0, 512):
         pair.paste(portrait, (x, 0))
-    points, _ = find_faces(model, np.asarray(pair))
+    points = detect(model, np.asarray(pair)).points
     np.testing.assert_allclose(points[:, :, 0] - upright[:, 0], [[0] * 15, [512] * 15], atol=3)
-    others, _ = find_faces(model, np.asarray(pair), known=affines_from_points(points[:1]))
+    others = detect(model, np.asarray(pair), known=affines_from_points(points[:1])).points
     np.testing.assert_allclose(others, points[1:], atol=0.01)
-    assert not len(find_faces(model, np.asarray(pair), known=affines_from_points(points))[0])
+    assert not len(detect(model, np.asarray(pair), known=affines_from_points(points)))
 
 
 def test_colours_are_as_good_as_grey_values(model, portrait, upright):
-    points, _ = find_faces(model, np.asarray(portrait.convert("RGB")))
+    points = detect(model, np.asarray(portrait.convert("RGB"))).points
     np.testing.assert_allclose(points[0], upright, atol=0.1)
     with pytest.raises(ValueError, match="uint8"):
-        find_faces(model, np.zeros((100, 100)))
+        detect(model, np.zeros((100, 100)))
 
 
-def test_the_least_doubtful_of_several_crops_of_a_face_stays():
-    crops = np.array([[[1.0, 0, x], [0, 1, 0]] for x in (0, 10, 200, 300)])
-    assert least_doubtful(crops, np.array([2.0, 1.0, 9.0, 3.0]), np.full(4, 4.0)) == [1, 3]
+def test_every_kind_of_photo_gives_the_same_faces(model, portrait, upright):
+    grey = np.asarray(portrait)
+    kinds = {
+        "(H, W)": grey,
+        "(H, W, 1)": grey[..., None],
+        "(H, W, 3)": np.repeat(grey[..., None], 3, -1),
+        "not contiguous": np.asfortranarray(grey),
+        "PIL": portrait,
+        "PIL, colour": portrait.convert("RGB"),
+        "PIL, transparent": portrait.convert("RGBA"),
+        "PIL, palette": portrait.convert("P"),
+        "PIL, 16 bits": Image.fromarray(grey.astype(np.uint16) * 257),
+    }
+    for kind, photo in kinds.items():
+        assert np.abs(detect(model, photo).points - upright).max() < 0.1, kind
+
+
+NO_PHOTOS = {
+    "of fractions": np.zeros((40, 30), np.float32),
+    "of 16 bits": np.zeros((40, 30, 3), np.uint16),
+    "with alpha": np.zeros((40, 30, 4), np.uint8),
+    "a batch": np.zeros((2, 40, 30, 3), np.uint8),
+    "a row": np.zeros(40, np.uint8),
+    "a path": "photo.jpg",
+    "nothing": None,
+    "no rows": np.zeros((0, 30), np.uint8),
+    "no columns": np.zeros((40, 0, 3), np.uint8),
+    "no columns, one plane": np.zeros((40, 0, 1), np.uint8),
+    "an empty image": Image.new("RGB", (0, 7)),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PHOTOS)
+def test_what_is_no_photo_is_one_clear_sentence(kind, model):
+    for find in (detect, lambda *both: detect_in_boxes(*both, [[0, 0, 9, 9]])):
+        with pytest.raises(
+            ValueError, match="photo must be a PIL image or uint8|has no pixels"
+        ) as e:
+            find(model, NO_PHOTOS[kind])
+        assert "\n" not in str(e.value)
+
+
+def test_detections_have_boxes_affines_and_aligned_crops(model, portrait, upright):
+    colours = np.stack([np.asarray(portrait)] * 2 + [np.full((600, 512), 7, np.uint8)], -1)
+    faces = detect(model, colours)
+    assert len(faces) == 1 and faces.names == KEY_POINTS
+    assert faces.points.shape == (1, 15, 2) and faces.spread.shape == (1, 15)
+    np.testing.assert_array_equal(faces.affines, affines_from_points(faces.points))
+    np.testing.assert_array_equal(faces.boxes, boxes_from_affines(faces.affines))
+    scale = faces.boxes[0, 2] / SIZE
+    np.testing.assert_allclose(faces.spread_in_photo, scale * faces.spread)
+    for size in (112, 160):
+        template = (np.array(list(TEMPLATE.values())) + 0.5) * size / 112 - 0.5
+        there = transform_points(template[None], faces.aligned_affines(size))[0]
+        five = faces.points[0, [KEY_POINTS.index(name) for name in TEMPLATE]]
+        assert np.linalg.norm(there - five, axis=1).max() < 0.1 * faces.boxes[0, 2]
+        crops = faces.aligned_crops(colours, size)
+        assert crops.shape == (1, size, size, 3) and crops.dtype == np.uint8
+        assert (crops[..., 2] == 7).all()
+        x, y = there[2].round().astype(int)  # the nose tip
+        around = colours[y - 3 : y + 4, x - 3 : x + 4, 0]
+        nose = crops[0, round(template[2, 1]), round(template[2, 0]), 0]
+        assert around.min() <= nose <= around.max()
+    nobody = detect(model, np.zeros((50, 40), np.uint8))
+    assert len(nobody) == 0 and nobody.boxes.shape == (0, 4) and nobody.affines.shape == (0, 2, 3)
+    assert nobody.spread_in_photo.shape == (0, 15)
+    assert nobody.aligned_crops(colours, 64).shape == (0, 64, 64, 3)
+
+
+def test_settings_are_passed_and_decide(model, portrait):
+    grey = np.asarray(portrait)
+    spread = float(face_spread(detect(model, grey).spread)[0])
+    strict = SearchSettings(max_spread=0.9 * spread)
+    assert not len(detect(model, grey, settings=strict))
+    assert not len(detect(model, grey, settings=SearchSettings(min_check=50.0)))
+    assert not len(detect(model, grey, settings=SearchSettings(window_logit=50.0)))
+    assert len(detect(model, grey)) == 1  # nothing was changed for others
+
+
+def test_the_crop_of_smallest_spread_of_several_of_a_face_is_kept():
+    affines = np.array([[[1.0, 0, x], [0, 1, 0]] for x in (0, 10, 200, 300)])
+    assert suppress(affines, np.array([2.0, 1.0, 9.0, 3.0]), np.full(4, 4.0), 0.5) == [1, 3]
 
 
 def test_the_checker_is_surest_of_the_face_and_drops_other_things(portrait, upright):
@@ -185,86 +274,84 @@ def test_the_checker_is_surest_of_the_face_and_drops_other_things(portrait, upri
     scene = Image.fromarray(load_sample_images().images[0]).convert("L")
     zoom, corner = 0.3, (430, 40)
     scene.paste(portrait.resize([round(zoom * side) for side in portrait.size]), corner)
-    copies = shrink(np.asarray(scene))
-    candidates = find_candidates(load_finder(), copies)
-    kept = check_candidates(load_checker(), copies, candidates)
-    off = candidates.places[kept[0]] - (zoom * upright.mean(0) + corner)
+    pyramid = search_pyramid(np.asarray(scene))
+    candidates = find_candidates(load_finder(), pyramid)
+    kept = check_candidates(load_checker(), pyramid, candidates)
+    off = candidates.centers[kept[0]] - (zoom * upright.mean(0) + corner)
     assert np.abs(off).max() < 0.2 * zoom * side_of(upright)
-    assert len(kept) < 0.9 * len(candidates.places)
+    assert len(kept) < 0.9 * len(candidates.centers)
 
 
 def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
     logits = np.array([3.0, -1, -1, -9])
     seen = []
-    monkeypatch.setattr(face_finder, "check", lambda _, crops: [seen.append(crops), logits][1])
-    scores = face_finder.UPRIGHT + np.array([0, 0.9, 1.1, 1.1])
+    monkeypatch.setattr(search, "check", lambda _, crops: [seen.append(crops), logits][1])
+    scores = DEFAULTS.min_check + np.array([0, 0.9, 1.1, 1.1])
     places = np.full((4, 2), 50.0)
     candidates = Candidates(places, np.full(4, 40.0), np.zeros(4), np.exp(scores))
     photo = np.zeros((100, 100), np.uint8)
     photo[46:54, 30:70] = 200  # all that is in the middle of the crop, from left to right
-    photo = shrink(photo)
+    photo = search_pyramid(photo)
     assert check_candidates(None, photo, candidates).tolist() == [0, 2]
     upright = seen[0][0]
     assert upright.shape == (64, 64) and upright[32, 32] == 200 and upright[20, 32] == 0
-    check_candidates(None, photo, candidates._replace(turns=np.full(4, np.pi / 2)))
+    check_candidates(None, photo, candidates._replace(angles=np.full(4, np.pi / 2)))
     np.testing.assert_allclose(seen[1][0], np.rot90(upright), atol=1)
     logits[2] = 5.0  # the surest first, and no more than are to be looked at
     assert check_candidates(None, photo, candidates).tolist() == [2, 0]
-    monkeypatch.setattr(face_finder, "MOST_LOOKS", 1)
-    assert check_candidates(None, photo, candidates).tolist() == [2]
+    one = SearchSettings(max_candidates=1)
+    assert check_candidates(None, photo, candidates, one).tolist() == [2]
 
 
-def test_where_a_first_look_is_unclear_a_larger_crop_is_tried(monkeypatch):
-    """Three places: a face as large as was thought, a larger one, and nothing."""
-    world = Glances(monkeypatch, {100: 1.0, 1000: {96: 12.0, 139: 4.0}, 9000: 40.0})
-    crops, doubt = face_finder.first_look(None, None, world.candidates)
+def test_where_a_first_prediction_is_unclear_a_larger_crop_is_tried(monkeypatch):
+    """Three candidates: a face of the candidate's size, a larger one, and nothing."""
+    world = World(monkeypatch, {100: 1.0, 1000: {96: 12.0, 139: 4.0}, 9000: 40.0})
+    affines, spread = first_predictions(world, None, world.candidates)
     assert world.sides == [[96, 96, 96], [139]]
-    assert doubt.tolist() == [1, 12, 40, 4] and len(crops) == 4
+    assert spread.tolist() == [1, 12, 40, 4] and len(affines) == 4
 
 
-def test_looking_ends_where_nothing_more_is_found(monkeypatch):
-    monkeypatch.setattr(face_finder, "AT_ONCE", 2)
-    # Nothing, a face; a doubtful one, nothing; nothing twice; a face that is not looked at.
-    doubts = [40.0, 1.0, 9.9, 40.0, 40.0, 40.0, 1.0]
-    world = Glances(monkeypatch, {1000 * i: doubt for i, doubt in enumerate(doubts)})
-    _, doubt = face_finder.first_look(None, None, world.candidates)
+def test_the_search_stops_at_a_batch_without_a_face(monkeypatch):
+    # Nothing, a face; a doubtful one, nothing; nothing twice; a face that is not reached.
+    spreads = [40.0, 1.0, 9.9, 40.0, 40.0, 40.0, 1.0]
+    world = World(monkeypatch, {1000 * i: spread for i, spread in enumerate(spreads)})
+    _, spread = first_predictions(world, None, world.candidates, SearchSettings(batch=2))
     # The doubtful one is tried in a larger crop as well.
-    assert doubt.tolist() == [40, 1, 9.9, 40, 9.9, 40, 40]
+    assert spread.tolist() == [40, 1, 9.9, 40, 9.9, 40, 40]
 
 
-def test_what_lies_at_a_clear_face_is_not_looked_at_again(monkeypatch):
-    monkeypatch.setattr(face_finder, "AT_ONCE", 2)
-    world = Glances(monkeypatch, {100: 1.0, 1000: 3.0, 110: 1.0, 1010: 3.0, 2000: 1.0})
-    crops, doubt = face_finder.first_look(None, None, world.candidates)
-    looked = [
-        places for places, sides in zip(world.places, world.sides, strict=True) if 96 in sides
+def test_candidates_near_a_clear_face_are_not_tried(monkeypatch):
+    world = World(monkeypatch, {100: 1.0, 1000: 3.0, 110: 1.0, 1010: 3.0, 2000: 1.0})
+    first_predictions(world, None, world.candidates, SearchSettings(batch=2))
+    tried = [
+        centers for centers, sides in zip(world.centers, world.sides, strict=True) if 96 in sides
     ]
-    assert looked == [[100, 1000], [1010, 2000]]
+    assert tried == [[100, 1000], [1010, 2000]]
 
 
-class Glances:
-    """Candidates of 96 pixels in a row, by their x, and how doubtful the network is there."""
+class World:
+    """Candidates of 96 pixels in a row, by their x, and a model with a given spread at each."""
 
-    def __init__(self, monkeypatch, doubts):
-        self.doubts, self.places, self.sides = doubts, [], []
-        x = np.array(list(doubts), float)
-        places = np.stack([x, np.full(len(x), 100.0)], -1)
-        self.candidates = Candidates(places, np.full(len(x), 96.0), 0 * x, 0 * x + 1)
-        monkeypatch.setattr(face_finder, "cut_crops", self.cut)
-        monkeypatch.setattr(face_finder, "predict", self.predict)
+    mean_face = None
+
+    def __init__(self, monkeypatch, spreads):
+        self.spreads, self.centers, self.sides = spreads, [], []
+        x = np.array(list(spreads), float)
+        centers = np.stack([x, np.full(len(x), 100.0)], -1)
+        self.candidates = Candidates(centers, np.full(len(x), 96.0), 0 * x, 0 * x + 1)
+        monkeypatch.setattr(search, "cut_crops", self.cut)
         self.face = synthetic_faces(1, seed=4).key_points[0].astype(float)
 
-    def cut(self, copies, crops, size):
-        middles = affine_centers(crops)
-        self.places.append(middles[:, 0].round().astype(int).tolist())
-        self.sides.append((SIZE * affine_scales(crops)).round().astype(int).tolist())
-        return np.zeros((len(crops), size, size))
+    def cut(self, pyramid, affines, size):
+        self.centers.append(affine_centers(affines)[:, 0].round().astype(int).tolist())
+        self.sides.append((SIZE * affine_scales(affines)).round().astype(int).tolist())
+        return np.zeros((len(affines), size, size))
 
-    def predict(self, model, pictures, names):
+    def predict(self, pictures, mirror):
+        assert mirror is False  # it only rejects
         spread = []
-        for place, side in zip(self.places[-1], self.sides[-1], strict=True):
-            doubt = self.doubts[place]
-            spread.append(doubt[side] if isinstance(doubt, dict) else doubt)
-        return np.repeat(self.face[None], len(spread), 0), np.repeat(
-            np.array(spread)[:, None], 15, 1
-        )
+        for center, side in zip(self.centers[-1], self.sides[-1], strict=True):
+            here = self.spreads[center]
+            spread.append(here[side] if isinstance(here, dict) else here)
+        count = len(spread)
+        return np.repeat(self.face[None], count, 0), np.repeat(np.array(spread)[:, None], 15, 1)

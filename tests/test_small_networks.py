@@ -5,10 +5,8 @@ import pytest
 from conftest import ROOT
 
 from data.system.files import InputError
-from models.detect import checker as checker_network
-from models.detect import finder as finder_network
-from models.detect.checker import CHECKED, build_checker, check, load_checker
-from models.detect.finder import WINDOW, load_finder, look, look_closely
+from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker, check, load_checker
+from models.detect.finder import FINDER_LAYERS, WINDOW, load_finder, scan, score_windows
 from models.detect.small_networks import (
     CONTEXT,
     load_weights,
@@ -17,7 +15,7 @@ from models.detect.small_networks import (
     weights_of,
 )
 
-SHIPPED = {"finder": (finder_network, load_finder), "checker": (checker_network, load_checker)}
+SHIPPED = {"finder": (FINDER_LAYERS, load_finder), "checker": (CHECKER_LAYERS, load_checker)}
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +30,9 @@ def kept():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_both_shipped_files_hold_the_same_weights(kept, name):
-    room, load = SHIPPED[name]
-    for ours, theirs in zip(load(), weights_of(kept[name], room.LAYERS), strict=True):
-        for layer, a, b in zip(room.LAYERS, ours, theirs, strict=True):
+    layers, load = SHIPPED[name]
+    for ours, theirs in zip(load(), weights_of(kept[name], layers), strict=True):
+        for layer, a, b in zip(layers, ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=layer)
             assert a.dtype == np.float32
 
@@ -42,22 +40,22 @@ def test_both_shipped_files_hold_the_same_weights(kept, name):
 def test_numpy_sees_what_keras_sees(kept):
     picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
     expected = np.asarray(kept["finder"].predict_on_batch(picture[None, ..., None]))[0]
-    places, values = look(load_finder(), picture, likely=-np.inf)
+    positions, values = scan(load_finder(), picture, early_logit=-np.inf)
     assert expected.shape == (9, 17, 7)  # a window every four pixels
     np.testing.assert_allclose(values, expected.reshape(-1, 7), atol=1e-4)
-    np.testing.assert_array_equal(places.reshape(9, 17, 2)[3, 5], (20, 12))
+    np.testing.assert_array_equal(positions.reshape(9, 17, 2)[3, 5], (20, 12))
     # Those left out are those whose first number says so.
     middle = np.median(values[:, 0])
-    some_places, some = look(load_finder(), picture, likely=middle)
-    np.testing.assert_array_equal(some_places, places[values[:, 0] > middle])
+    some_positions, some = scan(load_finder(), picture, early_logit=middle)
+    np.testing.assert_array_equal(some_positions, positions[values[:, 0] > middle])
     np.testing.assert_allclose(some, values[values[:, 0] > middle], atol=1e-4)
 
 
-def test_a_closer_look_says_of_a_window_what_looking_at_the_picture_says():
+def test_a_single_window_is_scored_as_in_the_whole_picture():
     picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
-    places, values = look(load_finder(), picture, likely=-np.inf)
-    windows = np.array([picture[y : y + WINDOW, x : x + WINDOW] for x, y in places])
-    np.testing.assert_allclose(look_closely(load_finder(), windows), values, atol=1e-4)
+    positions, values = scan(load_finder(), picture, early_logit=-np.inf)
+    windows = np.array([picture[y : y + WINDOW, x : x + WINDOW] for x, y in positions])
+    np.testing.assert_allclose(score_windows(load_finder(), windows), values, atol=1e-4)
 
 
 def test_numpy_checks_as_keras_does(kept):
@@ -70,8 +68,8 @@ def test_numpy_checks_as_keras_does(kept):
 
 
 def test_a_picture_smaller_than_a_window_has_none():
-    places, values = look(load_finder(), np.zeros((WINDOW - 4, 200), np.float32))
-    assert places.shape == (0, 2) and values.shape == (0, 7)
+    positions, values = scan(load_finder(), np.zeros((WINDOW - 4, 200), np.float32), 0.0)
+    assert positions.shape == (0, 2) and values.shape == (0, 7)
 
 
 def test_level_light_hardly_depends_on_brightness_and_contrast():
@@ -86,7 +84,7 @@ def test_level_light_hardly_depends_on_brightness_and_contrast():
 
 
 def test_weights_come_back_as_saved_and_a_broken_file_is_told(tmp_path):
-    layers = checker_network.LAYERS
+    layers = CHECKER_LAYERS
     checker = weights_of(build_checker(), layers)
     save_weights(checker, layers, tmp_path / "whole.npz")
     for ours, theirs in zip(load_weights(layers, tmp_path / "whole.npz"), checker, strict=True):

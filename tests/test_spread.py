@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import model_builder as mb
+from data.settings import Settings
 from models.network import build_model, predict, with_source_offsets
-from models.spread import calibrate, fit_spread, spread_loss
+from models.spread import calibrate, fit_spread
+from models.training.loss import spread_loss
 
-SETTINGS = mb.Settings()
+SETTINGS = Settings()
 
 
 def test_spread_loss_is_the_likelihood_of_students_t():

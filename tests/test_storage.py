@@ -10,15 +10,17 @@ import pytest
 from conftest import smallest_network
 
 from data.faces import load_faces
-from data.key_points import rmse
+from data.key_points import KEY_POINTS, rmse
 from data.system.files import InputError, replace_file
 from models import storage
 from models.network import predict
 from models.record import versions
 from models.storage import (
+    Landmarker,
     describe_model,
     find_model,
-    knows_mirrored,
+    load_for_photos,
+    load_landmarker,
     load_model,
     save_model,
 )
@@ -98,6 +100,67 @@ def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
     assert find_model() == own
 
 
+OWN_RECORDS = {
+    "trained on a file": {"data": [{"path": "faces.csv", "synthetic_faces": None}]},
+    "trained on synthetic faces": {"data": [{"path": "synthetic", "synthetic_faces": 64}]},
+    "without data": {"settings": {"epochs": 2}},
+}
+
+
+@pytest.mark.parametrize("kind", [*OWN_RECORDS, "without JSON", "broken JSON", "another's JSON"])
+def test_photos_use_the_own_model_only_if_it_was_trained_on_a_file(
+    kind, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(storage, "HERE", tmp_path)
+    own, shipped = (tmp_path / "models" / f"{name}.keras" for name in ("my_model", "pretrained"))
+    monkeypatch.setattr(storage, "SHIPPED", shipped)
+    own.parent.mkdir()
+    record = OWN_RECORDS.get(kind, OWN_RECORDS["trained on a file"])
+    save_model(smallest_network(), shipped, {"data": []})
+    assert load_for_photos(None).path == shipped
+    assert capsys.readouterr().out.startswith(f"Model: {shipped}, the shipped one")
+    save_model(smallest_network("ones"), own, record)
+    if kind == "without JSON":
+        own.with_suffix(".json").unlink()
+    elif kind == "broken JSON":
+        own.with_suffix(".json").write_text("{broken")
+    elif kind == "another's JSON":
+        save_model(smallest_network("zeros"), tmp_path / "other.keras", record)
+        own.with_suffix(".json").write_bytes((tmp_path / "other.json").read_bytes())
+    chosen = load_for_photos(None)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and chosen.record is not None
+    if kind == "trained on a file":
+        assert chosen.path == own and said.startswith(f"Model: {own}, trained on faces.csv")
+    else:
+        assert chosen.path == shipped
+        assert said.startswith(f"Model: {shipped}, the shipped one, because {own} ")
+        assert f"--model {own}" in said
+        # The pictures of test faces go on with the user's own model.
+        assert find_model() == own
+    if kind != "broken JSON":
+        assert load_for_photos(own).path == own  # --model always wins
+        assert capsys.readouterr().out.startswith(f"Model: {own}, given by --model")
+    shipped.unlink()
+    if kind != "broken JSON":
+        assert load_for_photos(None).path == own
+
+
+def test_a_landmarker_has_all_that_belongs_to_a_model(tmp_path):
+    path, model = tmp_path / "m.keras", smallest_network("ones")
+    save_model(model, path, {"settings": {"flip": 0.0}})
+    loaded = load_landmarker(path)
+    assert loaded.path == path and loaded.names == KEY_POINTS and loaded.mean_face is None
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 96, 96), np.uint8)
+    plain = predict(loaded.model, pictures)
+    for ours, expected in zip(loaded.predict(pictures), plain, strict=True):
+        np.testing.assert_array_equal(ours, expected)  # trained without mirroring: none here
+    save_model(model, path, {"settings": {"flip": 0.5}})
+    mirrored = predict(loaded.model, pictures, mirror=True)
+    for ours, expected in zip(load_landmarker(path).predict(pictures), mirrored, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
 def test_leftovers_of_a_kill_are_removed_in_time(tmp_path):
     old, new = tmp_path / ".m.12.keras", tmp_path / ".m.13.keras"
     for file in (old, new):
@@ -129,7 +192,7 @@ def test_a_model_by_a_newer_keras_says_so(version, newer, tmp_path):
     with pytest.raises(InputError, match="m.keras cannot be loaded as a Keras model") as caught:
         load_model(path)
     said = str(caught.value)
-    assert ("written by Keras 99.1.0, here is 3" in said) == newer and "\n" not in said
+    assert ("written by Keras 99.1.0, but 3" in said) == newer and "\n" not in said
     assert ("pip install keras==99.1.0" in said) == newer == ("copy it again" not in said)
 
 
@@ -139,27 +202,27 @@ def finished(epochs=75, planned=75, rmse=1.2):
 
 
 @pytest.mark.parametrize(
-    "record, against",
+    "record, doubt",
     [
         (finished(), ""),
         (finished(3, 3, 1.8), ""),
         (finished(4, 75), "stopped after epoch 4 of 75"),
         (finished(1, 1), "trained for 1 epoch"),
         (finished(75, 75, 7.2), "7.2 px off"),
-        ({}, "not known, for want of its JSON"),
-        ({"settings": {"epochs": 3}, "results": []}, "not known"),
+        ({}, "there is no JSON that describes its training"),
+        ({"settings": {"epochs": 3}, "results": []}, "there is no JSON"),
     ],
 )
-def test_every_run_says_its_model_and_what_speaks_against_it(record, against, tmp_path):
+def test_every_run_says_its_model_and_any_reason_not_to_trust_it(record, doubt, tmp_path):
     text = describe_model(tmp_path / "m.keras", record)
-    assert text.startswith(f"Model: {tmp_path / 'm.keras'}") and against in text
-    assert ("not to be relied on" in text) == bool(against) == ("pretrained.keras" in text)
+    assert text.startswith(f"Model: {tmp_path / 'm.keras'}") and doubt in text
+    assert ("Do not trust its answers" in text) == bool(doubt) == ("pretrained.keras" in text)
 
 
-def test_a_model_that_saw_no_mirrored_face_is_not_asked_about_them():
-    assert knows_mirrored({}) and knows_mirrored({"settings": {}})
-    assert knows_mirrored({"settings": {"flip": 0.5}})
-    assert not knows_mirrored({"settings": {"flip": 0.0}})
+def test_a_model_that_saw_no_mirrored_face_does_not_predict_them(tmp_path):
+    for record in ({}, {"settings": {}}, {"settings": {"flip": 0.5}}):
+        assert Landmarker(None, record, tmp_path).mirror
+    assert not Landmarker(None, {"settings": {"flip": 0.0}}, tmp_path).mirror
 
 
 def test_versions_do_without_tensorflow(monkeypatch):

@@ -15,7 +15,7 @@ from data.faces import join_faces, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS, PARTNERS, rmse
 from data.split import split_faces
 from models import network
-from models.storage import load_model
+from models.storage import Landmarker, load_model
 from results import submission
 from results.submission import answer, read_lookup_table
 
@@ -32,6 +32,8 @@ def stand_in(monkeypatch):
     points = np.linspace(-5, 110, 30).reshape(15, 2)
 
     class Model:
+        output = {"spread": np.empty((1, 15))}
+
         def predict_on_batch(self, inputs):
             key_points = np.tile(points.reshape(1, -1), (len(inputs), 1))
             return {"key_points": key_points, "spread": key_points[:, :15]}
@@ -39,7 +41,9 @@ def stand_in(monkeypatch):
     offset = np.zeros((15, 2))
     offset[NOSE] = 0, 7
     record = {"few_points_offset": offset.tolist(), "key_points": KEY_POINTS}
-    monkeypatch.setattr(submission, "load_model", lambda path: (Model(), record))
+    monkeypatch.setattr(
+        submission, "load_landmarker", lambda path: Landmarker(Model(), record, path)
+    )
     return points, record
 
 
@@ -92,7 +96,10 @@ BAD_TABLES = {
     "coordinate": (lambda text: text.replace("nose_tip_x", "nose_x"), "row 5 .* no coordinate"),
     "twice": (lambda text: text.replace("\r\n3,", "\r\n2,"), "row 3 .* repeats a RowId"),
     "empty": (lambda text: text.replace("\r\n2,3,", "\r\n2,,"), "row 2 .* empty field"),
-    "no such face": (lambda text: text.replace("\r\n2,3,", "\r\n2,4,"), "none of ImageId 4, .*--d"),
+    "no such face": (
+        lambda text: text.replace("\r\n2,3,", "\r\n2,4,"),
+        "no test face has the ImageId 4, .*--d",
+    ),
     "no rows": (lambda text: text.split("\n")[0] + "\n", "no rows"),
     "nothing": (lambda text: "", "is empty"),
 }
@@ -116,7 +123,7 @@ def test_bad_tables_are_one_sentence(case, stand_in, test_csv, tmp_path, capsys)
 
 
 def test_missing_test_faces_and_two_tasks_are_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(fkp, "find_data", lambda name: None)
+    monkeypatch.setattr(submission, "find_data", lambda name: None)
     assert run("--submission", tmp_path / "t.csv", "--results", tmp_path) == 2
     assert "--data" in capsys.readouterr().err
     assert run("--submission", tmp_path / "t.csv", "--data", tmp_path / "x.csv") == 2

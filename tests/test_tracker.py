@@ -225,16 +225,16 @@ def test_later_frames_change_the_points_only_if_they_are_smoothed(people, smooth
     assert (changed[1:] > 0).all() if smooth else not changed.any()
 
 
-def test_apart_is_in_sides_of_the_crop():
+def test_distance_is_in_sides_of_the_crop():
     crops = similarity_transforms(
         np.ones(2), np.zeros(2), (SIZE - 1) / 2, np.array([[0, 0], [48.0, 10.0]])
     )
-    assert tracking.apart(*crops) == pytest.approx(0.5)
+    assert tracking.distance(*crops) == pytest.approx(0.5)
 
 
-def test_a_look_is_the_same_in_another_light():
+def test_appearance_is_the_same_in_another_light():
     picture = synthetic_faces(2, seed=9).pictures.astype(np.float32)
-    look = tracking.appearance(picture[0])
-    assert (look * tracking.appearance(0.5 * picture[0] + 40)).sum() > 0.999
-    assert (look * tracking.appearance(picture[1])).sum() < 0.7
-    assert np.isfinite(tracking.appearance(np.full((SIZE, SIZE), 7.0))).all()
+    look = tracking.appearance_of(picture[0])
+    assert (look * tracking.appearance_of(0.5 * picture[0] + 40)).sum() > 0.999
+    assert (look * tracking.appearance_of(picture[1])).sum() < 0.7
+    assert np.isfinite(tracking.appearance_of(np.full((SIZE, SIZE), 7.0))).all()

@@ -1,4 +1,4 @@
-"""face_key_points.py --image --csv and --crops: faces to correct and train on, or to hand on."""
+"""face_key_points.py --image --csv and --crops: faces to correct and train on; aligned crops."""
 
 import json
 
@@ -14,7 +14,8 @@ from data.faces import load_faces, load_training, synthetic_faces
 from data.images.aligned_crops import MATRIX_COLUMNS, TEMPLATE
 from data.images.crops import affine_scales, affines_from_points, cut_crop, transform_points
 from data.key_points import COLUMNS, KEY_POINTS
-from models.storage import SHIPPED
+from models.detect.search import Detections
+from models.storage import SHIPPED, Landmarker
 from results import photos as room
 
 
@@ -36,8 +37,10 @@ def wall(tmp_path, monkeypatch):
         grey[y : y + 180, x : x + 192] = np.asarray(large)[:180]
     points = (made.key_points.astype(float) + 0.5) * 2 - 0.5 + np.array(places)[:, None]
     spread = np.ones((3, 15)) * np.array([[1.0], [2.5], [1.7]])
-    monkeypatch.setattr(room, "load_model", lambda path: (None, {"key_points": KEY_POINTS}))
-    monkeypatch.setattr(room, "find_faces", lambda *_: (points, spread))
+    model = Landmarker(None, {"key_points": KEY_POINTS}, tmp_path / "m.keras")
+    monkeypatch.setattr(room, "load_for_photos", lambda path: model)
+    found = Detections(points, spread, KEY_POINTS, None)
+    monkeypatch.setattr(room, "detect", lambda *_: found)
     path = tmp_path / "wall.png"
     Image.fromarray(grey).convert("RGB").save(path)
     return path, points

@@ -6,6 +6,7 @@ import signal
 import struct
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from data.images.crops import affines_from_points
 from data.images.videos import BUFFERED, VideoReader, VideoWriter
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
+from models.storage import Landmarker
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD
 from results import videos as room
@@ -79,7 +81,8 @@ class OneFace:
 def tracker(monkeypatch):
     """`--video` with a face that is always there, and without loading a model."""
     one = OneFace()
-    monkeypatch.setattr(room, "load_model", lambda path: (None, {"key_points": KEY_POINTS}))
+    model = Landmarker(None, {"key_points": KEY_POINTS}, Path("m.keras"))
+    monkeypatch.setattr(room, "load_for_photos", lambda path: model)
     monkeypatch.setattr(room, "make_tracker", lambda *_: one)
     return one
 
@@ -238,7 +241,7 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
     assert run("--video", tmp_path / "clip.mp4", "--results", results, "--crops", 64) == 0
     table = pd.read_csv(results / "clip_key_points.csv")
     files = sorted((results / "crops").iterdir())
-    assert len(files) == 3 and "3 level crop(s)" in capsys.readouterr().out
+    assert len(files) == 3 and "3 aligned crop(s)" in capsys.readouterr().out
     for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("_")[-1]))):
         name, face, frame = file.stem.rsplit("_", 2)
         assert (name, face) == ("clip", "1") and int(int(frame) / 25) == second

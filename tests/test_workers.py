@@ -11,7 +11,7 @@ from conftest import ROOT, write_csv
 import model_builder as mb
 from data.system.files import InputError
 from models.storage import load_model
-from models.training.workers import check_batch_size, find_worker
+from models.training.workers import Worker, check_batch_size, find_worker
 
 CLUSTER = {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}
 
@@ -64,11 +64,11 @@ def test_tf_config_is_read_as_tensorflow_reads_it(monkeypatch):
         monkeypatch.setenv("TF_CONFIG", json.dumps(config) if config else "")
         return find_worker()
 
-    assert found(None) == (0, 1)
-    assert found({"cluster": CLUSTER, "task": {"type": "worker", "index": 1}}) == (1, 2)
+    assert found(None) == Worker(0, 1)
+    assert found({"cluster": CLUSTER, "task": {"type": "worker", "index": 1}}) == Worker(1, 2)
     with_chief = CLUSTER | {"chief": ["10.0.0.3:1"]}
-    assert found({"cluster": with_chief, "task": {"type": "worker", "index": 1}}) == (2, 3)
-    assert found({"cluster": with_chief, "task": {"type": "chief", "index": 0}}) == (0, 3)
+    assert found({"cluster": with_chief, "task": {"type": "worker", "index": 1}}) == Worker(2, 3)
+    assert found({"cluster": with_chief, "task": {"type": "chief", "index": 0}}) == Worker(0, 3)
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_a_broken_tf_config_is_one_sentence(config, reason, tmp_path, monkeypatc
 
 
 def test_a_batch_that_cannot_be_shared_is_one_sentence():
-    class Strategy:
-        num_replicas_in_sync = 4
+    def worker(count, replicas):
+        return Worker(0, count, type("Strategy", (), {"num_replicas_in_sync": replicas}))
 
-    check_batch_size(96, 10, 1, None)
+    check_batch_size(96, 10, Worker())
     with pytest.raises(InputError, match="--batch-size 96 cannot.* multiple of 64"):
-        check_batch_size(96, 1000, 2, Strategy)
+        check_batch_size(96, 1000, worker(2, 4))
     with pytest.raises(InputError, match="95 faces to train on are too few"):
-        check_batch_size(96, 95, 3, type("", (), {"num_replicas_in_sync": 3}))
-    check_batch_size(96, 96, 3, type("", (), {"num_replicas_in_sync": 3}))
+        check_batch_size(96, 95, worker(3, 3))
+    check_batch_size(96, 96, worker(3, 3))

@@ -20,7 +20,7 @@ from killing import end, fork, tiny_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import model_builder as mb  # noqa: E402
-from models.training import progress  # noqa: E402
+from models.training import fit, progress  # noqa: E402
 
 FLAGS = ("--epochs", "3", "--batch-size", "64", "--precision", "float32")
 
@@ -51,8 +51,8 @@ def start(folder, data, name, *flags, worker=None, ports=()):
             (cpu,) = tf.config.list_physical_devices("CPU")
             devices = [tf.config.LogicalDeviceConfiguration()] * 2
             tf.config.set_logical_device_configuration(cpu, devices)
-            mb.share_among_gpus = lambda _: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        learn_spread, write = mb.fit_spread, progress.write_log
+            fit.share_among_gpus = lambda _: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        learn_spread, write = fit.fit_spread, progress.write_log
 
         def keep_checkpoint(*arguments):
             shutil.copy(folder / name / "m.resume.npz", folder / f"{name}.npz")
@@ -65,8 +65,8 @@ def start(folder, data, name, *flags, worker=None, ports=()):
             if name == "one" and len(history) == 1:
                 shutil.copy(folder / "one" / "m.resume.npz", folder / "resumed")
 
-        mb.build_model = partial(tiny_model, steepness=30)  # so that gradients are clipped
-        mb.fit_spread, progress.write_log = keep_checkpoint, keep_first_epoch
+        fit.build_model = partial(tiny_model, steepness=30)  # so that gradients are clipped
+        fit.fit_spread, progress.write_log = keep_checkpoint, keep_first_epoch
         # A worker who wrote would leave a second folder.
         own = folder / (f"{name}_worker{worker}" if worker else name)
         (folder / name).mkdir(exist_ok=True)

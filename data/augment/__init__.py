@@ -1,1 +1,1 @@
-"""Data augmentation: new views of each face, occlusion, and pictures without a face."""
+"""Data augmentation: random views of each face, occlusion, and pictures without a face."""

@@ -1,4 +1,4 @@
-"""Pictures without a face: what a detector's false alarms or a wrong file may hold."""
+"""Pictures without a face, like a detector's false alarms or the contents of a wrong file."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ from data.key_points import SIZE
 
 
 def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pictures without a face, float32 (N, 96, 96): faces' own bits and pieces, and made ones.
+    """Pictures without a face, float32 (N, 96, 96), partly made from the given ones (N, 96, 96).
 
-    Shuffled tiles of the given pictures (N, 96, 96), their corners enlarged, clouds of all
-    roughnesses, stripes, and blanks.
+    They are shuffled tiles of these pictures, their corners enlarged, clouds of all roughnesses,
+    stripes, and blanks.
     """
     pictures = np.array(pictures, np.float32)
     kind = rng.choice(5, len(pictures), p=[0.3, 0.25, 0.25, 0.1, 0.1])
@@ -32,7 +32,7 @@ def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def shuffle_tiles(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture (96, 96) cut into 9 to 64 tiles that change places."""
+    """The picture (96, 96) cut into 9 to 64 tiles and shuffled."""
     across = rng.choice([3, 4, 6, 8])
     side = SIZE // across
     tiles = picture.reshape(across, side, across, side).transpose(0, 2, 1, 3)
@@ -41,7 +41,7 @@ def shuffle_tiles(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def enlarge_corner(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A corner of 16 to 32 pixels as large as the picture (96, 96)."""
+    """A corner of 16 to 32 pixels, enlarged to the size of the picture (96, 96)."""
     side = rng.integers(16, 33)
     places = np.arange(SIZE) * side // SIZE
     corner = picture[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
@@ -49,7 +49,7 @@ def enlarge_corner(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_clouds(rng: np.random.Generator) -> np.ndarray:
-    """Noise whose spectrum falls with some power of the frequency: clouds, hills; and a horizon."""
+    """Noise whose spectrum falls with a power of the frequency (clouds, hills), and a horizon."""
     frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)) + 0.5 / SIZE
     noise = np.fft.rfft2(rng.standard_normal((SIZE, SIZE)))
     cloud = np.fft.irfft2(noise / frequency ** rng.uniform(0, 2.2), (SIZE, SIZE))
@@ -60,7 +60,7 @@ def draw_clouds(rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_stripes(rng: np.random.Generator, hard: bool) -> np.ndarray:
-    """Stripes of any direction and width, with sharp edges where they are `hard`."""
+    """Stripes of any direction and width, with sharp edges if `hard`."""
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 60)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)

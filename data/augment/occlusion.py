@@ -1,29 +1,18 @@
-"""Occlusion: what the augmentation lays over faces; the key points below stay where they are."""
+"""Occlusion: random objects painted over faces; the key points below stay where they are."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIZE, Names, eye_centres
-
-
-@dataclass(frozen=True)
-class Occlusion:
-    """How often faces are covered, and by what: points that are hidden must be guessed as well."""
-
-    cut_out: float = 0.5  # patches per picture: hands, hair, anything before the face
-    sunglasses: float = 0.06  # share of the pictures that get dark glasses over the eyes
-    hat: float = 0.06  # share of the pictures covered from the brows upwards
-    hair: float = 0.06  # share with hair over the forehead or one side
-    hand: float = 0.06  # share with a hand before the face
+from data.settings import Settings
 
 
 def occlude(
     pictures: np.ndarray,
     key_points: np.ndarray,
     rng: np.random.Generator,
-    settings: Occlusion,
+    settings: Settings,
     names: Names = KEY_POINTS,
 ) -> None:
     """Cover parts of the pictures (N, 96, 96) in place; the key points below stay where they are.
@@ -36,8 +25,8 @@ def occlude(
         pictures: float32 (N, 96, 96), 0 .. 255.
         key_points: float32 (N, K, 2) in pixels, NaN where not labelled.
         rng: the same state gives the same occlusion.
-        settings: how often.
-        names: of the key points; without eye centres among them only patches are laid.
+        settings: the probabilities.
+        names: of the key points; without eye centres among them only patches are painted.
     """
     cover_with_patches(pictures, rng, settings.cut_out)
     eyes = eye_centres(names)
@@ -55,22 +44,22 @@ def occlude(
 
 
 class Frame(NamedTuple):
-    """Each face's own frame, by its eyes."""
+    """Each face's coordinate frame, given by its eyes."""
 
     left: np.ndarray  # (N, 2) pixels, the eyes' centres
     right: np.ndarray
     middle: np.ndarray  # between them
     across: np.ndarray  # (N, 2) from the right eye to the left one
-    up: np.ndarray  # (N, 2) towards the forehead, as long as the eyes are apart
+    up: np.ndarray  # (N, 2) towards the forehead, as long as `across`
     distance: np.ndarray  # (N,) between the eyes
     tilt: np.ndarray  # (N,) radians
     usable: np.ndarray  # bool (N,)
 
 
 def find_frame(key_points: np.ndarray, eyes: tuple[int, int]) -> Frame:
-    """The faces' frames, from key points (N, K, 2) and the indices of the eyes' centres."""
+    """The faces' frames, from key points (N, K, 2) and the indices of the eye centres."""
     left, right = (key_points[:, eye] for eye in eyes)
-    if np.nansum((left - right)[:, 0]) < 0:  # whose left is the viewer's: up would be down
+    if np.nansum((left - right)[:, 0]) < 0:  # left is the viewer's: `up` would point down
         left, right = right, left
     across = left - right
     distance = np.linalg.norm(across, axis=-1)
@@ -82,7 +71,7 @@ def find_frame(key_points: np.ndarray, eyes: tuple[int, int]) -> Frame:
         up=np.stack([across[:, 1], -across[:, 0]], -1),
         distance=distance,
         tilt=np.arctan2(across[:, 1], across[:, 0]),
-        # Eyes that are not labelled, or lie on one another in a profile, give nothing to go by.
+        # False where the eyes are not labelled, or close to one another in a profile.
         usable=distance > 8,
     )
 
@@ -102,7 +91,7 @@ def paint(
     """Paint a superellipse on each of the pictures `rows`: exponent 2 is an ellipse, 4 a box with
     round corners.
 
-    `round_` is by how much they darken towards their edge, as a cylinder does.
+    `round_` says how much they darken towards their edge, as a cylinder does.
     """
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     cx, cy, w, h, t, n = (
@@ -117,12 +106,12 @@ def paint(
 
 
 def uniform(rng: np.random.Generator, rows: np.ndarray, low: float, high: float) -> np.ndarray:
-    """A number for each of the rows, float32 (len(rows),)."""
+    """A random number for each of the rows, float32 (len(rows),)."""
     return rng.uniform(low, high, len(rows)).astype(np.float32)
 
 
 def grey(rng: np.random.Generator, rows: np.ndarray, low: float, high: float) -> np.ndarray:
-    """As `uniform`, shaped to stand beside pictures: (len(rows), 1, 1)."""
+    """As `uniform`, shaped to broadcast with pictures: (len(rows), 1, 1)."""
     return uniform(rng, rows, low, high)[:, None, None]
 
 
@@ -150,7 +139,7 @@ def cover_with_patches(pictures: np.ndarray, rng: np.random.Generator, per_pictu
 def put_on_sunglasses(
     pictures: np.ndarray, frame: Frame, rows: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Dark glasses, more or less so, over both eyes of the faces `rows`."""
+    """Glasses, more or less dark, over both eyes of the faces `rows`."""
     width = frame.distance[rows] * uniform(rng, rows, 0.28, 0.46)
     height = width * uniform(rng, rows, 0.6, 1.0)
     exponent = rng.choice([2, 3, 4], len(rows))

@@ -1,15 +1,15 @@
-"""Make one meaning per point out of Kaggle's training file.
+"""Remove the inconsistent labels from Kaggle's training file.
 
     python -m data.labels.kaggle          # data/training.csv or .zip -> data/one_meaning.csv
     python -m data.labels.kaggle training.zip --out one_meaning.csv
     python model_builder.py --data data/one_meaning.csv
 
-Three hands marked Kaggle's complete rows, one after the other, and by "eye corner" and "lip" they
-meant different spots (data/README.md has the drawing and the figures). A network trained on all of
-them guesses from a picture's looks whose habit it should follow. Here the labels that mean another
-spot than the drawing's are masked, as missing ones are; nothing else is changed.
+Three annotators labelled Kaggle's complete rows, one after the other, and put "eye corner" and
+"lip" on different spots (data/README.md has a drawing and the figures). A network trained on all
+of them guesses from the picture whose convention it should follow. Here the labels that are on
+another spot than in the drawing are removed; nothing else is changed.
 
-The file is recognised by its own order: 2,140 complete rows, of which a few are looked at. It may
+The file is recognised by the order of its 2,140 complete rows, of which a few are compared. It may
 be the whole file of 7,049 rows or the complete rows alone.
 """
 
@@ -29,22 +29,22 @@ from data.system.files import HERE, InputError, find_data, make_folder, read_tab
 
 COMPLETE = 2140  # rows of Kaggle's file with all 15 points, in the file's order
 
-# The complete rows at which each hand begins. Both changes are sharp: the eye corners move by a
-# quarter of an eye's width from one row to the next, the lips from their edges to the line between.
+# The complete rows at which each annotator begins. Both changes are sharp: from one row to the next
+# the eye corners move by a quarter of an eye's width, the lips from the edges to the line between.
 FIRST_ROWS = (0, 1163, 1569)
 
 EYE_CORNERS = tuple(name for name in KEY_POINTS if name.endswith("_corner") and "eye" in name)
 TOP_LIP, BOTTOM_LIP = "mouth_center_top_lip", "mouth_center_bottom_lip"
-# What each hand marked elsewhere. Heights and widths in eye distances, medians over its rows.
-ELSEWHERE = (
+# What each annotator put on another spot. Heights and widths in inter-ocular distances, medians.
+INCONSISTENT = (
     EYE_CORNERS,  # 0.34 from corner to corner, within the eye; where the lids meet it is 0.45
     (TOP_LIP,),  # a third of the lip below its upper edge
     (TOP_LIP, BOTTOM_LIP),  # the lips' inner edges: 0.03 apart where a mouth is closed, not 0.25
 )
-# The whole file's rows of a few points are by a fourth: the nose tip lower, the lip at mid-mouth.
-ELSEWHERE_FEW = ("nose_tip", BOTTOM_LIP)
+# A fourth labelled the whole file's rows of few points: the nose tip lower, the lip at mid-mouth.
+INCONSISTENT_FEW = ("nose_tip", BOTTOM_LIP)
 
-# Complete rows by which the file is known, and where their left eye's centre is, in pixels.
+# Complete rows that identify the file, and their left eye's centre in pixels.
 KNOWN_ROWS = {
     0: (66.0336, 39.0023),
     700: (65.6181, 39.2954),
@@ -59,23 +59,24 @@ WHOLE_FILE = 7049  # its rows; those of at most FEW_POINTS points are of a secon
 
 
 def complete_rows(key_points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of Kaggle's file that once had all 15 points, int (2140,), and whose hand they are.
+    """The rows of Kaggle's file that have, or had, all 15 points, and who labelled them.
 
     Args:
-        key_points: (N, 15, 2) pixels in the file's order, NaN where not labelled; as the file
-            comes or as this script leaves it.
+        key_points: (N, 15, 2) pixels in the file's order, NaN where not labelled; of the file as
+            it comes or as this script writes it.
 
     Returns:
-        The rows, and for each the hand, 0 .. 2. Raises ValueError saying in which way the rows
-        are not Kaggle's.
+        The rows, int (2140,), and each one's annotator, 0 .. 2.
+
+    Raises ValueError, saying how the rows differ from Kaggle's.
     """
     labelled = np.isfinite(key_points).all(2)
     complete = labelled.all(1)
-    if not complete.any():  # masked: whoever lacks just what one hand's rows lack
-        kept = [~np.isin(KEY_POINTS, names) for names in ELSEWHERE]
+    if not complete.any():  # this script's file: rows that lack just what an annotator's rows lack
+        kept = [~np.isin(KEY_POINTS, names) for names in INCONSISTENT]
         matches = np.array([(labelled == points).all(1) for points in kept])
         last_of_second = np.flatnonzero(matches[1]).max(initial=-1)
-        matches[2, : last_of_second + 1] = False  # by the second hand, with a lip missing
+        matches[2, : last_of_second + 1] = False  # the second one's, with a lip missing
         complete = matches.any(0)
     rows = np.flatnonzero(complete)
     if len(key_points) not in (COMPLETE, WHOLE_FILE) or len(rows) != COMPLETE:
@@ -94,7 +95,7 @@ def complete_rows(key_points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def first_rows(faces: Faces) -> list[int] | None:
-    """The rows, counted from 0, at which the hands begin; None if it is not Kaggle's file."""
+    """The rows, counted from 0, at which the annotators begin; None if it is not Kaggle's file."""
     if faces.names != KEY_POINTS:
         return None
     try:
@@ -104,59 +105,59 @@ def first_rows(faces: Faces) -> list[int] | None:
     return [0, *rows[list(FIRST_ROWS[1:])].tolist()]
 
 
-def find_hands(key_points: np.ndarray) -> np.ndarray:
-    """Which hands may have marked each row of Kaggle's file.
+def find_annotators(key_points: np.ndarray) -> np.ndarray:
+    """Which annotators may have labelled each row of Kaggle's file.
 
     Args, and the ValueError raised, as of `complete_rows`.
 
     Returns:
-        bool (N, 3). A row that lacks a point is by the hand of the complete rows around it; where
-        those are by two hands, by either.
+        bool (N, 3). A row that lacks a point is taken to be by the annotator of the complete rows
+        around it; where those are by two, by either.
     """
-    complete, hand = complete_rows(key_points)
+    complete, annotator = complete_rows(key_points)
     rows = np.arange(len(key_points))
     before = np.clip(np.searchsorted(complete, rows, side="right") - 1, 0, None)
     after = np.clip(np.searchsorted(complete, rows), None, COMPLETE - 1)
-    hands = np.zeros((len(rows), len(FIRST_ROWS)), bool)
-    hands[rows, hand[before]] = True
-    hands[rows, hand[after]] = True
-    return hands
+    annotators = np.zeros((len(rows), len(FIRST_ROWS)), bool)
+    annotators[rows, annotator[before]] = True
+    annotators[rows, annotator[after]] = True
+    return annotators
 
 
-def means_another_spot(key_points: np.ndarray) -> np.ndarray:
-    """Which labels of Kaggle's file mean another spot than the drawing in data/README.md.
+def inconsistent_labels(key_points: np.ndarray) -> np.ndarray:
+    """Which labels of Kaggle's file are on another spot than in the drawing of data/README.md.
 
     Args, and the ValueError raised, as of `complete_rows`. Returns bool (N, 15).
     """
-    hands = find_hands(key_points)
+    annotators = find_annotators(key_points)
     few = np.isfinite(key_points[..., 0]).sum(1) <= FEW_POINTS
-    another = np.zeros(key_points.shape[:2], bool)
-    for rows, names in zip((*hands.T, few), (*ELSEWHERE, ELSEWHERE_FEW), strict=True):
-        another[np.ix_(rows, [KEY_POINTS.index(name) for name in names])] = True
-    return another
+    inconsistent = np.zeros(key_points.shape[:2], bool)
+    for rows, names in zip((*annotators.T, few), (*INCONSISTENT, INCONSISTENT_FEW), strict=True):
+        inconsistent[np.ix_(rows, [KEY_POINTS.index(name) for name in names])] = True
+    return inconsistent
 
 
-def with_one_meaning(faces: Faces) -> Faces:
-    """Faces of Kaggle's file, every row of it in order, without the labels that mean another spot.
+def drop_inconsistent(faces: Faces) -> Faces:
+    """Faces of Kaggle's file, all rows in order, without the inconsistent labels.
 
     Raises InputError if it is another file.
     """
     try:
-        another = means_another_spot(faces.key_points)
+        inconsistent = inconsistent_labels(faces.key_points)
     except ValueError as problem:
         raise InputError(
             f"{faces.path} {problem}: it is not Kaggle's training.csv; give that file, as it comes."
         ) from None
-    return faces._replace(key_points=np.where(another[..., None], np.nan, faces.key_points))
+    return faces._replace(key_points=np.where(inconsistent[..., None], np.nan, faces.key_points))
 
 
-def write_one_meaning(path: Path, source: Path, another: np.ndarray) -> None:
-    """Copy the CSV `source` to `path`, the fields of the labels `another` (N, 15) left empty."""
+def write_without(path: Path, source: Path, dropped: np.ndarray) -> None:
+    """Copy the CSV `source` to `path`, with the fields of the labels `dropped` (N, 15) empty."""
     first = 0
     with open(path, "w", newline="", encoding="utf-8") as file:
         for chunk in read_table(source):
             for point, name in enumerate(KEY_POINTS):
-                empty = another[first : first + len(chunk), point]
+                empty = dropped[first : first + len(chunk), point]
                 chunk.loc[empty, [f"{name}_x", f"{name}_y"]] = np.nan
             chunk.to_csv(file, index=False, header=first == 0, lineterminator="\n")
             first += len(chunk)
@@ -165,7 +166,7 @@ def write_one_meaning(path: Path, source: Path, another: np.ndarray) -> None:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
-        description="Copy Kaggle's training file without the labels that mean another spot."
+        description="Copy Kaggle's training file without its inconsistent labels."
     )
     parser.add_argument(
         "file",
@@ -184,7 +185,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read, recognise, mask, write."""
+    """Read, recognise, remove, write."""
     source = arguments.file or find_data("training")
     if source is None:
         raise InputError(
@@ -194,13 +195,13 @@ def run(arguments: argparse.Namespace) -> None:
     faces = load_faces(source)
     if faces.key_points is None or faces.names != KEY_POINTS:
         raise InputError(f"{source} has other columns than Kaggle's training.csv; give that.")
-    kept = with_one_meaning(faces)
+    kept = drop_inconsistent(faces)
     labelled, left = (np.isfinite(each.key_points[..., 0]) for each in (faces, kept))
     make_folder(arguments.out.parent)
-    replace_file(arguments.out, lambda path: write_one_meaning(path, source, labelled & ~left))
+    replace_file(arguments.out, lambda path: write_without(path, source, labelled & ~left))
     print(
         f"{arguments.out}: {len(faces.rows):,} faces, {left.sum():,} of {labelled.sum():,} labels"
-        " kept; the others mean another spot."
+        " kept; the others are inconsistent with them."
     )
 
 

@@ -1,12 +1,11 @@
-"""A look at a training file's key points before hours are spent on them: can they be right?
+"""Checks of a training file's key points before training starts: can they be right?
 
-What is impossible is an InputError, what is odd a sentence; both name a row, a column and what is
-likely wrong. Real faces pass: on Kaggle's, LFW's and AFLW's nothing is impossible.
+Labels that cannot be right raise an InputError; suspicious ones give a warning. Both name a row, a
+column and the likely mistake. Real faces pass: Kaggle's, LFW's and AFLW's raise nothing.
 """
 
 import difflib
 import re
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,46 +13,44 @@ from data.faces import Faces
 from data.key_points import KEY_POINTS, SIZE, Names, mirror_partners
 from data.system.files import InputError
 
-FEW = 5  # faces: with fewer an average says little
+FEW = 5  # faces: below that a median says little
 
-FAR = 35.0  # pixels from where a point usually is; nothing in Kaggle's or LFW's faces is above 30
+OUTLIER = 35.0  # pixels from a point's median; no point of Kaggle's or LFW's faces is above 30
 
-FILLED = 0.1  # share of the faces that have a point where another face has it, to the last digit
-FILLED_WHOLE = 0.25  # share that have it at one spot, where all coordinates are whole pixels
-
-
-class Look(NamedTuple):
-    """What the look found."""
-
-    odd: list[str]  # sentences
-    mirrors: bool  # whether the points that the names make partners are each other's mirror images
+FILLED = 0.1  # share of the faces whose point is at exactly the same position as another face's
+FILLED_WHOLE = 0.25  # share at one position, where all coordinates are whole pixels
 
 
-def look_over(faces: Faces) -> Look:
-    """Look at the key points of a training file. Raises InputError if they cannot be right."""
+def check_key_points(faces: Faces) -> list[str]:
+    """Check the key points of a training file.
+
+    Returns a warning, a sentence, for everything suspicious. Raises InputError if the key points
+    cannot be right.
+    """
     refuse_placeholders(faces)
     refuse_shares(faces)
-    mean = average(faces.key_points)
+    mean = median_face(faces.key_points)
     refuse_turned_axes(faces, mean)
-    partners = mirror_partners(faces.names)
-    kaggles = faces.names == KEY_POINTS  # whose names are known to be right, and where they lie
-    wrong = None if partners is None or kaggles else not_mirrored(faces.names, mean, partners)
-    odd = [
-        wrong and (swapped_point(faces.names, mean, partners) or wrong),
+    wrong_names = not_mirrored(faces, mean)
+    warnings = [
+        wrong_names and (swapped_point(faces.names, mean) or wrong_names),
         almost_kaggles(faces.names),
         viewers_left(faces, mean),
-        misplaced(faces, mean) if kaggles else None,
+        misplaced(faces, mean),
         off_the_middle(mean),
         crossed_over(faces),
-        far_off(faces),
+        outliers(faces),
         out_of_place(mean),
         filled_in(faces),
     ]
-    return Look([f"{faces.path}: {text}" for text in odd if text], wrong is None)
+    return [f"{faces.path}: {text}" for text in warnings if text]
 
 
-def average(key_points: np.ndarray) -> np.ndarray:
-    """Each point's median place over faces (N, K, 2), (K, 2); NaN where fewer than FEW have it."""
+def median_face(key_points: np.ndarray) -> np.ndarray:
+    """Each point's median over faces (N, K, 2), (K, 2); NaN where fewer than FEW have it.
+
+    A mean face that a few wrong labels do not move.
+    """
     middle = np.full(key_points.shape[1:], np.nan)
     enough = np.isfinite(key_points[..., 0]).sum(0) >= FEW
     middle[enough] = np.nanmedian(key_points[:, enough], 0)
@@ -61,7 +58,7 @@ def average(key_points: np.ndarray) -> np.ndarray:
 
 
 def place(faces: Faces, where: np.ndarray) -> str:
-    """The first of the points marked in `where`, bool (N, K): its column and row, in words."""
+    """The column and row of the first point in the mask `where`, bool (N, K), as text."""
     i, k = np.argwhere(where)[0]
     x, y = faces.key_points[i, k]
     more = f", as {where.sum() - 1} more do" if where.sum() > 1 else ""
@@ -75,13 +72,13 @@ def place(faces: Faces, where: np.ndarray) -> str:
 
 
 def refuse_placeholders(faces: Faces) -> None:
-    """Raise InputError where a point is at (0, 0), (-1, -1) or the like, for missing."""
+    """Raise InputError where a point is at (0, 0), (-1, -1) or the like, meaning "missing"."""
     x, y = np.moveaxis(faces.key_points, -1, 0)
     corner = (x == y) & (x <= 0)
     if corner.any():
         raise InputError(
-            f"{faces.path}: {place(faces, corner)}, which is no point of a face; if it stands for"
-            " a point that is not labelled, leave both fields empty."
+            f"{faces.path}: {place(faces, corner)}, which cannot be a point of a face; if it"
+            " stands for a point that is not labelled, leave both fields empty."
         )
 
 
@@ -91,12 +88,12 @@ def refuse_shares(faces: Faces) -> None:
     low, high = np.quantile(values, (0.01, 0.99))
     if low < -1.5 or high > 1.5:
         return
-    kind, mend = ("-1 to 1", f"(value + 1) * {SIZE // 2}")
+    kind, pixels = ("-1 to 1", f"(value + 1) * {SIZE // 2}")
     if low > -0.3:
-        kind, mend = ("0 to 1", f"value * {SIZE}")
+        kind, pixels = ("0 to 1", f"value * {SIZE}")
     raise InputError(
         f"{faces.path}: {place(faces, np.isfinite(faces.key_points[..., 0]))}: these look like"
-        f" shares of the picture, {kind}; make pixels of them, {mend} - 0.5."
+        f" shares of the picture, {kind}; make pixels of them, {pixels} - 0.5."
     )
 
 
@@ -141,16 +138,17 @@ USUAL = np.array(
     + [(16, 30), (48, 58), (63, 76), (33, 76), (48, 71), (48, 83)],
     float,
 )
-ASTRAY, LOST = 10.0, 20.0  # pixels: so far off on average a point is odd, or may be impossible
+# Pixels from where a point usually lies, on average: suspicious, and perhaps impossible.
+MISPLACED, IMPOSSIBLE = 10.0, 20.0
 
 
 def misplaced(faces: Faces, mean: np.ndarray) -> str | None:
-    """A sentence if one of Kaggle's points lies elsewhere, on average, than beside the others.
+    """A warning if one of Kaggle's points is not, on average, where it lies beside the others.
 
-    Raises InputError if its columns are certainly swapped, or those of another one.
+    Raises InputError if its columns are certainly swapped, or those of another point.
     """
     known = np.flatnonzero(np.isfinite(mean).all(1))
-    if len(known) < 6:
+    if faces.names != KEY_POINTS or len(known) < 6:
         return None
     usual = USUAL.copy()
     if viewers_left(faces, mean):
@@ -161,12 +159,12 @@ def misplaced(faces: Faces, mean: np.ndarray) -> str | None:
     scale = np.median(size / np.linalg.norm(usual[one] - usual[two], axis=1))
     usual = usual * scale + np.median((mean - usual * scale)[known], 0)
     off = np.linalg.norm(mean - usual, axis=1) / max(scale, 1e-6)
-    if not np.nanmax(off) > ASTRAY or np.nanmedian(off) > ASTRAY / 2:
+    if not np.nanmax(off) > MISPLACED or np.nanmedian(off) > MISPLACED / 2:
         return None
     k = int(np.nanargmax(off))
     name, (x, y) = faces.names[k], mean[k]
     elsewhere = np.linalg.norm(mean[k] - usual, axis=1) / scale
-    other = int(np.nanargmin(np.where(off > ASTRAY, elsewhere, np.inf)))
+    other = int(np.nanargmin(np.where(off > MISPLACED, elsewhere, np.inf)))
     turned = np.linalg.norm(mean[k, ::-1] - usual[k]) / scale
     guess = "is it right?"
     if other != k and elsewhere[other] < min(turned, 0.3 * off[k]):
@@ -177,20 +175,24 @@ def misplaced(faces: Faces, mean: np.ndarray) -> str | None:
         f"{name}_x and {name}_y are ({x:.0f}, {y:.0f}) on average, but beside the other points of"
         f" these faces about ({usual[k, 0]:.0f}, {usual[k, 1]:.0f}) is usual; {guess}"
     )
-    if off[k] > LOST and guess.endswith("."):
+    if off[k] > IMPOSSIBLE and guess.endswith("."):
         raise InputError(f"{faces.path}: {text}")
     return text
 
 
-# --- odd -----------------------------------------------------------------------------------------
+# --- suspicious ----------------------------------------------------------------------------------
 
 
-def not_mirrored(names: Names, mean: np.ndarray, partners: np.ndarray) -> str | None:
-    """A sentence if the points that names make partners are not mirror images, on average.
+def not_mirrored(faces: Faces, mean: np.ndarray) -> str | None:
+    """A warning if two points are partners by their names but not mirror images, on average.
 
-    The mean face is mirrored about the middle line; where a point then lies closer to another one
-    than to its partner, and both by far, the names mislead.
+    The mean face is mirrored about its middle line. The names mislead where a point is then far
+    from its partner and near another point. Kaggle's names are known to be right.
     """
+    names = faces.names
+    partners = mirror_partners(names)
+    if partners is None or names == KEY_POINTS:
+        return None
     pairs = partners != np.arange(len(names))
     both = (mean + mean[partners])[pairs, 0]
     both = both[np.isfinite(both)]
@@ -210,19 +212,21 @@ def not_mirrored(names: Names, mean: np.ndarray, partners: np.ndarray) -> str | 
             alone = "no partner" if partners[k] == k else f"the partner {names[partners[k]]}"
             return (
                 f"by their names {names[k]} has {alone}, but in a mirrored picture it lies where"
-                f" {other} does: faces are not mirrored; call the two alike but for left and right."
+                f" {other} does: faces are not mirrored; the two names should differ in left and"
+                " right only."
             )
     return None
 
 
-def swapped_point(names: Names, mean: np.ndarray, partners: np.ndarray | None) -> str | None:
-    """A sentence if one point would be its partner's mirror image with x and y swapped."""
+def swapped_point(names: Names, mean: np.ndarray) -> str | None:
+    """A warning if one point would be its partner's mirror image with x and y swapped."""
+    partners = mirror_partners(names)
     if partners is None:
         return None
     both = np.nanmedian((mean + mean[partners])[:, 0])
     image = np.array([both, 0]) + mean[partners] * [-1, 1]
     off, turned = (np.linalg.norm(place - image, axis=1) for place in (mean, mean[:, ::-1]))
-    found = np.flatnonzero((off > LOST) & (turned < 0.3 * off))
+    found = np.flatnonzero((off > IMPOSSIBLE) & (turned < 0.3 * off))
     if not found.size:
         return None
     name, (x, y) = names[found[0]], mean[found[0]]
@@ -233,7 +237,7 @@ def swapped_point(names: Names, mean: np.ndarray, partners: np.ndarray | None) -
 
 
 def almost_kaggles(names: Names) -> str | None:
-    """A sentence if most names are Kaggle's and another one is nearly so."""
+    """A warning if most names are Kaggle's and another one is nearly one of them."""
     missing = [name for name in KEY_POINTS if name not in names]
     for name in names:
         like = re.sub(r"[^a-z]+", "_", name.lower())
@@ -247,7 +251,7 @@ def almost_kaggles(names: Names) -> str | None:
 
 
 def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
-    """A sentence if Kaggle's key points call left what is left to the viewer."""
+    """A warning if left in Kaggle's names is the viewer's left."""
     if faces.names != KEY_POINTS:
         return None
     partners = mirror_partners(faces.names)
@@ -267,8 +271,8 @@ def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
     )
 
 
-def turned_round(names: Names, first: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two mean faces (K, 2) of the same key points mean the opposite by left and right.
+def sides_differ(names: Names, first: np.ndarray, other: np.ndarray) -> bool:
+    """Whether left in one mean face (K, 2) is right in another one of the same key points.
 
     NaN where a point is not known.
     """
@@ -281,12 +285,12 @@ def turned_round(names: Names, first: np.ndarray, other: np.ndarray) -> bool:
 
 
 def crossed_over(faces: Faces) -> str | None:
-    """A sentence if left and right are the other way round in some rows only."""
+    """A warning if left and right are the other way round in some rows only."""
     partners = mirror_partners(faces.names)
     if partners is None:
         return None
     across = faces.key_points[..., 0] - faces.key_points[:, partners, 0]
-    usual = average(across[..., None])[:, 0]  # the sign says on which side
+    usual = median_face(across[..., None])[:, 0]  # the sign says on which side
     across = np.nan_to_num(across * np.sign(usual))
     crossed = (across < -10) & (np.arange(len(partners)) < partners)
     if not crossed.any():
@@ -298,17 +302,17 @@ def crossed_over(faces: Faces) -> str | None:
     )
 
 
-def far_off(faces: Faces) -> str | None:
-    """A sentence if a point is far from where it is in most faces."""
-    distance = np.linalg.norm(faces.key_points - average(faces.key_points), axis=-1)
-    far = np.isfinite(distance) & (distance > FAR)
+def outliers(faces: Faces) -> str | None:
+    """A warning if a point is far from where it is in most faces."""
+    distance = np.linalg.norm(faces.key_points - median_face(faces.key_points), axis=-1)
+    far = np.isfinite(distance) & (distance > OUTLIER)
     if not far.any():
         return None
-    return f"{place(faces, far)}, more than {FAR:g} px from where it usually lies; is it right?"
+    return f"{place(faces, far)}, more than {OUTLIER:g} px from where it usually lies; is it right?"
 
 
 def out_of_place(mean: np.ndarray) -> str | None:
-    """A sentence if the faces as a whole are not in the picture as they should be."""
+    """A warning if the faces as a whole lie outside the picture, or are tiny."""
     known = mean[np.isfinite(mean).all(1)]
     if len(known) < 3:
         return None
@@ -325,7 +329,7 @@ def out_of_place(mean: np.ndarray) -> str | None:
 
 
 def off_the_middle(mean: np.ndarray) -> str | None:
-    """A sentence if the points lie left or right of the picture's middle, on average."""
+    """A warning if the points lie left or right of the picture's middle, on average."""
     x = mean[np.isfinite(mean).all(1), 0]
     if len(x) < 3:
         return None
@@ -345,7 +349,7 @@ ASIDE = 12.0  # pixels; Kaggle's, LFW's and AFLW's faces are within 3, a 64x64 p
 
 
 def filled_in(faces: Faces) -> str | None:
-    """A sentence if points seem to be filled in from other rows, or by an average."""
+    """A warning if points seem to be filled in from other rows, or by an average."""
     if len(faces.rows) < 2 * FEW:
         return None
     points = faces.key_points
@@ -356,7 +360,7 @@ def filled_in(faces: Faces) -> str | None:
         _, index, count = np.unique(
             points[there, k], axis=0, return_inverse=True, return_counts=True
         )
-        # Whole pixels meet by chance, but not so many of them in one place.
+        # Whole pixels coincide by chance, but not so many of them in one place.
         whole = (points[there, k] % 1 == 0).all()
         repeated = there[count[np.ravel(index)] > (len(there) * FILLED_WHOLE if whole else 1)]
         pictures = {faces.pictures[row].tobytes() for row in repeated}

@@ -1,1 +1,1 @@
-"""The face detector: search, finder and checker."""
+"""The face detector: search, finder and checker, and their settings."""

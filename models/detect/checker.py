@@ -1,11 +1,11 @@
-"""The checker: a small network that looks closer at what the finder proposes.
+"""The checker: a small network that accepts or rejects the finder's candidates.
 
-Most of the finder's candidates are no faces, and at 24 pixels it cannot know. The checker sees each
-at 48 pixels, upright. It takes a small part of the key point network's time, so
-that this one looks at fewer things that are no face: a cascade as in Viola and Jones 2001,
+Most of the finder's candidates are not faces, which it cannot tell at 24 pixels. The checker sees
+each one upright at 48 pixels. It takes a small part of the key point network's time and saves it
+most of the non-faces: a cascade, as in Viola and Jones 2001,
 https://doi.org/10.1109/CVPR.2001.990517, and Zhang et al. 2016 (MTCNN),
 https://arxiv.org/abs/1604.02878. Trained by `tests/benchmarks/train_face_checker.py` as
-`models/face_checker.keras`; it runs in NumPy, by the same weights in `models/face_checker.npz`.
+`models/face_checker.keras`; it runs in NumPy, with the same weights in `models/face_checker.npz`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from models.detect.small_networks import (
 if TYPE_CHECKING:
     import keras
 
-CHECKED = 48  # pixels: the side of what it looks at, and of a face, cropped as trained, in it
-LAYERS = ("edges", "parts", "corners", "whole", "sorted", "face")
+CHECKED = 48  # pixels: the side of its input, and of a face, cropped as trained, in it
+CHECKER_LAYERS = ("edges", "parts", "corners", "whole", "sorted", "face")
 
 
 def build_checker() -> keras.Model:
-    """The checker as a Keras model: crops of `normalize_contrast` (N, 48, 48, 1) to
-    (N, 1, 1, 1), the logit of showing a face that is upright, to 45 degrees."""
+    """The checker as a Keras model, from crops after `normalize_contrast` (N, 48, 48, 1) to
+    (N, 1, 1, 1), the logit of an upright face (within 45 degrees)."""
     import keras
     from keras import layers
 
@@ -49,13 +49,16 @@ def build_checker() -> keras.Model:
 
 @cache
 def load_checker() -> Weights:
-    """The shipped checker. Raises InputError if its file is missing or something else."""
-    return load_weights(LAYERS, HERE / "models" / "face_checker.npz")
+    """The shipped checker. Raises InputError if its file is missing or is something else."""
+    return load_weights(CHECKER_LAYERS, HERE / "models" / "face_checker.npz")
 
 
 def check(checker: Weights, crops: np.ndarray) -> np.ndarray:
-    """The logits (N,) of showing an upright face, of crops (N, 64, 64): grey values with what
-    decides how their light is made level, 8 pixels all round."""
+    """The logits (N,) that crops show an upright face.
+
+    `crops` are grey values (N, 64, 64): 48 pixels, and on each side 8 of context, which only
+    counts for the normalization of the contrast.
+    """
     if not len(crops):
         return np.empty(0, np.float32)
     kernels, biases = checker

@@ -1,10 +1,10 @@
-"""The face finder: a small fully convolutional network that looks at every window of a picture.
+"""The face finder: a small fully convolutional network that scores every window of a picture.
 
-It says of each window of 24 pixels how likely that shows a face, and how the face lies in it. Most
-windows are settled by its first layers; only the likely ones go through the last, which is why it
-runs in NumPy (`models/detect/small_networks.py`): Keras takes each window through all layers.
-Trained by `tests/benchmarks/train_face_finder.py` as `models/face_finder.keras`, whose weights are
-also in `models/face_finder.npz`.
+For each window of 24x24 pixels it predicts whether it shows a face, and where in it, how large and
+at which angle. Its first layers reject most windows; only the others go through the last layers.
+That is why it runs in NumPy (`models/detect/small_networks.py`): Keras would run all layers on all
+windows. Trained by `tests/benchmarks/train_face_finder.py` as `models/face_finder.keras`; the same
+weights are in `models/face_finder.npz`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 WINDOW = 24  # pixels: the side of a window, and of a face, cropped as trained, that fills it
 STRIDES = (2, 2, 1)  # of the first layers
 STRIDE = 4  # pixels from one window to the next
-LIKELY = 0.0  # the first layers' logit from which a window goes on; lower ones gain nothing
-LAYERS = ("edges", "parts", "corners", "likely", "whole", "sorted", "face")
+FINDER_LAYERS = ("edges", "parts", "corners", "likely", "whole", "sorted", "face")
 
 
 def build_finder() -> keras.Model:
-    """The finder as a Keras model: pictures of `normalize_contrast` (N, H, W, 1) to windows
+    """The finder as a Keras model, from pictures after `normalize_contrast` (N, H, W, 1) to windows
     (N, h, w, 7).
 
-    Each window's seven numbers: the logits of being likely (first layers) and of being a face, the
-    cosine and the sine of the face's turn, its middle's place in the window (x, y, from the
-    window's middle, in sides of the window), and the logarithm of its side in sides of the window.
+    The seven numbers of a window: two logits that it shows a face, of the first layers and of all;
+    the cosine and the sine of the face's angle; the face's center (x, y, from the window's center,
+    in sides of the window); and the logarithm of its side in sides of the window.
     """
     import keras
     from keras import layers
@@ -63,38 +62,36 @@ def build_finder() -> keras.Model:
 
 @cache
 def load_finder() -> Weights:
-    """The shipped finder. Raises InputError if its file is missing or something else."""
-    return load_weights(LAYERS, HERE / "models" / "face_finder.npz")
+    """The shipped finder. Raises InputError if its file is missing or is something else."""
+    return load_weights(FINDER_LAYERS, HERE / "models" / "face_finder.npz")
 
 
-def look(
-    finder: Weights, picture: np.ndarray, likely: float = LIKELY
-) -> tuple[np.ndarray, np.ndarray]:
-    """The windows of a picture with level light (H, W) that are likely faces.
+def scan(finder: Weights, picture: np.ndarray, early_logit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Score the windows of a picture (H, W) after `normalize_contrast`.
 
-    Returns their places (M, 2), x and y of the upper left pixel, and their seven numbers (M, 7), as
-    `build_finder` describes them; whatever is not likely is left out.
+    Returns the positions (M, 2), x and y of the upper left pixel, and the seven numbers (M, 7) of
+    `build_finder`, of the windows whose first logit is above `early_logit`.
     """
     kernels, biases = finder
     if min(picture.shape) < WINDOW:
         return np.empty((0, 2), int), np.empty((0, 7), np.float32)
     x = convolve_all(picture[None, ..., None], finder, STRIDES)[0]
     height, width = x.shape[0] - 2, x.shape[1] - 2
-    # The sum over each 3x3 neighbourhood, from the nine products of each place.
+    # The sum over each 3x3 neighbourhood, from the nine products of each position.
     products = x @ kernels[3][..., 0].reshape(9, -1).T
     first = (
         sum(products[i // 3 : i // 3 + height, i % 3 : i % 3 + width, i] for i in range(9))
         + biases[3]
     )
-    y, across = np.nonzero(first > likely)
+    y, across = np.nonzero(first > early_logit)
     rows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))[y, across]
     rows = rows.transpose(0, 2, 3, 1).reshape(len(y), 9 * x.shape[2])
     values = np.column_stack([first[y, across], _last_layers(finder, rows)])
     return STRIDE * np.stack([across, y], -1), values
 
 
-def look_closely(finder: Weights, windows: np.ndarray) -> np.ndarray:
-    """The seven numbers (N, 7) of windows with level light (N, 24, 24), likely or not."""
+def score_windows(finder: Weights, windows: np.ndarray) -> np.ndarray:
+    """The seven numbers (N, 7) of single windows (N, 24, 24) after `normalize_contrast`."""
     kernels, biases = finder
     rows = convolve_all(windows[..., None], finder, STRIDES).reshape(len(windows), -1)
     first = rows @ kernels[3].reshape(-1, 1) + biases[3]
@@ -102,7 +99,7 @@ def look_closely(finder: Weights, windows: np.ndarray) -> np.ndarray:
 
 
 def _last_layers(finder: Weights, rows: np.ndarray) -> np.ndarray:
-    """The six last numbers (M, 6) of windows, from what the first layers made of them."""
+    """The last six numbers (M, 6) of windows, from the output of the first layers."""
     for kernel, bias in zip(finder.kernels[4:], finder.biases[4:], strict=True):
         rows = np.maximum(rows, 0) @ kernel.reshape(-1, kernel.shape[-1]) + bias
     return rows

@@ -1,8 +1,8 @@
 """Small networks that are trained in Keras and run in NumPy: their weights, their convolutions.
 
-The search for faces looks at tens of thousands of windows with them. Networks so small take half of
-Keras's time that way, and where the key points come from an exported model nothing needs
-TensorFlow.
+The search for faces runs them on tens of thousands of windows. In NumPy such small networks take
+half the time that they take in Keras, and where an exported model predicts the key points nothing
+needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from data.system.files import InputError, one_line
 if TYPE_CHECKING:
     import keras
 
-CONTEXT = 8  # pixels round a window that decide how its light is made level
-FLAT = 3.0  # grey values: contrast far below this is noise, and not stretched
-AT_ONCE = 4096  # windows that are multiplied at once: they fit the cache
+CONTEXT = 8  # pixels on each side of a window that count for the contrast normalization
+MIN_CONTRAST = 3.0  # grey values: a contrast far below this is noise and not amplified
+ROWS_PER_PRODUCT = 4096  # windows in one matrix product: they fit the cache
 
 
 class Weights(NamedTuple):
@@ -47,7 +47,7 @@ def save_weights(weights: Weights, layers: Sequence[str], path: Path) -> None:
 
 
 def load_weights(layers: Sequence[str], path: Path) -> Weights:
-    """Read what `save_weights` wrote. Raises InputError if that is missing or something else."""
+    """Read what `save_weights` wrote. Raises InputError if that is missing or is something else."""
     try:
         with np.load(path) as arrays:
             kernels = [arrays[f"{name}_kernel"] for name in layers]
@@ -72,7 +72,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int) -
         (picture, down * stride, across * stride, down, x.itemsize),
     )
     matrix = kernel.reshape(-1, filters)
-    pictures, rows = max(1, AT_ONCE // (height * width)), max(1, AT_ONCE // width)
+    pictures, rows = max(1, ROWS_PER_PRODUCT // (height * width)), max(1, ROWS_PER_PRODUCT // width)
     for first in range(0, count, pictures):
         for top in range(0, height, rows):
             part = np.s_[first : first + pictures, top : top + rows]
@@ -94,16 +94,16 @@ def convolve_all(x: np.ndarray, network: Weights, strides: Sequence[int]) -> np.
 
 
 def normalize_contrast(grey: np.ndarray) -> np.ndarray:
-    """A picture (..., H, W), sides multiples of 4, with its light made level: float32.
+    """Local contrast normalization of pictures (..., H, W), sides multiples of 4: float32.
 
-    From each block of 4x4 pixels the mean of the 5x5 blocks round it is taken off, and what is
-    left is divided by their standard deviation: dark, pale and backlit faces look alike then.
+    Each block of 4x4 pixels has the mean of the 5x5 blocks around it subtracted and is divided by
+    their standard deviation: then dark, pale and backlit faces look alike.
     """
     *most, height, width = grey.shape
     rows = grey.reshape(*most, height // 4, 4, width).astype(np.float32)
     mean = _box(_block_means(rows))
     variance = _box(_block_means(rows * rows)) - mean**2
-    scale = 1 / (np.sqrt(np.maximum(variance, 0)) + FLAT)
+    scale = 1 / (np.sqrt(np.maximum(variance, 0)) + MIN_CONTRAST)
     rows -= np.repeat(mean, 4, -1)[..., None, :]
     rows *= np.repeat(scale, 4, -1)[..., None, :]
     return rows.reshape(grey.shape)
@@ -116,7 +116,7 @@ def _block_means(rows: np.ndarray) -> np.ndarray:
 
 
 def _box(values: np.ndarray) -> np.ndarray:
-    """Means over 5x5 neighbours in the last two axes; beyond the border it goes on as there."""
+    """Means over 5x5 neighbours in the last two axes; the border is repeated beyond it."""
     for axis in (-2, -1):
         pad = [(0, 0)] * values.ndim
         pad[axis] = (2, 2)

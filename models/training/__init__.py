@@ -1,1 +1,1 @@
-"""Training: loss, optimizer and its schedule, progress, workers."""
+"""Training: the steps, the losses, the optimizer and its schedule, progress, workers."""

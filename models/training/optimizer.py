@@ -1,4 +1,4 @@
-"""The optimizer: Muon for the convolutions, AdamW for all else, and averaged weights."""
+"""The optimizer: Muon for the convolutions, AdamW for all else; its schedule, averaged weights."""
 
 from __future__ import annotations
 
@@ -13,22 +13,41 @@ MUON_MOMENTUM = 0.95  # as published
 NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS = (3.4445, -4.7750, 2.0315), 5
 
 
-def short_memory(steps: int) -> float:
-    """Momentum of a running average over a tenth of a training's steps: the most that lets it
-    forget the first weights in time."""
+def longest_momentum(steps: int) -> float:
+    """The largest momentum of a running average that forgets the first weights before a training
+    of so many steps ends: the average is over a tenth of them."""
     return 1 - 10 / max(steps, 11)
 
 
+def learning_rate_schedule(
+    peak: float, warmup_steps: int, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up to the learning rate `peak`, then cosine decay to a hundredth of it.
+
+    Warm-up is at most a fifth of the training's `steps`.
+    """
+    import keras
+
+    warmup = min(warmup_steps, steps // 5)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 100,
+        warmup_target=peak,
+        warmup_steps=warmup,
+        decay_steps=max(steps - warmup, 1),
+        alpha=0.01,
+    )
+
+
 def is_inner_kernel(variable: Any) -> bool:
-    """Whether a variable is a convolution between two layers of the body: neither of the single
-    grey channel nor of the heads, whose rows mean something each for themselves."""
+    """Whether a variable is the kernel of a convolution within the body: not of the stem, which
+    sees one grey channel, nor of the heads, whose rows are a point each."""
     shape = variable.shape
     head = variable.path.split("/")[-2] in ("maps", "offsets")
     return len(shape) == 4 and shape[2] > 1 and not head
 
 
 def orthogonal(matrix: Any) -> Any:
-    """About the orthogonal matrix next to one (rows, columns): all its singular values near 1."""
+    """Nearly the nearest orthogonal matrix to one (rows, columns): all singular values near 1."""
     from keras import ops
 
     tall = matrix.shape[0] > matrix.shape[1]
@@ -52,16 +71,16 @@ def make_optimizer(
     the body, AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) for the rest, and
     a running average of the weights.
 
-    Muon's step is the orthogonal matrix next to the momentum: it moves the network in all
-    directions alike, also in those whose gradients are small. Scaled as by Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982, it is as large as AdamW's, so that both go by one schedule.
+    Muon's step is the orthogonal matrix nearest to the momentum: it moves the network equally far
+    in all directions, including those with small gradients. Scaled as by Liu et al. 2025,
+    https://arxiv.org/abs/2502.16982, it is as large as AdamW's, so that both share a schedule.
 
     Args:
         schedule: a keras learning rate schedule.
         weight_decay: decoupled, times the learning rate.
-        ema_momentum: of the averaged weights, at most.
+        ema_momentum: of the averaged weights; shorter trainings use `longest_momentum`.
         steps: of the whole training.
-        by_muon: which variables go by Muon.
+        by_muon: which variables Muon trains.
     """
     import keras
     from keras import ops
@@ -69,7 +88,7 @@ def make_optimizer(
     class Muon(keras.optimizers.Adam):
         def build(self, variables: list[Any]) -> None:
             super().build(variables)
-            # Looked up now: a step of TensorFlow's gets variables that have lost their paths.
+            # Looked up now: in TensorFlow's steps the variables have lost their paths.
             self.inner = [by_muon(variable) for variable in variables]
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -89,8 +108,8 @@ def make_optimizer(
             self.assign(momentum, new)
             ahead = MUON_MOMENTUM * new + (1 - MUON_MOMENTUM) * gradient  # Nesterov's
             matrix = ops.reshape(ahead, (-1, gradient.shape[-1]))
-            # Its elements' root mean square is 0.2 then, as AdamW's steps have it.
+            # The root mean square of its elements is then 0.2, as in AdamW's steps.
             scale = 0.2 * max(matrix.shape) ** 0.5
             return ops.reshape(scale * orthogonal(matrix), gradient.shape)
 
-    return Muon(schedule, use_ema=True, ema_momentum=min(ema_momentum, short_memory(steps)))
+    return Muon(schedule, use_ema=True, ema_momentum=min(ema_momentum, longest_momentum(steps)))

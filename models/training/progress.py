@@ -1,4 +1,4 @@
-"""What is watched while a model trains: the held-out error, the log and the checkpoint."""
+"""After each epoch of a training: the held-out error, a line, the log and the checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def progress(
+def epoch_callback(
     model: keras.Model,
     validation: Faces,
     epochs: int,
@@ -27,7 +27,7 @@ def progress(
     checkpoint: Checkpoint | None,
     log_path: Path | None,
 ) -> keras.callbacks.Callback:
-    """A callback that after each epoch appends to the history, saves, and prints a line."""
+    """A callback that after each epoch appends to `history`, saves, and prints a line."""
     import keras
 
     started = time.monotonic() - (history[-1]["seconds"] if history else 0)
@@ -56,21 +56,21 @@ def progress(
             )
             if log_path:
                 write_log(log_path, history)
-                if len(history) == 1:  # the curves of an earlier training are not this one's
+                if len(history) == 1:  # the plot there is of an earlier training
                     log_path.with_name("training_process.png").unlink(missing_ok=True)
 
     return Progress()
 
 
-def each_step(advance: Callable[[int], None]) -> keras.callbacks.Callback:
-    """A callback that tells `advance`, as `progress_bar` yields it, of every step."""
+def step_callback(advance: Callable[[int], None]) -> keras.callbacks.Callback:
+    """A callback that calls `advance`, as `progress_bar` yields it, after every step."""
     import keras
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs=None: advance(1))
 
 
 def averaged_key_points(model: keras.Model, validation: Faces) -> np.ndarray:
-    """Predict (N, K, 2) with the weights that will be saved, and leave the model as it is.
+    """Predict (N, K, 2) with the averaged weights, which will be saved; the model is unchanged.
 
     (Keras's SwapEMAWeights does not swap back after `predict`, as of Keras 3.15.)
     """
@@ -83,12 +83,12 @@ def averaged_key_points(model: keras.Model, validation: Faces) -> np.ndarray:
 
 
 def model_output(model: keras.Model, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-    """What a model that is being trained finds in its inputs."""
+    """What a model predicts while it is being trained: key_points (N, 2K) and spread (N, K)."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
         return model.predict(inputs, batch_size=256, verbose=0)
-    # With JAX, `predict` in the middle of `fit` takes the weights' memory away.
+    # With JAX, `predict` in the middle of `fit` frees the weights' memory.
     parts = []
     for start in range(0, len(inputs[0]), 256):
         found = model([part[start : start + 256] for part in inputs], training=False)
@@ -97,7 +97,7 @@ def model_output(model: keras.Model, inputs: tuple[np.ndarray, ...]) -> dict[str
 
 
 def model_inputs(faces: Faces) -> tuple[np.ndarray, np.ndarray]:
-    """What the model that is trained takes: pictures (N, 96, 96, 1) and sources (N, 1)."""
+    """The inputs of the model that is trained: pictures (N, 96, 96, 1) and sources (N, 1)."""
     return faces.pictures[..., None].astype(np.float32), faces.source[:, None]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data.batches import PART
@@ -14,8 +16,21 @@ if TYPE_CHECKING:
     import keras
 
 
-def find_worker() -> tuple[int, int]:
-    """This process's number and how many there are, by TF_CONFIG: (0, 1) where that is not set.
+@dataclass(frozen=True)
+class Worker:
+    """This process's part in a training that several processes or GPUs may share."""
+
+    number: int = 0  # worker 0 writes and prints
+    count: int = 1
+    strategy: Any = None  # tf.distribute.Strategy; None: one process and one device train
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Where models and optimizers must be made to be shared."""
+        return self.strategy.scope() if self.strategy else nullcontext()
+
+
+def find_worker() -> Worker:
+    """The Worker that TF_CONFIG describes, without a strategy; a single one where it is not set.
 
     It is read as TensorFlow reads it: {"cluster": {"worker": ["host:port", ...]}, "task":
     {"type": "worker", "index": 0}}, perhaps with one "chief", who then comes first. Raises
@@ -23,7 +38,7 @@ def find_worker() -> tuple[int, int]:
     """
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
-        return 0, 1
+        return Worker()
     try:
         config = json.loads(text)
         cluster, kind = config["cluster"], config["task"]["type"]
@@ -36,7 +51,7 @@ def find_worker() -> tuple[int, int]:
         if not 0 <= index < len(cluster[kind]):
             raise ValueError(f"there is no {kind} {index}, they count from 0")
         first = len(cluster.get("chief", [])) if kind == "worker" else 0
-        return first + index, len(addresses)
+        return Worker(first + index, len(addresses))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
         raise InputError(
@@ -46,19 +61,19 @@ def find_worker() -> tuple[int, int]:
         ) from None
 
 
-def join_workers() -> Any:
-    """tf.distribute.Strategy of the workers in TF_CONFIG; waits until all of them are there.
+def join_workers(worker: Worker) -> Worker:
+    """The Worker with the strategy of all workers in TF_CONFIG; waits until they are connected.
 
-    Raises InputError if they do not find together.
+    Raises InputError if they cannot connect.
     """
     import tensorflow as tf
 
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return replace(worker, strategy=tf.distribute.MultiWorkerMirroredStrategy())
     except (tf.errors.OpError, RuntimeError) as error:
         raise InputError(
-            f"the workers in TF_CONFIG do not find together ({one_line(error):.300}); see that"
-            " every address can be reached and its port is free, and start all of them again."
+            f"the workers in TF_CONFIG cannot connect ({one_line(error):.300}); check that every"
+            " address can be reached and its port is free, and start all of them again."
         ) from None
 
 
@@ -73,13 +88,13 @@ def share_among_gpus(batch_size: int) -> Any:
     return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(count)])
 
 
-def check_batch_size(batch_size: int, faces: int, workers: int, strategy: Any) -> None:
+def check_batch_size(batch_size: int, faces: int, worker: Worker) -> None:
     """Raise InputError if batches cannot be shared among the workers and their replicas."""
-    replicas = strategy.num_replicas_in_sync if strategy else 1
-    unit = math.lcm(PART * workers, replicas) if workers > 1 else replicas
+    replicas = worker.strategy.num_replicas_in_sync if worker.strategy else 1
+    unit = math.lcm(PART * worker.count, replicas) if worker.count > 1 else replicas
     if batch_size % unit:
         raise InputError(
-            f"--batch-size {batch_size} cannot be shared among {workers} workers with"
+            f"--batch-size {batch_size} cannot be shared among {worker.count} workers with"
             f" {replicas} devices in all; give a multiple of {unit}."
         )
     if replicas > 1 and faces < batch_size:
@@ -92,11 +107,11 @@ def check_batch_size(batch_size: int, faces: int, workers: int, strategy: Any) -
 def replicated(model: keras.Model, strategy: Any) -> keras.Model:
     """A keras.Model with the given model's layers, whose training step is shared by replicas.
 
-    Keras's `fit` cannot train with tf.distribute.MultiWorkerMirroredStrategy by itself (as of
-    3.15, https://github.com/keras-team/keras/issues/20585); where it can, with MirroredStrategy, it
-    clips each replica's gradient by itself. Here the replicas of this process share the batch that
-    this process draws; gradients, and the statistics of batch normalisation, are summed over all
-    replicas of all processes.
+    Keras's `fit` cannot train with tf.distribute.MultiWorkerMirroredStrategy (as of 3.15,
+    https://github.com/keras-team/keras/issues/20585); with MirroredStrategy it can, but clips each
+    replica's gradient separately. Here the replicas of this process share the batch that the
+    process draws; gradients and batch-normalisation statistics are summed over all replicas of all
+    processes.
 
     Args:
         model: keras.Model made in the strategy's scope.

@@ -20,12 +20,13 @@ import hard_faces
 import numpy as np
 import wild_faces_csv
 
-import model_builder as mb
 from data.key_points import PARTNERS, SIZE, rmse
+from data.settings import GEOMETRY, LIGHT, OCCLUSION, Settings
 from data.system.command_line import positive, run_script
 from data.system.files import HERE, make_folder, replace_file
 from models.network import build_model, has_bfloat16, predict, with_source_offsets
 from models.storage import load_model
+from models.training import fit
 from models.training.optimizer import make_optimizer
 
 SETS = {
@@ -36,9 +37,9 @@ SETS = {
     "all, dark glasses": "dark glasses",
     "all, hair, hat or hand over the face": "covered",
 }
-OCCLUSION = dict.fromkeys(("cut_out", "sunglasses", "hat", "hair", "hand"), 0.0)
-GEOMETRY = dict.fromkeys(("rotation", "scale", "stretch", "perspective", "shift"), 0.0)
-LIGHT = dict.fromkeys(("relight", "noise", "low_resolution"), 0.0)
+NO_OCCLUSION, NO_GEOMETRY, NO_LIGHT = (
+    dict.fromkeys(names, 0.0) for names in (OCCLUSION, GEOMETRY, LIGHT)
+)
 
 BUILD_MODEL, WITH_SOURCE_OFFSETS = build_model, with_source_offsets
 
@@ -75,9 +76,9 @@ def adamw(*settings):
     return make_optimizer(*settings, by_muon=lambda variable: False)
 
 
-def no_offsets(model, sources, partners=PARTNERS):
+def no_offsets(model, sources, partners=PARTNERS, alike=()):
     """`with_source_offsets` whose offsets stay zero: every file is taken for Kaggle's."""
-    moved = WITH_SOURCE_OFFSETS(model, sources, partners)
+    moved = WITH_SOURCE_OFFSETS(model, sources, partners, alike)
     moved.get_layer("source_offsets").trainable = False
     return moved
 
@@ -86,10 +87,10 @@ def no_offsets(model, sources, partners=PARTNERS):
 # is worth far more than the first weights are, one run shows it.
 VARIANTS = {
     "as it is": (False, {}, {}, 3),
-    "no occlusion": (False, OCCLUSION, {}, 3),
-    "no change of light, noise or sharpness": (False, LIGHT, {}, 3),
-    "no turning, scaling, shifting": (False, GEOMETRY, {}, 1),
-    "no augmentation but the flip": (False, OCCLUSION | LIGHT | GEOMETRY, {}, 1),
+    "no occlusion": (False, NO_OCCLUSION, {}, 3),
+    "no change of light, noise or sharpness": (False, NO_LIGHT, {}, 3),
+    "no turning, scaling, shifting": (False, NO_GEOMETRY, {}, 1),
+    "no augmentation but the flip": (False, NO_OCCLUSION | NO_LIGHT | NO_GEOMETRY, {}, 1),
     "AdamW for all layers, its step 0.002": (
         False,
         {"learning_rate": 2e-3},
@@ -120,7 +121,7 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
     import keras
 
     wild, changes, functions, _ = VARIANTS[name]
-    settings = replace(mb.Settings(), seed=seed, epochs=epochs, first_repeats=1, spread_steps=1)
+    settings = replace(Settings(), seed=seed, epochs=epochs, first_repeats=1, spread_steps=1)
     kaggle = training[everything.source[training] == 0]
     rows = kaggle
     if wild:  # one time through as many faces, augmented as strongly
@@ -134,8 +135,8 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
     settings = replace(settings, **changes)
     precision = "bfloat16" if has_bfloat16() else "float32"
     keras.backend.clear_session()
-    with patch.multiple(mb, **functions) if functions else nullcontext():
-        model, _, _ = mb.train(
+    with patch.multiple(fit, **functions) if functions else nullcontext():
+        model, _, _ = fit.train(
             everything.take(rows), everything.take(validation), settings, precision, initial=initial
         )
     return model

@@ -219,7 +219,7 @@ def load_scored(shared, wild):
     paths, files, everything, _, chosen = wild_faces_csv.split_real_faces(
         shared / "training.csv.gz", wild
     )
-    masked = kaggle.with_one_meaning(files[0])
+    masked = kaggle.drop_inconsistent(files[0])
     held_out = everything.take(chosen)
     of_kaggle = held_out.file == 0
     held_out.key_points[of_kaggle] = masked.key_points[held_out.rows[of_kaggle]]

@@ -21,7 +21,7 @@ import numpy as np
 import model_builder as mb
 from data.batches import draw_batch, epoch_batches
 from models.storage import Checkpoint
-from models.training import progress
+from models.training import fit, progress
 
 AHEAD = 4  # batches under way for each process
 EVERY = 10  # epochs from one checkpoint to the next
@@ -89,7 +89,7 @@ class SeldomCheckpoint(Checkpoint):
 def main(argv):
     """Train as `model_builder.py` does; returns the exit status."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the drawing processes
-    mb.batches = partial(drawn_by, int(argv[0]))
+    fit.batches = partial(drawn_by, int(argv[0]))
     mb.Checkpoint = SeldomCheckpoint
     if os.environ.get("KERAS_BACKEND") == "jax":
         progress.model_output = compiled_output

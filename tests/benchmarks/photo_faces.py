@@ -25,12 +25,12 @@ import numpy as np
 import photo_search
 import wild_faces_csv as wild
 
-from data.images.crops import affines_from_boxes, affines_from_points, boxes_from_affines
+from data.images.crops import affines_from_boxes
 from data.key_points import KEY_POINTS, SIZE, interocular_distance
 from data.system.command_line import natural, positive, run_script
 from data.system.files import InputError
-from models.detect.search import find_faces, predict_crops, refine
-from models.storage import SHIPPED, load_model
+from models.detect.search import detect, detect_in_boxes, predict_crops
+from models.storage import SHIPPED, load_landmarker
 
 WIDTH, HEIGHT, PER_SCENE = 900, 620, 4
 SMALLEST, LARGEST = 40, 400  # side of the crop as trained, in pixels of the scene
@@ -107,13 +107,13 @@ def make_scene(photographs, faces, rng):
     return np.array(scene), squares
 
 
-def plain_cascade(model, cascade, grey):
+def plain_cascade(landmarker, cascade, grey):
     """Key points (N, 15, 2) in the boxes of OpenCV's frontal cascade as it usually is called."""
     x, y, side = cascade(grey).T
     if not len(x):
         return np.empty((0, len(KEY_POINTS), 2))
     boxes = np.column_stack([x - (side - 1) / 2, y - (side - 1) / 2, side, side])
-    return predict_crops(model, grey, affines_from_boxes(boxes))[0]
+    return predict_crops(landmarker, grey, affines_from_boxes(boxes))[0]
 
 
 def match(found, truth, squares):
@@ -131,13 +131,13 @@ def match(found, truth, squares):
     return best < FOUND, best, int(alarms)
 
 
-def measure_recall(model, archive, path, rows, rng):
+def measure_recall(landmarker, archive, path, rows, rng):
     """Print the tables of recall and false alarms of both ways to look for faces."""
     photographs = backgrounds()
-    ways = {"`--image`": lambda grey: find_faces(model, grey)[0]}
+    ways = {"`--image`": lambda grey: detect(landmarker, grey).points}
     cascade = photo_search.plain_cascade()
     if cascade:
-        ways = {"plain frontal cascade": partial(plain_cascade, model, cascade), **ways}
+        ways = {"plain frontal cascade": partial(plain_cascade, landmarker, cascade), **ways}
     hits, alarms, seconds = ({way: [] for way in ways} for _ in range(3))
     errors, sides, placed = [], [], []
     for start in range(0, len(rows), PER_SCENE):
@@ -183,19 +183,17 @@ def measure_recall(model, archive, path, rows, rng):
     print(f"\nmean error of the faces that `--image` found: {error:.2f} % of the box's side")
 
 
-def measure_box(model, archive, path, rows):
+def measure_box(landmarker, archive, path, rows):
     """Print by how much the result moves with the box, in % of the inter-ocular distance."""
     changes = {"with the second crop": [], "without": []}
     for row in rows:
         grey = picture(archive, path, row)
-        points, _ = refine(model, grey, affines_from_boxes([[0, 0, SIZE, SIZE]]))
-        x, y, w, _ = boxes_from_affines(affines_from_points(points))[0]
+        x, y, w, _ = detect_in_boxes(landmarker, grey, [[0, 0, SIZE, SIZE]]).boxes[0]
         steps = [(0, 0), (-0.1, 0), (0.1, 0), (0, -0.1), (0, 0.1)]
         boxes = [(x + dx * w, y + dy * w, w, w) for dx, dy in steps]
         boxes += [(x + (1 - s) * w / 2, y + (1 - s) * w / 2, s * w, s * w) for s in (0.9, 1.1)]
-        crops = affines_from_boxes(boxes)
-        twice, _ = refine(model, grey, crops)
-        once, _ = predict_crops(model, grey, crops)
+        twice = detect_in_boxes(landmarker, grey, boxes).points
+        once, _ = predict_crops(landmarker, grey, affines_from_boxes(boxes))
         for name, points in zip(changes, (twice, once), strict=True):
             distance = np.linalg.norm(points[1:] - points[0], axis=-1).mean(1)
             changes[name].append(distance / interocular_distance(points[:1]))
@@ -238,11 +236,11 @@ def parse_arguments(argv):
 def run(arguments):
     """Measure and print."""
     archive = wild.load_archive(arguments.archive)
-    model, record = load_model(arguments.model)
-    rows = held_out_rows(archive, record)
+    landmarker = load_landmarker(arguments.model)
+    rows = held_out_rows(archive, landmarker.record)
     rng = np.random.default_rng(arguments.seed)
-    measure_recall(model, archive, arguments.archive, rows[: arguments.faces], rng)
-    measure_box(model, archive, arguments.archive, rows[: arguments.box_faces])
+    measure_recall(landmarker, archive, arguments.archive, rows[: arguments.faces], rng)
+    measure_box(landmarker, archive, arguments.archive, rows[: arguments.box_faces])
 
 
 if __name__ == "__main__":

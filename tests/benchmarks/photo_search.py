@@ -17,23 +17,23 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import common
 import numpy as np
 
-from data.images.crops import affines_from_points, boxes_from_affines
 from data.images.photos import read_photo
 from data.key_points import SIZE
 from data.system.command_line import run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
-from models.detect import checker as checker_network
-from models.detect import finder as finder_network
-from models.detect import search as face_finder
+from models.detect.checker import CHECKER_LAYERS
+from models.detect.finder import FINDER_LAYERS
+from models.detect.search import detect
+from models.detect.settings import DEFAULTS
 from models.detect.small_networks import load_weights
-from models.network import predict
-from models.storage import SHIPPED, load_model
+from models.storage import SHIPPED, Landmarker, load_landmarker
 from results.photos import QUICK_PNG, annotate
 
 NEAR, SMALLER, LARGER = 0.45, 0.4, 2.5  # what counts as found, see above
@@ -101,16 +101,14 @@ def measure(look, truth, light):
     return found, alarms, seconds
 
 
-def count_looks():
-    """A list to which every call of `predict` from now on adds its number of crops."""
-    looks, predict_all = [], face_finder.predict
+class Counting(Landmarker):
+    """A model that notes the number of crops of each prediction."""
 
-    def counted(model, pictures, *rest, **named):
-        looks.append(len(pictures))
-        return predict_all(model, pictures, *rest, **named)
+    counts = []
 
-    face_finder.predict = counted
-    return looks
+    def predict(self, pictures, mirror=True):
+        self.counts.append(len(pictures))
+        return super().predict(pictures, mirror)
 
 
 def report(ways, truth, lights):
@@ -138,7 +136,7 @@ def report(ways, truth, lights):
             print(f"{path.name}: missed of sizes {' '.join(sizes) or '-'}; {alarms[path]} alarms")
 
 
-def time_large(model):
+def time_large(landmarker):
     """Print the processor time of a photo of 6,000x4,000 from file to file, and its parts."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
@@ -156,25 +154,24 @@ def time_large(model):
         times = [time.process_time()]
         photo = read_photo(path)
         times.append(time.process_time())
-        points, spread = face_finder.find_faces(model, np.asarray(photo))
+        faces = detect(landmarker, photo)
         times.append(time.process_time())
-        drawn = annotate(photo, boxes_from_affines(affines_from_points(points)), points, spread)
+        drawn = annotate(photo, faces)
         drawn.save(Path(folder, "large.png"), **QUICK_PNG)
         times.append(time.process_time())
     read, look, draw = np.diff(times)
     print(
-        f"6,000x4,000: {len(points)} of 2 faces; {times[-1] - times[0]:.2f} s of processor time:"
+        f"6,000x4,000: {len(faces)} of 2 faces; {times[-1] - times[0]:.2f} s of processor time:"
         f" reading {read:.2f}, search and network {look:.2f}, drawing and writing {draw:.2f}"
     )
 
 
-def show(model, truth, folder):
+def show(landmarker, truth, folder):
     """Write each photo with what is found in it."""
     make_folder(folder)
     for path in truth:
         photo = read_photo(path)
-        points, spread = face_finder.find_faces(model, np.asarray(photo))
-        drawn = annotate(photo, boxes_from_affines(affines_from_points(points)), points, spread)
+        drawn = annotate(photo, detect(landmarker, photo))
         replace_file(folder / f"{path.stem}.png", partial(drawn.save, **QUICK_PNG))
 
 
@@ -186,8 +183,8 @@ def parse_arguments(argv):
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
     add("--networks", type=Path, default=HERE / "models", help="face_finder.npz, face_checker.npz")
-    add("--upright", type=float, default=face_finder.UPRIGHT, help="limit of the checker")
-    add("--doubtful", type=float, default=face_finder.DOUBTFUL, help="spread that decides, px")
+    add("--upright", type=float, default=DEFAULTS.min_check, help="limit of the checker")
+    add("--doubtful", type=float, default=DEFAULTS.max_spread, help="spread that decides, px")
     add("--light", action="store_true", help="the photos in other light as well")
     add("--large", action="store_true", help="time a photo of 6,000x4,000")
     add("--show", type=Path, help="folder to write annotated photos to")
@@ -197,28 +194,28 @@ def parse_arguments(argv):
 def run(arguments):
     """Measure and print."""
     truth = load_truth(arguments.folder)
-    model, _ = load_model(arguments.model)
+    landmarker = load_landmarker(arguments.model)
     networks = {
-        name: load_weights(room.LAYERS, arguments.networks / f"face_{name}.npz")
-        for name, room in (("finder", finder_network), ("checker", checker_network))
+        name: load_weights(layers, arguments.networks / f"face_{name}.npz")
+        for name, layers in (("finder", FINDER_LAYERS), ("checker", CHECKER_LAYERS))
     }
-    face_finder.DOUBTFUL, face_finder.UPRIGHT = arguments.doubtful, arguments.upright
-    looks = count_looks()
+    settings = replace(DEFAULTS, max_spread=arguments.doubtful, min_check=arguments.upright)
     for count in (1, 2, 3):  # TensorFlow gets ready, which is not to be measured
-        predict(model, np.zeros((count, SIZE, SIZE)), mirror=True)
+        landmarker.predict(np.zeros((count, SIZE, SIZE)))
+    landmarker = Counting(landmarker.model, landmarker.record, landmarker.path)
 
     def find(grey):
-        points, _ = face_finder.find_faces(model, grey, **networks)
-        return as_squares(boxes_from_affines(affines_from_points(points)))
+        return as_squares(detect(landmarker, grey, settings=settings, **networks).boxes)
 
     ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}
     ways = {name: look for name, look in ways.items() if look}
     report(ways, truth, list(LIGHT) if arguments.light else ["as it is"])
-    print(f"crops that the key point network looked at in all of these photos: {sum(looks)}")
+    crops = sum(landmarker.counts)
+    print(f"crops that the key point network predicted in, of all of these photos: {crops}")
     if arguments.large:
-        time_large(model)
+        time_large(landmarker)
     if arguments.show:
-        show(model, truth, arguments.show)
+        show(landmarker, truth, arguments.show)
 
 
 if __name__ == "__main__":

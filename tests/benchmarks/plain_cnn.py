@@ -15,12 +15,13 @@ from pathlib import Path
 import common
 import numpy as np
 
-import model_builder as mb
 from data.faces import join_faces, load_training
 from data.key_points import COLUMNS, SIZE, mirror_key_points, rmse
+from data.settings import Settings
 from data.split import split_faces
 from data.system.command_line import run_script
 from data.system.files import HERE, replace_file
+from models.training.loss import masked_loss
 
 
 def build_plain_cnn():
@@ -72,7 +73,7 @@ def run(arguments):
     """Train and report."""
     import keras
 
-    settings = mb.Settings(seed=arguments.seed)
+    settings = Settings(seed=arguments.seed)
     faces = join_faces([load_training(arguments.data)])
     training, validation = split_faces(
         faces, settings.validation_split, settings.further_split, settings.seed
@@ -80,7 +81,7 @@ def run(arguments):
     held_out = faces.take(validation)
     keras.utils.set_random_seed(arguments.seed)
     model = build_plain_cnn()
-    model.compile("adam", mb.masked_loss(1e9))  # no bend: squared error
+    model.compile("adam", masked_loss(1e9))  # no linear part: squared error
     x = faces.pictures[training][..., None].astype(np.float32)
     y = faces.key_points[training].reshape(len(training), -1)
     started = time.monotonic()

@@ -3,6 +3,8 @@
     python tests/benchmarks/pretrain.py --kaggle training.zip --archive wild_faces.npz
     python tests/benchmarks/pretrain.py --list           # only print them
 
+They run in the project's folder.
+
 Every step can also be typed by hand. A step whose outcome is there already is not done again, and
 the long one goes on where it was stopped. It sees 6.9 million views: 11 minutes of a GPU whose
 batches 14 processes drew (`--processes 14`, with KERAS_BACKEND=jax), which is how the shipped file
@@ -79,7 +81,7 @@ def do(outcome, command):
     """Run one step; a training that was stopped goes on. Raises InputError if it fails."""
     command = list(map(str, command))
     unfinished = "--model" in command and outcome.with_suffix(".resume.npz").exists()
-    if subprocess.run([*command, *["--resume"] * unfinished]).returncode:
+    if subprocess.run([*command, *["--resume"] * unfinished], cwd=HERE).returncode:
         raise InputError(f"the step that makes {outcome} failed; its message is above.")
 
 
@@ -90,7 +92,8 @@ def run(arguments):
             raise InputError(f"{path} does not exist; give its path, see --help.")
     if not arguments.list:
         make_folder(arguments.folder)
-    paths = arguments.kaggle, arguments.archive, arguments.folder, arguments.model
+    paths = [arguments.kaggle, arguments.archive, arguments.folder, arguments.model]
+    paths = [path.resolve() for path in paths]  # the steps run in the project's folder
     for outcome, command in steps(*paths, arguments.processes):
         if arguments.list:
             print(shlex.join(map(str, command)))

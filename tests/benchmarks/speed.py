@@ -34,19 +34,22 @@ import numpy as np
 import streaming
 from processes import in_fresh_process, run_timed, use_cores, work_of
 
-import model_builder as mb
 from data.augment.views import augment
 from data.batches import batches
 from data.faces import read_faces, synthetic_faces
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
+from data.settings import Settings
 from data.system.command_line import keep_freed_memory, run_script
 from data.system.files import HERE, InputError
 from models import network as network_room
 from models.export.export import import_extras
 from models.network import build_model, with_source_offsets
-from models.spread import learn_only_spread
+from models.spread import freeze_spread
 from models.storage import SHIPPED, load_model, weights_digest
+from models.training import fit
+from models.training.loss import masked_loss
 from models.training.optimizer import make_optimizer
+from models.training.workers import Worker
 
 # What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
 # up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)
@@ -123,18 +126,18 @@ def training_steps(keep, batch_size, steps):
     """
     if keep:
         keep_freed_memory()
-    settings = mb.Settings(batch_size=batch_size)
+    settings = Settings(batch_size=batch_size)
     faces = synthetic_faces(4 * batch_size, 0)
     import keras
 
     keras.utils.set_random_seed(settings.seed)
-    network, model = mb.build_networks("float32", 1, KEY_POINTS, [])
-    learn_only_spread(network, False)
-    model = mb.compile_training(model, settings, 1000, None)
+    network, model = fit.build_networks("float32", fit.Sources(1, False, []), KEY_POINTS)
+    freeze_spread(network)
+    model = fit.compile_training(model, settings, 1000, Worker())
     views = batches(faces, settings)
-    fit = partial(model.fit, views, shuffle=False, verbose=0)
-    fit(steps_per_epoch=3)
-    work = work_of(lambda: fit(steps_per_epoch=steps))
+    step = partial(model.fit, views, shuffle=False, verbose=0)
+    step(steps_per_epoch=3)
+    work = work_of(lambda: step(steps_per_epoch=steps))
     return work, weights_digest(network)
 
 
@@ -239,18 +242,18 @@ def step_parts(batch_size):
     keep_freed_memory()
     import tensorflow as tf
 
-    settings = mb.Settings(batch_size=batch_size)
+    settings = Settings(batch_size=batch_size)
     faces = synthetic_faces(batch_size, 0)
     rng = np.random.default_rng(0)
     augmentation = seconds_of(lambda: augment(faces.pictures, faces.key_points, rng, settings))
     x, y = augment(faces.pictures, faces.key_points, rng, settings)
     inputs = tf.constant(x[..., None]), tf.zeros((batch_size, 1), tf.int32)
     truth = tf.constant(y.reshape(batch_size, -1))
-    loss = mb.masked_loss(settings.huber_px)
+    loss = masked_loss(settings.huber_px)
 
     def parts(dtype):
         network = build_model(dtype if dtype == "float32" else f"mixed_{dtype}")
-        learn_only_spread(network, False)
+        freeze_spread(network)
         model = with_source_offsets(network, 1)
         variables, optimizer = model.trainable_variables, like_ours(settings)
         optimizer.build(variables)

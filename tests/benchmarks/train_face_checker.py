@@ -21,9 +21,9 @@ from train_face_finder import cut_patches, to_windows
 
 from data.system.command_line import run_script
 from data.system.files import make_folder, replace_file
-from models.detect.checker import CHECKED, LAYERS, build_checker
+from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker
 from models.detect.finder import load_finder
-from models.detect.search import cut_upright, find_candidates, pick, shrink
+from models.detect.search import cut_upright, find_candidates, search_pyramid
 from models.detect.small_networks import CONTEXT, save_weights, weights_of
 
 # How long and how fast.
@@ -121,11 +121,11 @@ def mine(backgrounds, faces, rng):
     found = []
     while len(found) < MINED:
         scene, squares = make_scene(backgrounds, faces, rng)
-        copies = shrink(scene)
-        candidates = find_candidates(load_finder(), copies)
-        right = finding.at_faces(candidates.places, candidates.sides, squares, 0.5, SIZES_OUTSIDE)
+        pyramid = search_pyramid(scene)
+        candidates = find_candidates(load_finder(), pyramid)
+        right = finding.at_faces(candidates.centers, candidates.sides, squares, 0.5, SIZES_OUTSIDE)
         wrong = rng.permutation(np.flatnonzero((candidates.scores > SCORE) & ~right))[:80]
-        found += list(np.rint(cut_upright(copies, pick(candidates, wrong), CHECKED)))
+        found += list(np.rint(cut_upright(pyramid, candidates.take(wrong), CHECKED)))
     return np.array(found[:MINED]).astype(np.uint8)
 
 
@@ -225,9 +225,9 @@ def run(arguments):
     # Rounded to half precision, which changes nothing that counts, both files pack to half.
     plain.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
     replace_file(arguments.out / "face_checker.keras", lambda path: save_packed(plain, path))
-    weights = weights_of(plain, LAYERS)
+    weights = weights_of(plain, CHECKER_LAYERS)
     replace_file(
-        arguments.out / "face_checker.npz", lambda path: save_weights(weights, LAYERS, path)
+        arguments.out / "face_checker.npz", lambda path: save_weights(weights, CHECKER_LAYERS, path)
     )
 
 

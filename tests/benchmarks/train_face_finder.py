@@ -20,15 +20,17 @@ import common
 import numpy as np
 import wild_faces_csv as wild
 
-from data.augment.occlusion import Occlusion, occlude
+from data.augment.occlusion import occlude
 from data.faces import load_faces
 from data.images.crops import affines_from_points, similarity_transforms
 from data.key_points import SIZE
+from data.settings import Settings
 from data.split import group_similar
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
-from models.detect.finder import LAYERS, LIKELY, WINDOW, build_finder, look
-from models.detect.search import BORDER, FACE, searched, shrink
+from models.detect.finder import FINDER_LAYERS, WINDOW, build_finder, scan
+from models.detect.search import finder_inputs, search_pyramid
+from models.detect.settings import DEFAULTS as SEARCH
 from models.detect.small_networks import CONTEXT, normalize_contrast, save_weights, weights_of
 from models.network import predict
 from models.spread import face_spread
@@ -51,7 +53,7 @@ SIZES = 2**0.3  # the most by which the face is larger or smaller than the windo
 OUTSIDE = 0.3  # a window whose middle is off by this, or SIZES_OUTSIDE larger, shows no face
 SIZES_OUTSIDE = 1.7
 # What is done to the pictures.
-COVERS = Occlusion(cut_out=0.4, sunglasses=0.1, hat=0.06, hair=0.06, hand=0.1)
+COVERS = Settings(cut_out=0.4, sunglasses=0.1, hat=0.06, hair=0.06, hand=0.1)
 MASKS = 0.08  # share with a mask over mouth and nose
 PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
 CUT = 0.06  # share cut by the photo's border
@@ -411,10 +413,10 @@ def mine(finder, backgrounds, faces, count, rng):
         gain = np.exp(rng.uniform(-2, 0)) if rng.random() < 0.3 else 1
         scene = np.ascontiguousarray((scene * gain).astype(np.uint8))
         some = []
-        for level, step in searched(shrink(scene)):
-            places, values = look(finder, level)
+        for level, step in finder_inputs(search_pyramid(scene)):
+            places, values = scan(finder, level, SEARCH.early_logit)
             wrong = values[:, 1] > -2
-            middle = (places + (WINDOW - 1) / 2 - BORDER) * step
+            middle = (places + (WINDOW - 1) / 2 - SEARCH.border) * step
             side = np.full(len(middle), WINDOW * step[0])
             wrong &= ~at_faces(middle, side, squares, 0.45, 1.9)
             views = np.lib.stride_tricks.sliding_window_view(level, (WINDOW, WINDOW))
@@ -515,7 +517,7 @@ def train(faces, backgrounds, rng):
         )
         trained = time.process_time()
         if number < ROUNDS - 1:
-            finder = weights_of(model, LAYERS)
+            finder = weights_of(model, FINDER_LAYERS)
             new = mine(finder, backgrounds, faces, int(MISTAKES * NON_FACES / 2), rng)
             mistakes = np.concatenate([new, mistakes])[: 3 * NON_FACES // 2]
         print(
@@ -534,8 +536,9 @@ def score(model, faces, backgrounds, rng):
     windows, lies = faces.windows(lies, backgrounds, rng)
     said = np.asarray(model.predict(windows[..., None], verbose=0, batch_size=512))[:, 0, 0]
     turned = np.abs(lies[:, 0]) > np.radians(45)
+    limits = SEARCH.early_logit, SEARCH.window_logit
     for name, mask in (("up to 45 degrees", ~turned), ("turned further", turned)):
-        likely, face = (said[mask, i] > limit for i, limit in enumerate((LIKELY, FACE)))
+        likely, face = (said[mask, i] > limit for i, limit in enumerate(limits))
         angle = np.angle((said[mask, 2] + 1j * said[mask, 3]) * np.exp(-1j * lies[mask, 0]))
         print(
             f"held-out faces, {name}: likely {100 * likely.mean():.2f} %, then face"
@@ -545,13 +548,13 @@ def score(model, faces, backgrounds, rng):
             f" {np.abs(said[mask, 4:6] - lies[mask, 1:3]).mean():.3f}, log size"
             f" {np.abs(said[mask, 6] - lies[mask, 3]).mean():.3f}"
         )
-    finder = weights_of(model, LAYERS)
+    finder = weights_of(model, FINDER_LAYERS)
     seen = likely = face = 0
     for background in backgrounds:
-        for level, _ in searched(shrink(background)):
+        for level, _ in finder_inputs(search_pyramid(background)):
             seen += (level.shape[0] // 4 - 5) * (level.shape[1] // 4 - 5)
-            _, values = look(finder, level)
-            likely, face = likely + len(values), face + (values[:, 1] > FACE).sum()
+            _, values = scan(finder, level, SEARCH.early_logit)
+            likely, face = likely + len(values), face + (values[:, 1] > SEARCH.window_logit).sum()
     print(
         f"windows of the backgrounds: {seen}, likely {100 * likely / seen:.2f} %, face"
         f" {100 * face / seen:.4f} %"
@@ -582,8 +585,10 @@ def run(arguments):
     plain = build_finder()  # without what training added
     plain.set_weights(model.get_weights())
     replace_file(arguments.out / "face_finder.keras", plain.save)
-    finder = weights_of(plain, LAYERS)
-    replace_file(arguments.out / "face_finder.npz", lambda path: save_weights(finder, LAYERS, path))
+    finder = weights_of(plain, FINDER_LAYERS)
+    replace_file(
+        arguments.out / "face_finder.npz", lambda path: save_weights(finder, FINDER_LAYERS, path)
+    )
 
 
 if __name__ == "__main__":

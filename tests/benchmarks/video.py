@@ -28,10 +28,9 @@ import numpy as np
 
 from data.images.crops import affine_scales, affines_from_points
 from data.images.videos import VideoReader, VideoWriter
-from data.key_points import KEY_POINTS
 from data.synthetic.video import lively, make_frames, still, turning
 from data.system.command_line import natural, positive, run_script
-from models.storage import SHIPPED, load_model
+from models.storage import SHIPPED, load_landmarker
 from models.track.tracker import make_tracker
 
 RATE = 30.0
@@ -56,20 +55,20 @@ def darken(frames, light, noise, seed):
     ]
 
 
-def follow(model, frames, start):
+def follow(landmarker, frames, start):
     """Points (T, 15, 2) raw and smoothed, of the one face that is at `start` in the first frame.
 
     The crops are the same for both: those that the smoothing tracker lays. NaN where it was lost.
     """
-    tracker = make_tracker(model, KEY_POINTS, None, True, True)
+    tracker = make_tracker(landmarker)
     nobody = np.empty((0, len(start), 2)), np.empty((0, len(start)))
-    raw, see, faces = np.full((len(frames), len(start), 2), np.nan), tracker._see, []
+    raw, update, faces = np.full((len(frames), len(start), 2), np.nan), tracker._update, []
 
-    def note(track, points, *rest):
+    def note(track, points, *rest, **named):
         raw[len(faces)] = points
-        return see(track, points, *rest)
+        return update(track, points, *rest, **named)
 
-    tracker._see = note
+    tracker._update = note
     tracker.find = lambda grey, known: nobody if faces else (start[None], np.ones((1, len(start))))
     for i, frame in enumerate(frames):
         found = tracker.step(frame, i / RATE)
@@ -106,7 +105,7 @@ def lateness(points, truth):
     return float(-np.sum(off * moved) / np.sum(moved**2)) if seen.any() else np.nan
 
 
-def measure_heads(model, heads, seed):
+def measure_heads(landmarker, heads, seed):
     """Print the table of errors, lateness and scatter."""
     kinds = (
         ("turn, talk and blink", lambda s: lively(s), 2.0, heads),
@@ -124,7 +123,7 @@ def measure_heads(model, heads, seed):
             truth = np.array([points[0] for _, points in made])
             for light, power, noise in LIGHTS:
                 frames = darken([frame for frame, _ in made], power, noise, person)
-                found = follow(model, frames, truth[0])
+                found = follow(landmarker, frames, truth[0])
                 lost += int(np.isnan(found[1][:, 0, 0]).sum())
                 off = [errors(points, truth) for points in found]
                 scale = affine_scales(affines_from_points(truth)).mean()
@@ -175,7 +174,7 @@ def measure_speed(seconds):
     )
 
 
-def measure_crossing(model):
+def measure_crossing(landmarker):
     """Print whether two heads that cross, one before the other, keep their numbers."""
 
     def walk(start, speed, eyes):
@@ -183,7 +182,7 @@ def measure_crossing(model):
         return lambda seconds: pose._replace(x=start + speed * seconds)
 
     heads = [(5, walk(180, 120, 45)), (8, walk(480, -120, 55))]
-    tracker = make_tracker(model, KEY_POINTS, None, True, True)
+    tracker = make_tracker(landmarker)
     first, last, most = {}, {}, 0
     for i, (frame, truth) in enumerate(make_frames(heads, 2.6, 25.0, seed=1)):
         faces = tracker.step(frame, i / 25)
@@ -195,10 +194,10 @@ def measure_crossing(model):
     print(f"\ntwo heads that cross: numbers before {first}, after {last}; {tracker.count} in all")
 
 
-def measure_clip(model, path):
+def measure_clip(landmarker, path):
     """Print the scatter on a real clip, raw and smoothed, and how many frames show the face."""
     for smooth in (False, True):
-        tracker = make_tracker(model, KEY_POINTS, None, True, smooth)
+        tracker = make_tracker(landmarker, smooth=smooth)
         with VideoReader(path) as video:
             frames = [tracker.step(frame.grey, frame.time) for frame in video]
         points = np.array([face[0].points for face in frames if face])
@@ -225,12 +224,12 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Measure and print."""
-    model, _ = load_model(arguments.model)
-    measure_heads(model, arguments.heads, arguments.seed)
-    measure_crossing(model)
+    landmarker = load_landmarker(arguments.model)
+    measure_heads(landmarker, arguments.heads, arguments.seed)
+    measure_crossing(landmarker)
     if arguments.clip:
         print()
-        measure_clip(model, arguments.clip)
+        measure_clip(landmarker, arguments.clip)
     measure_speed(arguments.seconds)
 
 

@@ -1,0 +1,51 @@
+"""The search's thresholds and limits, each with the reason for its value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How faces are searched for in a photo, from its image pyramid to the decision.
+
+    "Spread" is always that of a face: the root mean square of its points' spreads, in pixels of
+    the 96x96 crop (`models.spread.face_spread`).
+    """
+
+    # --- The image pyramid that the finder scans.
+    width: int = 2048  # pixels of the largest one: a face of 1 % of the photo's width has 20
+    max_pixels: float = 8e6  # of the largest one, so that a long thin photo takes seconds
+    border: int = 12  # pixels of padding: half a face cut by the photo's border is found
+
+    # --- The finder's windows, and candidates made of them.
+    early_logit: float = 0.0  # first layers' logit from which the others run; lower gains nothing
+    window_logit: float = 0.0  # the finder's logit from which a window counts
+    merge_distance: float = 0.35  # in sides of the face: windows nearer to each other than this
+    merge_log_size: float = 0.6  # and more alike in log size are one candidate
+    min_score: float = 2.0  # of a candidate: the number of its windows, weighted by certainty
+    rotation_margin: float = 0.2  # cosine by which another rotation must look more upright
+
+    # --- The checker.
+    min_check: float = -2.5  # its logit plus the score's logarithm, for a candidate to be kept
+    max_candidates: int = 200  # a huge photo full of detail must not take minutes
+
+    # --- The key point network, on batches of candidates.
+    batch: int = 24  # candidates, surest first; the search ends at a batch without a face
+    reject_spread: float = 10.0  # of a first prediction: crops without a face are at 40
+    clear_spread: float = 2.5  # below: a clear face, near which no candidate is tried any more
+    empty_spread: float = 25.0  # from clear to this something is there: a larger crop is tried,
+    enlarge: float = 1.45  # by this factor, since profiles look small to the finder
+
+    # --- The decision.
+    max_spread: float = 4.0  # 99 % of the held-out faces stay below 2.2, covered ones reach 4
+    small_side: float = 50.0  # photo pixels: smaller crops are blurred and deceive more easily,
+    max_spread_small: float = 2.7  # so that their limit is lower
+    same_face: float = 0.5  # centers nearer than this, in means of both sides, are of one face
+
+    def spread_limit(self, side: float) -> float:
+        """The largest spread at which a crop of that side, in photo pixels, shows a face."""
+        return self.max_spread_small if side < self.small_side else self.max_spread
+
+
+DEFAULTS = SearchSettings()
