@@ -48,7 +48,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
         raise InputError("--box says where the face is in one photo; give only one photo.")
     make_folder(arguments.results)
     landmarker = load_for_photos(arguments.model)
-    answers = open_answers(arguments, landmarker.names)
+    answers = open_answers(arguments, landmarker)
     problems: list[InputError] = []
     failed: list[tuple[Path, Path]] = []
     targets = output_paths(photos, arguments.results)
@@ -131,13 +131,14 @@ class Answers(NamedTuple):
             self.training.write()
 
 
-def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
+def open_answers(arguments: argparse.Namespace, landmarker: Landmarker) -> Answers:
     """The tables and crops that the command line asks for. Raises InputError where this model's key
     points do not allow crops."""
+    names = landmarker.names
     training = TrainingRows(arguments.csv, names) if arguments.csv else None
     folder = arguments.results / "crops"
     if arguments.crops:
-        check_names(names)
+        check_names(landmarker.found_names)
         make_folder(folder)
     further = MATRIX_COLUMNS if arguments.crops else []
     table = Table(arguments.results / "key_points.csv", names, further)

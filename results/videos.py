@@ -16,7 +16,7 @@ import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.videos import Frame, VideoReader, VideoWriter
-from data.key_points import output_columns
+from data.key_points import output_columns, three_decimals
 from data.system.files import InputError, make_folder, replace_file
 from data.system.progress import progress_bar
 from models.detect.search import Detections
@@ -105,7 +105,7 @@ class VideoAnswers:
         self.with_faces += 1
         found = self._detections(faces)
         values = [found.boxes, found.points.reshape(len(found), -1), found.spread_in_photo]
-        fields = [[f"{v:.3f}" for v in row] for row in np.column_stack(values).tolist()]
+        fields = [three_decimals(row) for row in np.column_stack(values)]
         if self.crop_size:
             affines = found.aligned_affines(self.crop_size)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
@@ -154,7 +154,7 @@ def run_video(arguments: argparse.Namespace) -> None:
         landmarker = load_for_photos(arguments.model)
         tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
         if arguments.crops:
-            check_names(landmarker.names)
+            check_names(landmarker.found_names)
             make_folder(arguments.results / "crops")
         answers = VideoAnswers(video, landmarker, arguments.results, arguments.crops)
         if video.is_camera:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from data.images.crops import left_is_viewers
 from data.key_points import Names, mirror_partners
 from data.system.files import InputError
 
@@ -30,8 +31,8 @@ def check_names(names: Names) -> None:
     missing = [name for name in TEMPLATE if name not in names]
     if missing:
         raise InputError(
-            f"--crops aligns faces by their eye centers, nose tip and mouth corners; this model has"
-            f" no {missing[0]}: choose another one by --model."
+            f"--crops aligns faces by their eye centers, nose tip and mouth corners; this model"
+            f" does not find {missing[0]}: choose another one by --model."
         )
 
 
@@ -41,9 +42,8 @@ def template_points(names: Names, mean_face: np.ndarray | None = None) -> list[i
     `mean_face` as from `mean_face_of`: where it shows that left is the viewer's, sides swap.
     """
     wanted = list(TEMPLATE)
-    left, right = (names.index(f"{side}_eye_center") for side in ("left", "right"))
     partners = mirror_partners(tuple(wanted))
-    if partners is not None and mean_face is not None and mean_face[left, 0] < mean_face[right, 0]:
+    if partners is not None and left_is_viewers(names, mean_face):
         wanted = [wanted[k] for k in partners]
     return [names.index(name) for name in wanted]
 
