@@ -182,7 +182,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=0,
         metavar="SIZE",
         help="with --image or --video: also write aligned colour crops of the faces into crops/,"
-        " as face recognition expects them (of a video one per second; default: 112 pixels)",
+        " as face recognition expects them, of a video one per second (default: 112 pixels a side;"
+        " multiples of 112 and of 128 are cropped as by insightface, other sizes as 112, scaled)",
     )
     add(
         "--csv",

@@ -20,6 +20,7 @@ TEMPLATE = {
     "mouth_left_corner": (70.7299, 92.2041),
 }
 TEMPLATE_SIZE = 112
+WIDE_SIZE = 128  # its multiples show more: 8 pixels more on each side, and 16 more below
 
 # The columns of a crop's affine, row by row: it maps (x, y, 1) in the crop to the photo, both
 # counted from the center of the first pixel.
@@ -48,6 +49,20 @@ def template_points(names: Names, mean_face: np.ndarray | None = None) -> list[i
     return [names.index(name) for name in wanted]
 
 
+def template_for(size: int) -> np.ndarray:
+    """The template's points (5, 2) in a crop of `size` pixels a side.
+
+    As in insightface (`estimate_norm` in utils/face_align.py): multiples of 112 have the template
+    scaled by size / 112; multiples of 128 (and not of 112) have it scaled by size / 128 and shifted
+    right by size / 16. insightface takes no other size; here they have it scaled by size / 112.
+    """
+    points = np.array(list(TEMPLATE.values()))
+    if size % TEMPLATE_SIZE and size % WIDE_SIZE == 0:
+        ratio = size / WIDE_SIZE
+        return points * ratio + [8 * ratio, 0]
+    return (points + 0.5) * (size / TEMPLATE_SIZE) - 0.5
+
+
 def aligned_affines(
     points: np.ndarray,
     names: Names,
@@ -59,15 +74,14 @@ def aligned_affines(
     Args:
         points: (N, K, 2) in photo pixels.
         names: of the K key points.
-        size: side of the crops in pixels.
+        size: side of the crops in pixels; see `template_for`.
         mean_face: as from `mean_face_of`.
 
     As in those networks' trainings, the similarity transform that brings a face's five points
     nearest to the template's (least squares in the crop) says how it is cropped; returned is the
     inverse.
     """
-    template = (np.array(list(TEMPLATE.values())) + 0.5) * (size / TEMPLATE_SIZE) - 0.5
-    target = template @ (1, 1j)
+    target = template_for(size) @ (1, 1j)
     found = points[:, template_points(names, mean_face)] @ (1, 1j)
     center, target_center = found.mean(1, keepdims=True), target.mean()
     offsets = found - center
