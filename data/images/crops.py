@@ -52,10 +52,15 @@ def mean_face_of(record: dict[str, Any], names: Names, model_path: Path) -> np.n
     # Where left is the viewer's, the rule for Kaggle's points would turn every crop upside down.
     if names == KEY_POINTS and not never and not left_is_viewers(names, mean_face):
         return None
+    if len(names) - len(never) < 2:
+        raise InputError(
+            f"{model_path} finds only one point of a face, but --image and --video crop faces by"
+            " two or more; choose another model by --model, or train one on labels of more points."
+        )
     if len(np.unique(mean_face[np.isfinite(mean_face).all(1)], axis=0)) < 2:
         raise InputError(
-            f"{record_path(model_path)} has no mean face of two points or more, by which"
-            " --image crops photos; copy the one that was written with the model, or train again."
+            f"{record_path(model_path)} has no mean face of two points or more, by which --image"
+            " and --video crop faces; copy the one that was written with the model, or train again."
         )
     return mean_face
 
