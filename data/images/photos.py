@@ -33,7 +33,7 @@ VIDEO = re.compile(
 )
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"),
-    *(".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
+    *(".mts", ".m2ts", ".ts", ".wmv", ".flv", ".3gp", ".ogv"),
 )
 
 COARSE = (
@@ -199,6 +199,8 @@ def kind_of(path: Path) -> str:
     ending = path.suffix.lower()
     if is_video(path):
         return "a video, not a photo; give it to --video"
+    if ending == ".csv":
+        return "a table, not a photo; test faces in a CSV go to --data"
     kind = "empty or not a picture"
     if ending in RAW_ENDINGS:
         kind = f"of a kind ({ending}) that Pillow does not read, not a picture"
