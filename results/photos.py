@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import sys
 import time
 import zlib
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, check_names, cut_aligned, matrix_fields
+from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
 from data.key_points import Names, output_columns
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
@@ -26,6 +27,7 @@ from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
+from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
 from results.drawing import draw_faces
 from results.training_rows import TrainingRows
 
@@ -35,6 +37,18 @@ if TYPE_CHECKING:
 # How annotated photos are compressed: otherwise a large one takes seconds. For photos, run-length
 # encoding gives smaller files than zlib's fastest search for repetitions.
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+
+# How files of videos are called, and how they begin: MP4 and QuickTime, Matroska and WebM, AVI,
+# Windows Media, MPEG, Flash. (HEIC photos begin as MP4 does.)
+VIDEO_ENDINGS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".3gp"),
+    *(".mts", ".m2ts", ".ts", ".flv", ".ogv"),
+)
+VIDEO_START = re.compile(
+    rb"....ftyp(?!hei|hev|mif1|msf1|avi[fs])|\x1a\x45\xdf\xa3|RIFF....AVI |\x30\x26\xb2\x75"
+    rb"|\x00\x00\x01[\xb3\xba]|FLV\x01",
+    re.DOTALL,
+)
 
 
 def run_photos(arguments: argparse.Namespace) -> None:
@@ -48,9 +62,9 @@ def run_photos(arguments: argparse.Namespace) -> None:
         raise InputError("--box says where the face is in one photo; give only one photo.")
     make_folder(arguments.results)
     landmarker = load_for_photos(arguments.model)
-    answers = open_answers(arguments, landmarker.names)
+    answers = open_answers(arguments, landmarker)
     problems: list[InputError] = []
-    failed: list[tuple[Path, Path]] = []
+    failed: list[Path] = []
     targets = output_paths(photos, arguments.results)
     try:
         for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
@@ -62,7 +76,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
                 problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
             else:
                 continue
-            failed.append((path, target))
+            failed.append(target)
             if len(photos) > 1:
                 print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
@@ -76,8 +90,8 @@ def run_photos(arguments: argparse.Namespace) -> None:
         raise problems[0]
     if answers.table.photos:
         answers.write()
-        for path, target in failed:
-            forget(path, target)
+        for target in failed:
+            forget(target)
         found = len(answers.table.rows)
         print(f"{found} face(s) in all; key points are in {printable(answers.table.path)}")
     if problems:
@@ -131,13 +145,14 @@ class Answers(NamedTuple):
             self.training.write()
 
 
-def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
+def open_answers(arguments: argparse.Namespace, landmarker: Landmarker) -> Answers:
     """The tables and crops that the command line asks for. Raises InputError where this model's key
     points do not allow crops."""
+    names = landmarker.names
     training = TrainingRows(arguments.csv, names) if arguments.csv else None
     folder = arguments.results / "crops"
     if arguments.crops:
-        check_names(names)
+        check_names(landmarker.found_names)
         make_folder(folder)
     further = MATRIX_COLUMNS if arguments.crops else []
     table = Table(arguments.results / "key_points.csv", names, further)
@@ -152,7 +167,7 @@ def process_photo(
     answers: Answers,
 ) -> None:
     """Find the faces in one photo, or the one in `--box`; draw them, add them to the tables."""
-    photo = read_photo(path)
+    photo = read_photo_or_advise(path)
     if arguments.box:
         boxes = box_in_photo(arguments.box, photo, path)[None]
         faces = detect_in_boxes(landmarker, photo, boxes, arguments.mirror)
@@ -161,17 +176,21 @@ def process_photo(
     points = faces.points.reshape(len(faces), 2 * len(faces.names))
     rows = np.column_stack([faces.boxes, points, faces.spread_in_photo]).tolist()
     if answers.crop_size:
-        save_crops(photo, faces, answers.crop_size, answers.folder, target)
-        fields = matrix_fields(faces.aligned_affines(answers.crop_size))
+        affines = faces.aligned_affines(answers.crop_size)
+        files = CropFiles(answers.folder, stem_of(target), path, answers.crop_size)
+        for number, affine in enumerate(affines, 1):
+            files.write(np.asarray(photo), affine, number)
+        files.remove_earlier()
+        fields = matrix_fields(affines)
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
     answers.table.add(path, rows)
     if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
-        forget(path, target)
+        forget(target)
         return
     if answers.training:
         answers.training.add(path, photo, faces)
-    save_annotated(photo, faces, target)
+    save_annotated(photo, faces, path, target)
     found = f"{len(faces)} face(s)"
     spread = float(face_spread(faces.spread)[0])
     if arguments.box and not spread < DEFAULTS.max_spread:
@@ -182,49 +201,47 @@ def process_photo(
     print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
 
 
-def save_annotated(photo: Image.Image, faces: Detections, target: Path) -> None:
-    """Write the photo with its faces drawn on it, as a PNG that says which program made it."""
-    from PIL.PngImagePlugin import PngInfo
+def read_photo_or_advise(path: Path) -> Image.Image:
+    """`read_photo`, with the flag to use for what another flag takes."""
+    try:
+        return read_photo(path)
+    except InputError:
+        if is_video(path):
+            raise InputError(f"{path} is a video; use --video instead of --image.") from None
+        if path.suffix.lower() == ".csv":
+            raise InputError(f"{path} is a table; test faces in a CSV go by --data.") from None
+        raise
 
-    own = PngInfo()
-    for key, value in OWN_OUTPUT.items():
-        own.add_text(key, value)
+
+def is_video(path: Path) -> bool:
+    """Whether a file begins, or is called, like a video."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return path.suffix.lower() in VIDEO_ENDINGS or bool(VIDEO_START.match(start))
+
+
+def save_annotated(photo: Image.Image, faces: Detections, path: Path, target: Path) -> None:
+    """Write the photo at `path` with its faces drawn on it, as a PNG that names its origin."""
+    info = png_text(**OWN_OUTPUT, **{SOURCE: source_id(path)})
     drawn = annotate(photo, faces)
-    replace_file(target, lambda file: drawn.save(file, pnginfo=own, **QUICK_PNG))
+    replace_file(target, lambda file: drawn.save(file, pnginfo=info, **QUICK_PNG))
 
 
-def forget(photo: Path, target: Path) -> None:
+def forget(target: Path) -> None:
     """Remove the annotated photo of an earlier run, which shows what this run did not find."""
-    elsewhere = target.resolve().parent != photo.resolve().parent
-    if target.exists() and (elsewhere or is_own_output(target)):
+    if is_own_output(target):
         target.unlink()
         print(f"{printable(target)} of an earlier run is removed.")
 
 
-def save_crops(
-    photo: Image.Image, faces: Detections, size: int, folder: Path, pictured: Path
-) -> None:
-    """Write the aligned crops of a photo's faces, named as its picture is."""
-    name = pictured.name.removesuffix("_key_points.png")
-    picture = np.asarray(photo)
-    for number, affine in enumerate(faces.aligned_affines(size), 1):
-        save_crop(folder / f"{name}_{number}.png", picture, affine, size)
-    for number in count(len(faces) + 1):  # of an earlier run that found more
-        left = folder / f"{name}_{number}.png"
-        if not left.exists():
-            break
-        left.unlink()
-
-
-def save_crop(path: Path, picture: np.ndarray, affine: np.ndarray, size: int) -> None:
-    """Write an aligned crop, by its affine (2, 3), of a picture (H, W, 3), `size` pixels a side."""
-    from PIL import Image
-
-    replace_file(path, Image.fromarray(cut_aligned(picture, affine, size)).save)
+def stem_of(target: Path) -> str:
+    """How the names of a photo's crops begin, by the path of its annotated picture."""
+    return target.name.removesuffix("_key_points.png")
 
 
 def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
-    """The path of each annotated photo: no two are the same, and none is a photo's own path.
+    """The path of each annotated photo: no two are the same, none is a photo's own path, and none
+    is taken by a file of the user's or by an earlier run on another photo.
 
     Photos of the same name in several folders have the folders' names in front.
     """
@@ -240,10 +257,25 @@ def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
         names = chain.from_iterable((f + photo.stem, f + photo.name) for f in folders)
         names = chain(names, (f"{photo.name}_{i}" for i in count(2)))
         candidates = (results / f"{shortened(name)}_key_points.png" for name in names)
-        free = (path for path in candidates if str(path.resolve()).lower() not in taken)
-        paths.append(next(free))
+        paths.append(
+            next(
+                path
+                for path in candidates
+                if str(path.resolve()).lower() not in taken and is_free(path, photo)
+            )
+        )
         taken.add(str(paths[-1].resolve()).lower())
     return paths
+
+
+def is_free(target: Path, photo: Path) -> bool:
+    """Whether a photo's picture may have that path: no user's file is there, and neither the file
+    there nor the first crop of its name was made from another photo."""
+    crop, source = target.parent / "crops" / f"{stem_of(target)}_1.png", source_id(photo)
+    if target.exists() and not is_own_output(target):
+        return False
+    # Files of earlier versions do not say what they were made from.
+    return all(read_png_text(file).get(SOURCE, source) == source for file in (target, crop))
 
 
 def fold(parts: Sequence[str]) -> str:

@@ -208,6 +208,52 @@ def test_folders_and_other_kinds_are_told(tmp_path, capsys, monkeypatch):
     assert ".cr2) that Pillow does not read" in capsys.readouterr().err
 
 
+VIDEOS = {
+    "clip.mp4": b"not even a video",
+    "CLIP.MOV": b"",
+    "renamed.jpg": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(64),
+    "renamed": b"\x1a\x45\xdf\xa3" + bytes(64),
+    "old.bin": b"RIFF\0\1\2\3AVI LIST" + bytes(64),
+}
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_a_video_among_photos_is_advised_of_its_flag(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(VIDEOS[name])
+    assert run("--image", tmp_path / name, "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {tmp_path / name} is a video; use --video instead of --image.\n"
+    photo().save(tmp_path / "a.png")
+    flags = "--image", tmp_path / "a.png", tmp_path / name, "--results", tmp_path / "r"
+    assert run(*flags) == 2 and len(table_of(tmp_path / "r")) == 1  # the photo is done all the same
+    assert "is a video; use --video" in capsys.readouterr().err
+
+
+def test_other_things_than_photos_are_advised_of_their_flag(tmp_path, capsys):
+    (tmp_path / "faces.csv").write_text("ImageId,Image\n")
+    (tmp_path / "p.avif").write_bytes(b"\0\0\0\x20ftypavif" + bytes(64))  # no video, only damaged
+    assert run("--image", tmp_path / "faces.csv", "--results", tmp_path / "r") == 2
+    assert "faces.csv is a table; test faces in a CSV go by --data." in capsys.readouterr().err
+    assert run("--image", tmp_path / "p.avif", "--results", tmp_path / "r") == 2
+    assert "video" not in capsys.readouterr().err
+    for address in ("https://example.org/a.jpg", "rtsp://camera/1"):
+        with pytest.raises(SystemExit) as end:
+            run("--image", address)
+        assert end.value.code == 2
+        assert f"{address} is an address; download the photo first" in capsys.readouterr().err
+
+
+def test_flags_that_photos_do_not_use_are_said(tmp_path, capsys):
+    photo().save(tmp_path / "a.png")
+    flags = "--image", tmp_path / "a.png", "--results", tmp_path / "r"
+    assert run(*flags) == 0
+    assert "ignored" not in capsys.readouterr().out
+    assert run(*flags, "--data", "test.csv", "--training", "t.csv") == 0
+    out = capsys.readouterr().out
+    assert "--data is ignored: it is about test faces, --image is not." in out
+    assert "--training is ignored: it is about held-out faces, --image is not." in out
+
+
 def test_heic_is_read_where_the_package_is(tmp_path):
     heif = pytest.importorskip("pillow_heif", reason="an extra that reads HEIC")
     heif.register_heif_opener()
