@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import re
 import sys
 import time
 import zlib
@@ -37,18 +36,6 @@ if TYPE_CHECKING:
 # How annotated photos are compressed: otherwise a large one takes seconds. For photos, run-length
 # encoding gives smaller files than zlib's fastest search for repetitions.
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-
-# How files of videos are called, and how they begin: MP4 and QuickTime, Matroska and WebM, AVI,
-# Windows Media, MPEG, Flash. (HEIC photos begin as MP4 does.)
-VIDEO_ENDINGS = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".3gp"),
-    *(".mts", ".m2ts", ".ts", ".flv", ".ogv"),
-)
-VIDEO_START = re.compile(
-    rb"....ftyp(?!hei|hev|mif1|msf1|avi[fs])|\x1a\x45\xdf\xa3|RIFF....AVI |\x30\x26\xb2\x75"
-    rb"|\x00\x00\x01[\xb3\xba]|FLV\x01",
-    re.DOTALL,
-)
 
 
 def run_photos(arguments: argparse.Namespace) -> None:
@@ -167,7 +154,7 @@ def process_photo(
     answers: Answers,
 ) -> None:
     """Find the faces in one photo, or the one in `--box`; draw them, add them to the tables."""
-    photo = read_photo_or_advise(path)
+    photo = read_photo(path)
     if arguments.box:
         boxes = box_in_photo(arguments.box, photo, path)[None]
         faces = detect_in_boxes(landmarker, photo, boxes, arguments.mirror)
@@ -199,25 +186,6 @@ def process_photo(
             f" {spread:.1f} px, that of faces below {DEFAULTS.max_spread:g}"
         )
     print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
-
-
-def read_photo_or_advise(path: Path) -> Image.Image:
-    """`read_photo`, with the flag to use for what another flag takes."""
-    try:
-        return read_photo(path)
-    except InputError:
-        if is_video(path):
-            raise InputError(f"{path} is a video; use --video instead of --image.") from None
-        if path.suffix.lower() == ".csv":
-            raise InputError(f"{path} is a table; test faces in a CSV go by --data.") from None
-        raise
-
-
-def is_video(path: Path) -> bool:
-    """Whether a file begins, or is called, like a video."""
-    with open(path, "rb") as file:
-        start = file.read(12)
-    return path.suffix.lower() in VIDEO_ENDINGS or bool(VIDEO_START.match(start))
 
 
 def save_annotated(photo: Image.Image, faces: Detections, path: Path, target: Path) -> None:

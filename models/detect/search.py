@@ -26,7 +26,7 @@ from data.images.crops import (
     similarity_transforms,
     transform_points,
 )
-from data.images.photos import in_eight_bits
+from data.images.pixels import in_eight_bits
 from data.images.pyramid import FACTOR, Level, build_pyramid, cut_crops
 from data.key_points import SIZE, Names
 from models.detect.checker import CHECKED, check, load_checker
