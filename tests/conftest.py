@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -307,6 +308,22 @@ def sketched(monkeypatch):
         *((held_out, name) for name in ("plot_worst", "plot_errors", "plot_calibration")),
     ):
         monkeypatch.setattr(module, name, lambda path, *_: path.write_bytes(b"a picture"))
+
+
+@pytest.fixture
+def signals_at_default():
+    """The handlers of a process in the foreground.
+
+    A shell script starts its background jobs with Ctrl-C ignored, `nohup` with SIGHUP ignored, and
+    processes inherit that.
+    """
+    default = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL}
+    default["SIGHUP"] = signal.SIG_DFL
+    here = {getattr(signal, name): handler for name, handler in default.items()}
+    before = {number: signal.signal(number, handler) for number, handler in here.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -200,6 +200,7 @@ def kill_while_keras_builds():
     assert not layer._build_by_run_for_single_pos_arg({"x": (None, 2)})
 
 
+@pytest.mark.usefixtures("signals_at_default")
 @pytest.mark.parametrize("kill", [Kills, kill_in_a_bare_except, kill_while_keras_builds])
 def test_a_kill_that_is_swallowed_ends_the_run_all_the_same(kill, monkeypatch, capsys):
     monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
@@ -216,6 +217,14 @@ def test_a_kill_that_is_swallowed_ends_the_run_all_the_same(kill, monkeypatch, c
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
+def test_a_test_that_hangs_fails(pytestconfig):
+    """By a thread: the timer and the signal of the other method are those of `stoppable`."""
+    assert pytestconfig.pluginmanager.hasplugin("timeout")
+    assert float(pytestconfig.getini("timeout")) <= 600
+    assert pytestconfig.getini("timeout_method") == "thread"
+
+
+@pytest.mark.usefixtures("signals_at_default")
 def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
     def work(arguments):
         kill_in_a_bare_except()
@@ -226,6 +235,7 @@ def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
     assert "stopped" in error and "dense" not in error
 
 
+@pytest.mark.usefixtures("signals_at_default")
 def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
     monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -234,6 +244,7 @@ def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
         try:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(5)
+            raise AssertionError("it was not stopped")
         except KeyboardInterrupt:
             assert acknowledge_stop() and not acknowledge_stop()
         time.sleep(0.2)

@@ -260,6 +260,7 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
                 np.testing.assert_allclose(crop[place[1], place[0]], colour, atol=12)
 
 
+@pytest.mark.usefixtures("signals_at_default")
 @pytest.mark.parametrize("camera", [False, True])
 def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
     camera, tracker, tmp_path, monkeypatch, capsys
@@ -325,6 +326,7 @@ def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, mon
             assert len(tracker.shown) == min(i + 3, 12)
 
 
+@pytest.mark.usefixtures("signals_at_default")
 def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
     """As what runs in the background of a shell script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
