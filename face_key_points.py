@@ -26,7 +26,7 @@ import numpy as np
 
 from data.faces import synthetic_faces
 from data.images.aligned_crops import TEMPLATE_SIZE
-from data.system.command_line import run_script
+from data.system.command_line import positive, run_script
 from data.system.files import HERE, InputError, make_folder, printable
 from models.export.export import EXTRAS, export, import_extras
 from models.export.runtimes import RUNTIMES
@@ -202,6 +202,24 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " to be corrected and trained on",
     )
     add(
+        "--resume",
+        action="store_true",
+        help="with --image: go on where a run was stopped; photos that its table holds are skipped",
+    )
+    add(
+        "--jobs",
+        type=positive(int),
+        metavar="N",
+        help="with --image: find faces in N processes (default: one for a few photos, as many as"
+        " there are cores for many)",
+    )
+    add(
+        "--no-pictures",
+        dest="pictures",
+        action="store_false",
+        help="with --image: write no annotated photos, only the table",
+    )
+    add(
         "--submission",
         type=Path,
         metavar="TABLE",
@@ -225,6 +243,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
+    if arguments.resume and (not arguments.image or arguments.csv):
+        parser.error("--resume needs --image, and --csv needs all photos: it goes without --resume")
+    if arguments.image is None and (arguments.jobs or not arguments.pictures):
+        parser.error("--jobs and --no-pictures need --image")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:

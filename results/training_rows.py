@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+TrainingRow = tuple[float, list]  # how unsure it is, and its fields
+
+
+def training_rows(path: Path, photo: Image.Image, faces: Detections) -> list[TrainingRow]:
+    """The rows of the faces of a PIL photo, read from `path`."""
+    grey = np.array(photo.convert("L"))
+    rows: list[TrainingRow] = []
+    for number, (points, spread, affine, unsure) in enumerate(
+        zip(faces.points, faces.spread, faces.affines, face_spread(faces.spread), strict=True), 1
+    ):
+        crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
+        in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
+        numbers = three_decimals([*in_crop.ravel(), *spread])
+        image = " ".join(map(str, crop.ravel().tolist()))
+        rows.append((float(unsure), [printable(path), number, *numbers, image]))
+    return rows
+
+
 class TrainingRows:
     """Collects faces and writes them to a CSV: `photo`, `face`, the predicted points and their
     spread in pixels of the crop, and `Image`, the 96x96 crop. Least certain face first."""
@@ -32,20 +50,7 @@ class TrainingRows:
             )
         make_folder(path.parent)
         self.path, self.names = path, names
-        self.rows: list[tuple[float, list]] = []
-
-    def add(self, path: Path, photo: Image.Image, faces: Detections) -> None:
-        """Add the faces of a PIL photo, read from `path`."""
-        grey = np.array(photo.convert("L"))
-        for number, (points, spread, affine, unsure) in enumerate(
-            zip(faces.points, faces.spread, faces.affines, face_spread(faces.spread), strict=True),
-            1,
-        ):
-            crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
-            in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
-            numbers = three_decimals([*in_crop.ravel(), *spread])
-            image = " ".join(map(str, crop.ravel().tolist()))
-            self.rows.append((float(unsure), [printable(path), number, *numbers, image]))
+        self.rows: list[TrainingRow] = []  # as from `training_rows`
 
     def write(self) -> None:
         """Write the file."""

@@ -124,7 +124,6 @@ def test_rows_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
         return find(*arguments)
 
     monkeypatch.setattr(photos_room, "detect", look)
-    monkeypatch.setattr(photos_room.time, "monotonic", lambda: 10.0 * len(seen))
     assert run("--image", tmp_path, "--results", tmp_path / "r") == 0
     assert seen == [0, 1, 2]
 
@@ -160,15 +159,14 @@ def test_figures_say_whose_they_are(tmp_path):
 
 def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
     photos = [tmp_path / folder / "1.png" for folder in ("x", "y", "z")]
-    names = [path.name for path in output_paths(photos, tmp_path / "r")]
+    names = [path.name for path in output_paths(photos, photos, tmp_path / "r")]
     assert names == [f"{folder}_1_key_points.png" for folder in ("x", "y", "z")]
     # Whatever the order and the rest.
-    again = [
-        path.name for path in output_paths([tmp_path / "b.png", *photos[::-1]], tmp_path / "r")
-    ]
+    more = [tmp_path / "b.png", *photos[::-1]]
+    again = [path.name for path in output_paths(more, more, tmp_path / "r")]
     assert again == ["b_key_points.png", *names[::-1]]
     deep = [tmp_path / a / "s" / "1.png" for a in ("x", "y")]
-    names = [path.name for path in output_paths(deep, tmp_path / "r")]
+    names = [path.name for path in output_paths(deep, deep, tmp_path / "r")]
     assert names == ["x_s_1_key_points.png", "y_s_1_key_points.png"]
 
 
