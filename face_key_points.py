@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,9 +46,17 @@ from results.predictions import (
 from results.submission import run_submission
 from results.videos import run_video
 
+# What the flags are about that some modes do not use.
+ABOUT = {"data": "test faces", "training": "held-out faces"}
+IGNORED = {"image": ABOUT, "video": ABOUT, "submission": ["training"], "export": ["training"]}
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    for mode, flags in IGNORED.items():
+        for flag in flags if getattr(arguments, mode) is not None else ():
+            if getattr(arguments, flag) is not None:
+                print(f"--{flag} is ignored: it is about {ABOUT[flag]}, --{mode} is not.")
     if arguments.image:
         run_photos(arguments)
     elif arguments.video is not None:
@@ -148,7 +157,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--image",
-        type=Path,
+        type=photo_path,
         nargs="+",
         metavar="PHOTO",
         help="photos, or folders of them, to find the faces and their key points in; writes"
@@ -182,7 +191,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=0,
         metavar="SIZE",
         help="with --image or --video: also write aligned colour crops of the faces into crops/,"
-        " as face recognition expects them (of a video one per second; default: 112 pixels)",
+        " as face recognition expects them, of a video one per second (default: 112 pixels a side;"
+        " multiples of 112 and of 128 are cropped as by insightface, other sizes as 112, scaled)",
     )
     add(
         "--csv",
@@ -262,6 +272,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         if not (np.isfinite(arguments.box).all() and min(arguments.box[2:]) > 0):
             parser.error("--box: X Y W H must be numbers, W and H above zero")
     return arguments
+
+
+def photo_path(text: str) -> Path:
+    """An argparse type: the path of a photo or a folder."""
+    if re.match(r"\w+://", text):
+        raise argparse.ArgumentTypeError(f"{text} is an address; download the photo first")
+    return Path(text)
 
 
 def crop_size(text: str) -> int:

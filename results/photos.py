@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, check_names, cut_aligned, matrix_fields
+from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
-from data.key_points import Names, output_columns
+from data.key_points import Names, output_columns, three_decimals
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.lock import locked
 from data.system.progress import progress_bar
@@ -32,6 +32,7 @@ from models.spread import face_spread
 from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
 from results.answers import Answers, Outcome, Photo
 from results.cluster import Cluster
+from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
 from results.drawing import draw_faces
 from results.journal import Journal
 from results.processes import Crash, Processes, Workers, in_order, process_count
@@ -222,7 +223,7 @@ def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
     """The task that the command line sets. Raises InputError where this model's key points do not
     allow crops."""
     if arguments.crops:
-        check_names(landmarker.names)
+        check_names(landmarker.found_names)
         make_folder(arguments.results / "crops")
     base = Path.cwd() if arguments.cluster else Path()
     return Task(
@@ -268,8 +269,9 @@ def process_photo(
         faces = task.detect(landmarker, picture, task.mirror)
     rows = table_fields(faces)
     if task.crop_size:
-        save_crops(picture, faces, task.crop_size, task.results / "crops", photo.target)
-        fields = matrix_fields(faces.aligned_affines(task.crop_size))
+        affines = faces.aligned_affines(task.crop_size)
+        save_crops(photo, picture, affines, task)
+        fields = matrix_fields(affines)
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
     training = training_rows(path, picture, faces) if task.training else []
     if not task.pictures:
@@ -278,7 +280,7 @@ def process_photo(
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
         forget(photo)
     else:
-        save_annotated(picture, faces, photo.target)
+        save_annotated(picture, faces, photo)
         print(f"{printable(path)}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
     return rows, training
 
@@ -298,49 +300,36 @@ def table_fields(faces: Detections) -> list[list[str]]:
     """Box, key points and spread of each face, in pixels of the photo, as fields of a table."""
     points = faces.points.reshape(len(faces), 2 * len(faces.names))
     values = np.column_stack([faces.boxes, points, faces.spread_in_photo])
-    return [["" if v != v else f"{v:.3f}" for v in row] for row in values.tolist()]
+    return [three_decimals(row) for row in values]
 
 
-def save_annotated(photo: Image.Image, faces: Detections, target: Path) -> None:
-    """Write the photo with its faces drawn on it, as a PNG that says which program made it."""
-    from PIL.PngImagePlugin import PngInfo
+def save_crops(photo: Photo, picture: Image.Image, affines: np.ndarray, task: Task) -> None:
+    """Write the aligned crops of a photo's faces, by their affines (N, 2, 3)."""
+    folder = task.results / "crops"
+    files = CropFiles(folder, stem_of(photo.target), photo.path, task.crop_size)
+    for number, affine in enumerate(affines, 1):
+        files.write(np.asarray(picture), affine, number)
+    files.remove_earlier()
 
-    own = PngInfo()
-    for key, value in OWN_OUTPUT.items():
-        own.add_text(key, value)
-    drawn = annotate(photo, faces)
-    replace_file(target, lambda file: drawn.save(file, pnginfo=own, **QUICK_PNG))
+
+def save_annotated(picture: Image.Image, faces: Detections, photo: Photo) -> None:
+    """Write the picture with its faces drawn on it, as a PNG that names the photo it is of."""
+    info = png_text(**OWN_OUTPUT, **{SOURCE: source_id(photo.path)})
+    drawn = annotate(picture, faces)
+    replace_file(photo.target, lambda file: drawn.save(file, pnginfo=info, **QUICK_PNG))
 
 
 def forget(photo: Photo) -> None:
     """Remove the annotated photo of an earlier run, which shows what this run did not find."""
     target = photo.target
-    elsewhere = target.resolve().parent != photo.path.resolve().parent
-    if target.exists() and (elsewhere or is_own_output(target)):
+    if is_own_output(target):
         target.unlink()
         print(f"{printable(target)} of an earlier run is removed.")
 
 
-def save_crops(
-    photo: Image.Image, faces: Detections, size: int, folder: Path, pictured: Path
-) -> None:
-    """Write the aligned crops of a photo's faces, named as its picture is."""
-    name = pictured.name.removesuffix("_key_points.png")
-    picture = np.asarray(photo)
-    for number, affine in enumerate(faces.aligned_affines(size), 1):
-        save_crop(folder / f"{name}_{number}.png", picture, affine, size)
-    for number in count(len(faces) + 1):  # of an earlier run that found more
-        left = folder / f"{name}_{number}.png"
-        if not left.exists():
-            break
-        left.unlink()
-
-
-def save_crop(path: Path, picture: np.ndarray, affine: np.ndarray, size: int) -> None:
-    """Write an aligned crop, by its affine (2, 3), of a picture (H, W, 3), `size` pixels a side."""
-    from PIL import Image
-
-    replace_file(path, Image.fromarray(cut_aligned(picture, affine, size)).save)
+def stem_of(target: Path) -> str:
+    """How the names of a photo's crops begin, by the path of its annotated picture."""
+    return target.name.removesuffix("_key_points.png")
 
 
 def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
@@ -388,9 +377,23 @@ def output_paths(
         names = chain.from_iterable((f + photo.stem, f + photo.name) for f in folders)
         names = chain(names, (f"{photo.name}_{i}" for i in count(2)))
         candidates = (f"{shortened(name)}_key_points.png" for name in names)
-        free = next(name for name in candidates if name.lower() not in taken)
+        free = next(
+            name
+            for name in candidates
+            if name.lower() not in taken and is_free(results / name, photo)
+        )
         taken.add(free.lower())
         yield results / free
+
+
+def is_free(target: Path, photo: Path) -> bool:
+    """Whether a photo's picture may have that path: no user's file is there, and neither the file
+    there nor the first crop of its name was made from another photo."""
+    crop, source = target.parent / "crops" / f"{stem_of(target)}_1.png", source_id(photo)
+    if target.exists() and not is_own_output(target):
+        return False
+    # Files of earlier versions do not say what they were made from.
+    return all(read_png_text(file).get(SOURCE, source) == source for file in (target, crop))
 
 
 def fold(parts: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.images.crops import cut_crop
-from data.key_points import Names, output_columns
+from data.key_points import Names, output_columns, three_decimals
 from data.system.files import InputError, make_folder, printable, replace_file
 from models.detect.search import Detections
 from models.spread import face_spread
@@ -32,7 +32,7 @@ def training_rows(path: Path, photo: Image.Image, faces: Detections) -> list[Tra
     ):
         crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
         in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
-        numbers = [f"{value:.3f}" for value in (*in_crop.ravel(), *spread)]
+        numbers = three_decimals([*in_crop.ravel(), *spread])
         image = " ".join(map(str, crop.ravel().tolist()))
         rows.append((float(unsure), [printable(path), number, *numbers, image]))
     return rows

@@ -1,4 +1,4 @@
-"""Photos: listing them, and reading them upright, in 8 bits and with a size limit."""
+"""Photos: listing them, telling what a file is, reading them upright and with a size limit."""
 
 from __future__ import annotations
 
@@ -11,26 +11,38 @@ import warnings
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from data.images.pixels import brightened, in_eight_bits, to_srgb
 from data.system.files import InputError, check_file, one_line, printable
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# What this project's own pictures say of themselves, so that nobody takes them for photos.
+# The text in this project's own pictures, so that nobody takes them for photos.
 OWN_OUTPUT = {"Software": "face_key_points"}
 
-# Endings of files in a folder that ought to be pictures, so that one that is not gets told.
+# Endings of files in a folder that should be pictures: one that cannot be read is reported.
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 
-# Kinds of photos that Pillow does not read by itself: what their files begin with or are called,
-# and what to do.
+# Kinds of files that Pillow does not read by itself: what they begin with or are called.
 HEIF = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 HEIF_ENDINGS = (".heic", ".heif", ".hif")
 RAW_ENDINGS = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".jxl", ".psd")
+VIDEO = re.compile(
+    rb"\x00...(ftyp(?!hei|hev|mif1|msf1|avi[fs]|crx)|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF....AVI "
+    rb"|FLV\x01|\x00\x00\x01[\xb3\xba]|0&\xb2u",
+    re.DOTALL,
+)
+VIDEO_ENDINGS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"),
+    *(".mts", ".m2ts", ".ts", ".wmv", ".flv", ".3gp", ".ogv"),
+)
+
+COARSE = (
+    "{} has fewer than 16 bits per colour, kept in 16: only the upper few are read, so its colours"
+    " are coarse; if faces are missed, save it with 8 bits per colour."
+)
 
 
 CHECKED_AHEAD = 1000  # files of folders that are checked before the first of them is read
@@ -152,27 +164,29 @@ def each_once(files: list[str], links: set[str]) -> list[str]:
     return kept
 
 
-def reason_to_skip(path: Path) -> str | None:
-    """Why a file in a folder is not one of its photos, as part of a sentence; None if it is one."""
-    if path.is_dir():
+def reason_to_skip(file: Path) -> str | None:
+    """Why a file in a folder is not a photo, as part of a sentence; None if it is one."""
+    if file.is_dir():
         return "a folder, name it as well"
-    if not path.is_file():
-        return "a link that leads nowhere" if path.is_symlink() else "no file"
-    if not is_picture(path):
-        return "not a picture"
-    return "a picture that this project drew" if is_own_output(path) else None
+    if not file.is_file():
+        return "a link that leads nowhere" if file.is_symlink() else "no file"
+    if is_own_output(file):
+        return "a picture that this project drew"
+    if is_video(file):
+        return "a video, give it to --video"
+    return None if is_picture(file) else "not a picture"
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the warnings of Pillow, such as about metadata."""
+    """Without Pillow's warnings, such as those about metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, or at least is called one."""
+    """Whether a file is a picture, or at least is named like one."""
     from PIL import Image
 
     if path.suffix.lower() in (*PHOTO_ENDINGS, *HEIF_ENDINGS, *RAW_ENDINGS):
@@ -185,10 +199,21 @@ def is_picture(path: Path) -> bool:
 
 
 def is_heif(path: Path | str) -> bool:
-    """Whether a file holds an iPhone's HEIC picture or the like, whatever it is called."""
+    """Whether a file contains an iPhone's HEIC picture or the like, whatever its name."""
+    return HEIF.match(first_bytes(path)) is not None
+
+
+def is_video(path: Path | str) -> bool:
+    """Whether a file is a video, by its first bytes or its name."""
+    known = VIDEO.match(first_bytes(path)) is not None
+    return known or Path(path).suffix.lower() in VIDEO_ENDINGS
+
+
+def first_bytes(path: Path | str) -> bytes:
+    """The first 16 bytes of a file; none if it cannot be read."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
-        return HEIF.match(file.read(12)) is not None
-    return False
+        return file.read(16)
+    return b""
 
 
 def is_own_output(path: Path) -> bool:
@@ -205,61 +230,76 @@ def is_own_output(path: Path) -> bool:
 
 
 def read_photo(path: Path | str) -> Image.Image:
-    """A photo as it is meant to be seen: a PIL RGB picture, upright, on white where transparent.
+    """Read a photo as it should be seen.
 
-    Of a file of several pictures it is the first; a printed line says so. Raises InputError if it
-    is not a whole picture, or is too large.
+    Of a file with several pictures the first is used; a printed line says so.
+
+    Returns:
+        A PIL picture: RGB in sRGB, 8 bits, upright, on white where it is transparent.
+
+    Raises:
+        InputError: it is not a whole picture, is too large, or needs a package that is missing.
     """
     from PIL import Image, UnidentifiedImageError
 
-    heif = is_heif(path)
-    if heif:
-        try:  # which iPhones write, and which an extra package reads
-            importlib.import_module("pillow_heif").register_heif_opener()
-        except (ImportError, AttributeError):
-            raise InputError(
-                f"{path} is a HEIC photo, for which another package is needed: pip install"
-                " pillow-heif; or save it as a JPEG."
-            ) from None
+    if is_heif(path):
+        register_heif(path)
     try:
         with quietly():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                frames = getattr(file, "n_frames", 1)
-                if frames > 1 and file.format != "MPO" and not heif:  # those are previews
-                    print(f"{printable(path)} holds {frames} pictures: only the first is used.")
-                wide = ";16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
+                say_if_several(path, file)
+                deep = ";16" in str(getattr(file, "tile", "")) and file.mode in ("RGB", "RGBA")
                 file.load()
-                photo = in_eight_bits(upright(file))
-                if wide and np.asarray(photo)[..., :3].max() < 64:
-                    try:  # 12 bits kept in 16, or a very dark one
-                        photo = read_wide(path)
-                    except Exception:  # of a kind whose bytes are not told apart so
-                        print(f"{printable(path)}: only the upper 8 of its 16 bits are read.")
-                if "A" in photo.getbands() or "transparency" in photo.info:
-                    photo = photo.convert("RGBA")
-                    photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
-                return photo.convert("RGB")
+                photo = brightened(file) if deep else in_eight_bits(file)
+                if deep and photo is not file:
+                    print(COARSE.format(printable(path)))
+                return to_srgb(upright(photo))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(
             f"{path} has more than {limit} million pixels; shrink the photo first."
         ) from None
     except UnidentifiedImageError:
-        kind = "empty or not a picture"
-        ending = Path(path).suffix.lower()
-        if ending in RAW_ENDINGS:
-            kind = f"of a kind ({ending}) that Pillow does not read, not a picture"
-        elif ending in (".tif", ".tiff") and Path(path).stat().st_size:
-            kind = (
-                "of a kind of TIFF that Pillow does not read (such as colours of 32 bits), not one"
-            )
-        raise InputError(f"{path} is {kind} that can be read; save it as a JPEG or PNG.") from None
+        raise InputError(f"{path} is {kind_of(Path(path))}.") from None
     except Exception as error:  # Pillow raises whatever a broken file brings
         raise InputError(
             f"{path} cannot be read as a picture ({one_line(error)}); it may be cut short: copy it"
             " again."
         ) from None
+
+
+def register_heif(path: Path | str) -> None:
+    """Have Pillow read HEIC photos, which iPhones take. Raises InputError without the package."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except (ImportError, AttributeError):
+        raise InputError(
+            f"{path} is a HEIC photo, for which another package is needed: pip install"
+            " pillow-heif; or save it as a JPEG."
+        ) from None
+
+
+def say_if_several(path: Path | str, file: Image.Image) -> None:
+    """Print a line if an open file holds several pictures, not only previews of the first."""
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1 and file.format not in ("MPO", "HEIF"):
+        print(f"{printable(path)} holds {frames} pictures: only the first is used.")
+
+
+def kind_of(path: Path) -> str:
+    """What a file that Pillow does not know is, and what to do, as part of a sentence."""
+    ending = path.suffix.lower()
+    if is_video(path):
+        return "a video, not a photo; give it to --video"
+    if ending == ".csv":
+        return "a table, not a photo; test faces in a CSV go to --data"
+    kind = "empty or not a picture"
+    if ending in RAW_ENDINGS:
+        kind = f"of a kind ({ending}) that Pillow does not read, not a picture"
+    elif ending in (".tif", ".tiff") and path.stat().st_size:
+        kind = "of a kind of TIFF that Pillow does not read (such as colours of 32 bits), not one"
+    return f"{kind} that can be read; save it as a JPEG or PNG"
 
 
 def upright(photo: Image.Image) -> Image.Image:
@@ -270,66 +310,3 @@ def upright(photo: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(photo)
     except Exception:  # as of Pillow 11.0 a single broken entry, which others pass over
         return photo
-
-
-def in_eight_bits(photo: Image.Image) -> Image.Image:
-    """A PIL picture of more than 8 bits per value as one of 8, all its light kept; others as is."""
-    from PIL import Image
-
-    return Image.fromarray(eight_bits(np.array(photo))) if photo.mode[0] in "IF" else photo
-
-
-def read_wide(path: Path | str) -> Image.Image:
-    """A colour picture of 16 bits per value, of which Pillow keeps the upper 8, as one of 8 bits.
-
-    Read twice, the second time as if each value's bytes stood in the other order, it is whole.
-    Raises whatever Pillow raises.
-    """
-    from PIL import Image
-
-    def half(other_order: bool) -> np.ndarray:
-        with Image.open(path) as file:
-            if other_order:
-                file.tile = [swap_bytes(tile) for tile in file.tile]
-            file.load()
-            return np.asarray(upright(file)).astype(np.uint16)
-
-    values = half(False) * 256 + half(True)
-    values[..., :3] = eight_bits(values[..., :3])
-    values[..., 3:] >>= 8  # what is transparent stays so, however dark it is
-    return Image.fromarray(values.astype(np.uint8))
-
-
-def swap_bytes(tile: Any) -> Any:
-    """A tile of a PIL picture of 16 bits whose values' bytes are taken in the other order."""
-    own = {"N": sys.byteorder[0].upper()}  # the machine's
-    other = {"B": "L", "L": "B"}
-
-    def swapped(mode: Any) -> Any:
-        if isinstance(mode, tuple):
-            return tuple(map(swapped, mode))
-        if not isinstance(mode, str) or ";16" not in mode:
-            return mode
-        return mode[:-1] + other[own.get(mode[-1], mode[-1])]
-
-    parts = (*tile[:3], swapped(tile[3]))
-    return tile._make(parts) if hasattr(tile, "_make") else parts  # plain before Pillow 11
-
-
-def eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey or colour values of any range as uint8, of the same shape.
-
-    Fractions are 0 to 1, as floating point pictures have them, or else any range; whole numbers
-    fill 8, 10, 12, 14, 16 bits or more: as many as the brightest pixel needs.
-    """
-    fractions = values.dtype.kind == "f"
-    values = values.astype(np.float64)
-    values = np.nan_to_num(values, posinf=values[np.isfinite(values)].max(initial=0), neginf=0.0)
-    low, high = values.min(), values.max()
-    if low < -1e-3:  # such as -1 to 1
-        values, white = values - low, high - low
-    elif fractions and high < 2**8 and np.quantile(values, 0.98) <= 1 and (values % 1).any():
-        white = 1.0  # lamps may be brighter
-    else:
-        white = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), high)
-    return np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8)

@@ -12,7 +12,7 @@ from pathlib import Path
 import common  # noqa: F401
 
 from data.key_points import KEY_POINTS, SIZE
-from data.synthetic.faces import _make_face
+from data.synthetic.faces import draw_face
 from data.system.command_line import run_script
 from data.system.files import HERE, replace_file
 
@@ -38,7 +38,7 @@ def draw(path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    picture, points = _make_face(FACE)
+    picture, points = draw_face(*FACE)
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     axes.imshow(picture, cmap="gray", interpolation="bicubic", vmin=0, vmax=255)
     axes.plot(*points.T, "+", color="tab:red", markersize=9, markeredgewidth=1.6)

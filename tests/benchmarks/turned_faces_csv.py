@@ -7,7 +7,7 @@ Faces turned by 30 to 60 degrees are rare, and whoever marked them left out the 
 head itself hides. So a 3-D face is fitted to the marked points of every training face, its
 picture is laid over the synthetic faces' mean head, and the head is turned: the key points go
 along, the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et
-al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic/faces.py.
+al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic/head.py.
 
 Only faces are used that a training on the three files with default settings does not hold out.
 """
@@ -21,7 +21,8 @@ import numpy as np
 import wild_faces_csv
 
 from data.key_points import COLUMNS, PARTNERS, SIZE
-from data.synthetic.faces import ROWS, _draw_person, _shape_face, _solid_points, _Surface
+from data.synthetic.head import ROWS, HeadSurface
+from data.synthetic.person import Person
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, replace_file
 
@@ -40,10 +41,9 @@ def shape_model(people=1000, modes=12, seed=0):
     rng = np.random.default_rng(seed)
     points, surface = [], 0
     for _ in range(people):
-        person = _draw_person(rng)
-        head = _Surface(person)
-        _shape_face(head, person)
-        points.append(_solid_points(head, person))
+        person = Person(rng)
+        head = HeadSurface(person)
+        points.append(head.key_points(person))
         rows = np.broadcast_to(ROWS[:, None], head.x.shape)
         surface = surface + np.stack([head.x, rows, head.z], -1) / people
     points = np.array(points, np.float64)
