@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.system.files import InputError, printable, write_text
-from results.journal import Done, Journal, key_of
+from results.journal import Done, Journal
 from results.table import CsvTable, ParquetTable
 from results.training_rows import TrainingRow, TrainingRows
 
@@ -95,7 +95,12 @@ class Answers:
                 yield photo
                 continue
             photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
-            if not (self.before.photos and self.before.holds(key_of(*known_by(photo)))):
+            try:
+                known = self.before.photos and self.before.holds(*known_by(photo))
+            except InputError as problem:
+                self.add(photo, Outcome(problem=str(problem)))
+                continue
+            if not known:
                 yield photo
 
     def add(self, photo: Photo, outcome: Outcome) -> None:

@@ -218,6 +218,21 @@ def test_new_photos_and_those_that_failed_are_looked_at(stand_in, tmp_path, monk
     assert len(names) == 1 + 2 + 3 + 2
 
 
+def test_a_photo_that_has_changed_since_is_reported(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 5)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
+    stop_after(monkeypatch, 3)
+    assert run(*flags) == 130
+    os.utime(tmp_path / "p" / "00001.png", (1, 1))
+    stop_after(monkeypatch, 2)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert "00001.png has changed since its rows were written" in error
+    assert "1 of 5 photos could not be" in error
+    names = pd.read_csv(tmp_path / "r" / "key_points.csv").photo.map(os.path.basename)
+    assert names.value_counts().to_dict() == {"00001.png": 1, "00002.png": 2, "00003.png": 3}
+
+
 def test_another_model_or_setting_is_not_resumed(stand_in, tmp_path, monkeypatch, capsys):
     photos_in(tmp_path / "p", 3)
     flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
