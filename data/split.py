@@ -74,7 +74,7 @@ def split_faces(
         rows = np.flatnonzero(faces.file == file)
         identities = None if faces.identities is None else faces.identities[rows]
         groups = group_similar(faces.pictures[rows], identities)
-        free = np.ones(len(rows), bool)
+        free: np.ndarray = np.ones(len(rows), bool)
         earlier = np.flatnonzero(faces.file < file)
         if earlier.size:
             nearest = NearestNeighbors(n_neighbors=1).fit(described[earlier])

@@ -126,7 +126,7 @@ def detect(
     candidates = add_rotations(finder, pyramid, candidates, settings)
     candidates = candidates.take(check_candidates(checker, pyramid, candidates, settings))
     affines, spread = first_predictions(landmarker, pyramid, candidates, settings)
-    limits = np.full(len(affines), settings.reject_spread)
+    limits: np.ndarray = np.full(len(affines), settings.reject_spread)
     affines = affines[suppress(affines, spread, limits, settings.same_face)]
     points, spread = predict_crops(landmarker, grey, affines, mirror)
     affines = affines_from_points(points, mean_face)
