@@ -214,10 +214,24 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " there are cores for many)",
     )
     add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="with --image: let the workers of the Dask scheduler at ADDRESS find the faces; they"
+        " need the photos, --results and this project under the same paths (needs"
+        " dask[distributed])",
+    )
+    add(
         "--no-pictures",
         dest="pictures",
         action="store_false",
         help="with --image: write no annotated photos, only the table",
+    )
+    add(
+        "--table",
+        type=table_name,
+        metavar="NAME",
+        help="with --image: the table's name in --results; NAME.parquet is a folder of Parquet"
+        " files (needs pyarrow; default: key_points.csv)",
     )
     add(
         "--submission",
@@ -243,10 +257,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
-    if arguments.resume and (not arguments.image or arguments.csv):
-        parser.error("--resume needs --image, and --csv needs all photos: it goes without --resume")
-    if arguments.image is None and (arguments.jobs or not arguments.pictures):
-        parser.error("--jobs and --no-pictures need --image")
+    many = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    if arguments.image is None and (any(many) or not arguments.pictures):
+        parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
+    if arguments.resume and arguments.csv:
+        parser.error("--csv needs the faces of all photos: it goes without --resume")
+    if arguments.jobs and arguments.cluster:
+        parser.error("--jobs is for this machine, --cluster for others; give one of them")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:
@@ -270,6 +287,13 @@ def crop_size(text: str) -> int:
     if not 16 <= size <= 2048:
         raise argparse.ArgumentTypeError(f"{size} is not from 16 to 2048 pixels")
     return size
+
+
+def table_name(text: str) -> Path:
+    """An argparse type: the path of a table that can be written."""
+    if not text.endswith((".csv", ".parquet")):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .csv or .parquet")
+    return Path(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from data.system.files import InputError, printable
-from results.journal import Done, Journal, key_of
-from results.table import CsvTable
+from data.system.files import InputError, printable, write_text
+from results.journal import Done, Journal
+from results.table import CsvTable, ParquetTable
 from results.training_rows import TrainingRow, TrainingRows
 
 PRECIOUS = 1000  # photos of a run that was stopped: they are not done again by mistake
+
+SUMMARY = "summary.json"
 
 
 class Photo(NamedTuple):
@@ -39,15 +43,19 @@ class Answers:
 
     def __init__(
         self,
-        table: CsvTable,
+        table: CsvTable | ParquetTable,
         journal: Journal,
         training: TrainingRows | None,
+        folder: Path,
         photos: int,
         large: bool,
     ) -> None:
-        """`photos`: how many were given; `large`: whether more may be added to the table later."""
+        """`folder`: for summary.json; `photos`: how many were given; `large`: whether the run is
+        one that somebody may want to count, and to add photos to later."""
         self.table, self.journal, self.training = table, journal, training
-        self.photos, self.large = photos, large
+        self.folder, self.photos, self.large = folder, photos, large
+        self.jobs = 1  # processes
+        self.started = time.monotonic()
         self.before = Done()
         self.done = self.faces = self.without_face = self.failed = 0  # in this run
         self.first_problem = ""
@@ -63,8 +71,8 @@ class Answers:
         stopped = self.table.path.exists() and self.journal.path.exists()
         if resume and stopped:
             self.before = self.journal.go_on(self.table.size_on_disk())
-            self.table.go_on(self.before.end)
-            self.written = True
+            self.table.go_on(self.before.end, self.before.photos)
+            self._now_written()
             print(f"{path} holds {self.before.photos:,} photos already.", flush=True)
         elif resume:
             print(f"{path} is not of a run that can be resumed: all photos are looked at.")
@@ -73,6 +81,10 @@ class Answers:
                 f"{path} is of a run that was stopped after {PRECIOUS:,} photos or more; go on with"
                 " it by --resume, or delete it to start again."
             )
+
+    def _now_written(self) -> None:
+        self.written = True
+        (self.folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
 
     def new(self, photos: Iterable[Photo]) -> Iterator[Photo]:
         """The photos that were not looked at before, with their size and time."""
@@ -83,7 +95,12 @@ class Answers:
                 yield photo
                 continue
             photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
-            if not (self.before.photos and self.before.holds(key_of(*known_by(photo)))):
+            try:
+                known = self.before.photos and self.before.holds(*known_by(photo))
+            except InputError as problem:
+                self.add(photo, Outcome(problem=str(problem)))
+                continue
+            if not known:
                 yield photo
 
     def add(self, photo: Photo, outcome: Outcome) -> None:
@@ -98,7 +115,7 @@ class Answers:
             self.journal.path.unlink(missing_ok=True)
             self.table.begin()
             self.journal.begin()
-            self.written = True
+            self._now_written()
         name, faces = printable(photo.path), len(outcome.rows)
         self.table.append([name, i, *row] for i, row in enumerate(outcome.rows, 1))
         self.journal.add(*known_by(photo), faces, self.table.end)
@@ -119,16 +136,48 @@ class Answers:
             self.close()
             faces = self.before.faces + self.faces
             print(f"{faces} face(s) in all; key points are in {printable(self.table.path)}")
+        if self.large:
+            self.summarize(finished=True)
         if self.failed:
             raise InputError(
                 f"{self.failed} of {self.photos} photos could not be read, as said above;"
                 " fix them or leave them out."
             )
 
+    def summarize(self, finished: bool) -> None:
+        """Print the run's counts and speed in one line, and write them to summary.json."""
+        seconds = time.monotonic() - self.started
+        looked_at = self.done + self.failed
+        rate = looked_at / seconds if seconds else 0.0
+        counts = {
+            "finished": finished,
+            "photos": self.photos,
+            "photos_in_table": self.before.photos + self.done,
+            "faces": self.before.faces + self.faces,
+            "photos_without_face": self.before.without_face + self.without_face,
+            "photos_failed": self.failed,
+            "photos_in_this_run": looked_at,
+            "processes": self.jobs,
+            "seconds": round(seconds, 1),
+            "photos_per_second": round(rate, 3),
+            "photos_per_second_per_core": round(rate / self.jobs, 3),
+            "table": printable(self.table.path),
+            "model": printable(self.journal.run["model"]),
+        }
+        write_text(self.folder / SUMMARY, json.dumps(counts, indent=2) + "\n")
+        print(
+            f"{counts['photos']:,} photos: {counts['faces']:,} face(s),"
+            f" {counts['photos_without_face']:,} photos without a face, {self.failed:,} failed;"
+            f" {rate:.2f} photos per second, {rate / self.jobs:.2f} per core",
+            flush=True,
+        )
+
     def stopped(self) -> str:
         """What there is to say after Ctrl-C; nothing if no photo is in the table."""
         if not self.written:
             return ""
+        if self.large:
+            self.summarize(finished=False)
         return (
             f"stopped; the {self.before.faces + self.faces} face(s) of"
             f" {self.before.photos + self.done} of {self.photos} photos are in {self.table.path}."

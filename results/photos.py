@@ -32,11 +32,12 @@ from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
 from results.answers import Answers, Outcome, Photo
+from results.cluster import Cluster
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
 from results.drawing import draw_faces
 from results.journal import Journal
 from results.processes import Crash, Processes, Workers, in_order, process_count
-from results.table import CsvTable
+from results.table import CsvTable, ParquetTable
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
 if TYPE_CHECKING:
@@ -60,15 +61,17 @@ def run_photos(arguments: argparse.Namespace) -> None:
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give only one photo.")
-    path = arguments.results / "key_points.csv"
+    path = arguments.results / (arguments.table or "key_points.csv")
+    make_folder(arguments.results)
     make_folder(path.parent)
     with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
         landmarker = load_for_photos(arguments.model)
         task = open_task(arguments, landmarker)
         answers = open_answers(path, arguments, task, landmarker, len(photos))
         try:
-            jobs = arguments.jobs or process_count(len(photos) - answers.before.photos, WORTH)
-            look_at_all(photos, task, landmarker, answers, jobs)
+            workers = open_workers(arguments, len(photos) - answers.before.photos)
+            answers.jobs = workers.count if workers else 1
+            look_at_all(photos, task, landmarker, workers, answers)
             answers.finish()
         except KeyboardInterrupt:
             acknowledge_stop()  # or it would be raised again while the rows are written
@@ -84,14 +87,20 @@ def open_answers(
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
     columns = photo_columns(landmarker.names, task.crop_size)
     journal = Journal(path, same_run(task, landmarker, columns))
-    large = photos > MANY or arguments.resume or arguments.jobs or not arguments.pictures
-    answers = Answers(CsvTable(path, columns), journal, training, photos, bool(large))
+    table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
+    asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    large = photos > MANY or any(asked) or not arguments.pictures
+    answers = Answers(table, journal, training, arguments.results, photos, large)
     answers.open(arguments.resume)
     return answers
 
 
 def look_at_all(
-    photos: PhotoList, task: Task, landmarker: Landmarker, answers: Answers, jobs: int
+    photos: PhotoList,
+    task: Task,
+    landmarker: Landmarker,
+    workers: Workers | None,
+    answers: Answers,
 ) -> None:
     """Look at all photos that were not looked at before, under a progress bar."""
     left = max(1, len(photos) - answers.before.photos)
@@ -99,7 +108,8 @@ def look_at_all(
     stale: list[
         Photo
     ] = []  # with pictures of an earlier run, which go once the table is this run's
-    with progress_bar("photos", left) as advance, looking(new, task, landmarker, jobs) as outcomes:
+    found = looking(new, task, landmarker, workers)
+    with progress_bar("photos", left) as advance, found as outcomes:
         for photo, outcome in outcomes:
             answers.add(photo, outcome)
             if outcome.problem and task.pictures:
@@ -111,14 +121,12 @@ def look_at_all(
 
 @contextlib.contextmanager
 def looking(
-    photos: Iterable[Photo], task: Task, landmarker: Landmarker, jobs: int
+    photos: Iterable[Photo], task: Task, landmarker: Landmarker, workers: Workers | None
 ) -> Iterator[Iterator[tuple[Photo, Outcome]]]:
-    """A context that gives each photo with what came of it, in order, found in `jobs` processes."""
-    if jobs == 1:
+    """A context that gives each photo with what came of it, in order."""
+    if workers is None:
         yield ((photo, look_at(photo, task, landmarker)) for photo in photos)
         return
-    print(f"Starting {jobs} processes ...", flush=True)
-    workers = Processes(jobs)
     try:
         yield in_processes(workers, photos, task)
     except KeyboardInterrupt:
@@ -126,6 +134,19 @@ def looking(
         raise
     finally:
         workers.stop()
+
+
+def open_workers(arguments: argparse.Namespace, photos: int) -> Workers | None:
+    """The processes for so many photos; None if this one is to do it alone."""
+    if arguments.cluster:
+        workers: Workers = Cluster(arguments.cluster)
+        print(f"Dask's workers run {workers.count} tasks at once.", flush=True)
+        return workers
+    jobs = arguments.jobs or process_count(photos, WORTH)
+    if jobs == 1:
+        return None
+    print(f"Starting {jobs} processes ...", flush=True)
+    return Processes(jobs)
 
 
 def in_processes(
@@ -151,7 +172,7 @@ def look_in_process(task: Task, photo: Photo) -> Outcome:
         LOADED.clear()
         LOADED[task.model] = task.load(task.model)
         gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
-    return look_at(photo, task, LOADED[task.model])
+    return look_at(photo._replace(path=task.base / photo.path), task, LOADED[task.model])
 
 
 def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
@@ -193,6 +214,7 @@ class Task:
     training: bool  # whether rows of a training CSV are wanted
     pictures: bool  # whether annotated photos are wanted
     model: Path
+    base: Path  # in front of relative paths of photos, where processes have another folder
     # Named here so that processes use the same as this one, whatever it is.
     load: Callable[[Path], Landmarker]
     detect: Callable[..., Detections]
@@ -204,14 +226,16 @@ def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
     if arguments.crops:
         check_names(landmarker.found_names)
         make_folder(arguments.results / "crops")
+    base = Path.cwd() if arguments.cluster else Path()
     return Task(
         mirror=arguments.mirror,
         box=arguments.box,
         crop_size=arguments.crops,
-        results=arguments.results,
+        results=base / arguments.results,
         training=arguments.csv is not None,
         pictures=arguments.pictures,
-        model=landmarker.path,
+        model=base / landmarker.path,
+        base=base,
         load=load_landmarker,
         detect=detect,
     )

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, Protocol, TypeVar
@@ -35,8 +35,11 @@ class Crash(Exception):
 class Workers(Protocol):
     """Processes that work for this one."""
 
-    count: int  # how many there are
     crashes: tuple[type[BaseException], ...]  # what a future raises whose process died
+
+    @property
+    def count(self) -> int:
+        """How many items they work on at once."""
 
     def submit(self, function: Callable[[Any], Any], item: Any) -> Any:
         """Let one of them call the function; returns a future."""
@@ -59,13 +62,18 @@ class Processes:
             loky = importlib.import_module("joblib.externals.loky")
         except ImportError:
             raise InputError("--jobs above 1 needs joblib: pip install joblib") from None
-        self.count = count
+        self._count = count
         one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
         one_thread |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._make = lambda: loky.ProcessPoolExecutor(
             count, initializer=begin_process, initargs=(os.getpid(),), env=one_thread
         )
         self._pool = self._make()
+
+    @property
+    def count(self) -> int:
+        """As of `Workers`."""
+        return self._count
 
     def submit(self, function: Callable[[Any], Any], item: Any) -> Any:
         """As of `Workers`."""
@@ -134,6 +142,10 @@ def in_order(
         item, future = waiting[0]
         try:
             result = future.result()
+        except CancelledError:
+            raise InputError(
+                "the connection to the scheduler was lost; go on with --resume."
+            ) from None
         except workers.crashes:
             workers.restart()
             for item, future in waiting:

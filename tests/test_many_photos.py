@@ -1,5 +1,6 @@
 """face_key_points.py --image for many photos: rows appended, runs resumed, several processes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,10 +24,11 @@ from data.system.lock import locked
 from models.detect.search import Detections
 from models.storage import SHIPPED, Landmarker
 from results import answers as answers_module
+from results import cluster as cluster_module
 from results import photos as photos_module
 from results.journal import Journal
 from results.processes import Crash, Processes, in_order, process_count
-from results.table import CsvTable
+from results.table import CsvTable, ParquetTable
 
 POINTS = make_faces(1, seed=9)[1][0] + 40.0
 
@@ -96,14 +98,14 @@ def test_a_torn_line_is_cut_off_by_the_next_run(tmp_path):
     table.close()
     with open(path, "ab") as file:
         file.write(b"5,")
-    table.go_on(end)
+    table.go_on(end, 1)
     table.append([[6, 7]])
     table.close()
     assert path.read_text() == "a,b\n1,2\n6,7\n"
     with pytest.raises(InputError, match="start again, without --resume"):
-        CsvTable(path, ["a", "other"]).go_on(end)
+        CsvTable(path, ["a", "other"]).go_on(end, 1)
     with pytest.raises(InputError, match="start again, without --resume"):
-        table.go_on(1000)
+        table.go_on(1000, 1)
 
 
 def test_a_full_disk_leaves_whole_rows_and_is_one_sentence(tmp_path):
@@ -113,7 +115,7 @@ import resource, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from data.system.files import InputError
-from results.table import CsvTable
+from results.table import CsvTable, ParquetTable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 table = CsvTable(Path({str(tmp_path / "t.csv")!r}), ["a", "b"])
 table.begin()
@@ -137,6 +139,45 @@ def test_an_earlier_table_stays_until_the_first_photo_is_done(stand_in, tmp_path
     assert run("--image", tmp_path / "p", "--results", tmp_path / "r") == 130
     assert [file.name for file in (tmp_path / "r").iterdir()] == ["key_points.csv"]
     assert (tmp_path / "r" / "key_points.csv").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16])
+def test_parquet_holds_what_the_csv_holds_however_it_was_stopped(
+    count, stand_in, tmp_path, monkeypatch
+):
+    pytest.importorskip("pyarrow", reason="an extra that writes Parquet")
+    monkeypatch.setattr(ParquetTable, "PART", 8)
+    photos_in(tmp_path / "p", 19)
+    flags = "--image", tmp_path / "p", "--no-pictures", "--results", tmp_path / "r"
+    assert run(*flags) == 0
+    if count:
+        stop_after(monkeypatch, count)
+        assert run(*flags, "--table", "t.parquet") == 130
+        stop_after(monkeypatch, 19 - count)
+    assert run(*flags, "--table", "t.parquet", "--resume") == 0
+    parts = [f"part-{i:05}.parquet" for i in range(3)]
+    folder = tmp_path / "r" / "t.parquet"
+    assert sorted(p.name for p in folder.iterdir()) == [".part-00002.csv", *parts]
+    whole = pd.read_parquet(folder)
+    expected = pd.read_csv(tmp_path / "r" / "key_points.csv")
+    pd.testing.assert_frame_equal(whole, expected, check_dtype=False, check_exact=True)
+    photos_in(tmp_path / "p", 2, start=19)  # the last part is completed
+    stop_after(monkeypatch, 2)
+    assert run(*flags, "--table", "t.parquet", "--resume") == 0
+    assert pd.read_parquet(folder / parts[2]).photo.nunique() == 3
+
+
+def test_a_table_of_another_kind_is_refused_in_a_sentence(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 2)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
+    with pytest.raises(SystemExit):
+        run(*flags, "--table", "t.xlsx")
+    assert "t.xlsx does not end in .csv or .parquet" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert run(*flags, "--table", "t.parquet") == 2
+    assert "needs pyarrow: pip install pyarrow" in capsys.readouterr().err
+    assert run(*flags, "--table", "t.csv") == 0
+    assert len(pd.read_csv(tmp_path / "r" / "t.csv")) == 1
 
 
 # --- going on ------------------------------------------------------------------------------------
@@ -175,6 +216,21 @@ def test_new_photos_and_those_that_failed_are_looked_at(stand_in, tmp_path, monk
     names = pd.read_csv(tmp_path / "r" / "key_points.csv").photo.map(os.path.basename)
     assert sorted(set(names)) == ["00001.png", "00002.png", "00003.png", "broken.png"]
     assert len(names) == 1 + 2 + 3 + 2
+
+
+def test_a_photo_that_has_changed_since_is_reported(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 5)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
+    stop_after(monkeypatch, 3)
+    assert run(*flags) == 130
+    os.utime(tmp_path / "p" / "00001.png", (1, 1))
+    stop_after(monkeypatch, 2)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert "00001.png has changed since its rows were written" in error
+    assert "1 of 5 photos could not be" in error
+    names = pd.read_csv(tmp_path / "r" / "key_points.csv").photo.map(os.path.basename)
+    assert names.value_counts().to_dict() == {"00001.png": 1, "00002.png": 2, "00003.png": 3}
 
 
 def test_another_model_or_setting_is_not_resumed(stand_in, tmp_path, monkeypatch, capsys):
@@ -236,6 +292,38 @@ def test_a_journal_shorter_or_longer_than_its_table_counts_as_far_as_both_go(tmp
     assert len(journal.path.read_bytes().splitlines()) == 4
 
 
+def test_the_last_line_and_summary_json_say_how_much_was_done(
+    stand_in, tmp_path, monkeypatch, capsys
+):
+    photos_in(tmp_path / "p", 8)
+    (tmp_path / "p" / "broken.png").write_bytes(b"nothing")
+    flags = "--image", tmp_path / "p", "--no-pictures", "--results", tmp_path / "r"
+    stop_after(monkeypatch, 5)
+    assert run(*flags) == 130
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert not summary["finished"] and summary["photos_in_table"] == 5
+    stop_after(monkeypatch, 8)
+    assert run(*flags, "--resume") == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("9 photos: 12 face(s), 2 photos without a face, 1 failed; ")
+    assert last.endswith(" per core")
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["finished"] and summary["photos_in_this_run"] == 4
+    rate = summary["photos_in_this_run"] / max(summary["seconds"], 0.05)
+    assert summary["photos_per_second"] == summary["photos_per_second_per_core"] > rate / 3
+    assert not list((tmp_path / "r").glob("*.png"))
+
+
+def test_three_photos_are_done_as_ever(stand_in, tmp_path, capsys):
+    photos_in(tmp_path / "p", 3, start=1)
+    assert run("--image", tmp_path / "p", "--results", tmp_path / "r") == 0
+    written = sorted(file.name for file in (tmp_path / "r").iterdir())
+    assert written == [*(f"0000{i}_key_points.png" for i in (1, 2, 3)), "key_points.csv"]
+    table = tmp_path / "r" / "key_points.csv"
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4 and said[-1] == f"6 face(s) in all; key points are in {table}"
+
+
 # --- listing -------------------------------------------------------------------------------------
 
 
@@ -292,9 +380,7 @@ def test_a_photo_is_listed_once(tmp_path):
 def square_or_die(number):
     """Runs in other processes."""
     if number == 7:
-        os._exit(3)
-    if number == 9:
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), signal.SIGKILL)
     return number**2
 
 
@@ -314,7 +400,7 @@ def test_results_come_in_order_and_a_crash_costs_one_item(two_processes):
     results = dict(results)
     assert list(results) == list(range(1, 40))
     crashed = {i: r for i, r in results.items() if isinstance(r, Crash)}
-    assert {i: str(crash) for i, crash in crashed.items()} == {7: "EXIT(3)", 9: "SIGKILL(-9)"}
+    assert {i: str(crash) for i, crash in crashed.items()} == {7: "SIGKILL(-9)"}
     assert all(r == i**2 for i, r in results.items() if i not in crashed)
 
 
@@ -389,6 +475,50 @@ with stoppable():
     while any(Path(f"/proc/{pid}/cmdline").exists() for pid in children):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_worker_of_a_cluster_that_dies_loses_nothing(stand_in, tmp_path, monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed", reason="an extra for several machines")
+    folder = photos_in(tmp_path / "p", 30)
+    monkeypatch.chdir(tmp_path)
+    flags = "--image", folder.name, "--no-pictures", "--results"
+    assert run(*flags, "whole") == 0
+    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
+    monkeypatch.setattr(photos_module, "detect", detect_or_kill_once)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where the workers are
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster:
+        monkeypatch.chdir(tmp_path)
+        assert run(*flags, "r", "--cluster", cluster.scheduler_address) == 0
+    assert (tmp_path / "killed").exists()
+    tables = [(tmp_path / r / "key_points.csv").read_bytes() for r in ("whole", "r")]
+    assert tables[0] == tables[1]
+    assert "30 photos: 43 face(s)" in capsys.readouterr().out
+
+
+def detect_or_kill_once(landmarker, photo, *_):
+    killed = Path(os.environ["KILLED"])
+    if int(np.asarray(photo).flat[0]) == 11 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stand_in_detect(landmarker, photo)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 2)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert run(*flags, "--cluster", "tcp://127.0.0.1:1") == 2
+    error = capsys.readouterr().err
+    assert "needs Dask" in error and "'dask[distributed]'" in error and error.count("\n") == 1
+    monkeypatch.undo()
+    pytest.importorskip("distributed", reason="an extra for several machines")
+    monkeypatch.setattr(cluster_module, "ANSWER", 1)
+    with pytest.raises(InputError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+        cluster_module.Cluster("tcp://127.0.0.1:1")
 
 
 def test_two_processes_find_what_one_finds(tmp_path, capsys):
