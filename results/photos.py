@@ -21,6 +21,7 @@ import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
+from data.images.pixels import to_srgb
 from data.key_points import Names, output_columns, three_decimals
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.lock import locked
@@ -307,15 +308,16 @@ def save_crops(photo: Photo, picture: Image.Image, affines: np.ndarray, task: Ta
     """Write the aligned crops of a photo's faces, by their affines (N, 2, 3)."""
     folder = task.results / "crops"
     files = CropFiles(folder, stem_of(photo.target), photo.path, task.crop_size)
+    colours = np.asarray(to_srgb(picture))
     for number, affine in enumerate(affines, 1):
-        files.write(np.asarray(picture), affine, number)
+        files.write(colours, affine, number)
     files.remove_earlier()
 
 
 def save_annotated(picture: Image.Image, faces: Detections, photo: Photo) -> None:
     """Write the picture with its faces drawn on it, as a PNG that names the photo it is of."""
     info = png_text(**OWN_OUTPUT, **{SOURCE: source_id(photo.path)})
-    drawn = annotate(picture, faces)
+    drawn = annotate(to_srgb(picture), faces)
     replace_file(photo.target, lambda file: drawn.save(file, pnginfo=info, **QUICK_PNG))
 
 

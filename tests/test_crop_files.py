@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_pixels import rgb_profile
 
 import face_key_points as fkp
+from data.images.photos import read_photo
+from data.images.pixels import to_srgb
 from data.key_points import KEY_POINTS
 from data.synthetic.faces import make_faces
 from models.detect.search import Detections
@@ -116,6 +119,19 @@ def test_a_crop_is_still_a_photo_and_says_its_source(tmp_path):
     assert read_png_text(crop)[SOURCE] == source_id(path) != source_id(path.with_name("b.png"))
     assert str(path.parent) not in crop.read_bytes().decode("latin-1")  # not where it is
     run(tmp_path, crop)  # not skipped as a picture that this project drew
+
+
+def test_pictures_and_crops_show_the_colours_of_the_photo(tmp_path):
+    """A photo in Display P3 is shown in sRGB, which viewers assume of a PNG without a profile."""
+    path = tmp_path / "p3.png"
+    red = np.full((300, 300, 3), (18, 4, 4), np.uint8)
+    Image.fromarray(red).save(path, icc_profile=rgb_profile("Display P3"))
+    run(tmp_path, path)
+    expected = np.array(to_srgb(read_photo(path)))[0, 0].astype(int)
+    assert np.abs(expected - red[0, 0]).max() > 3
+    shown = np.array(Image.open(tmp_path / "r" / "p3_key_points.png"))[-1, -1]
+    crop = np.array(Image.open(tmp_path / "r" / "crops" / "p3_1.png"))[56, 56]
+    assert np.abs(shown - expected).max() <= 1 and np.abs(crop - expected).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["caf\udce9", "日本", "a b", "[x]*"])

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.images.pixels import brightened, in_eight_bits, to_srgb
+from data.images.pixels import brightened, in_eight_bits, to_rgb
 from data.system.files import InputError, check_file, one_line, printable
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ def read_photo(path: Path | str) -> Image.Image:
     Of a file with several pictures the first is used; a printed line says so.
 
     Returns:
-        A PIL picture: RGB in sRGB, 8 bits, upright, on white where it is transparent.
+        A PIL picture: RGB, 8 bits, upright, on white where it is transparent; `to_srgb` converts
+        its colours if `info` has an ICC profile.
 
     Raises:
         InputError: it is not a whole picture, is too large, or needs a package that is missing.
@@ -254,7 +255,7 @@ def read_photo(path: Path | str) -> Image.Image:
                 photo = brightened(file) if deep else in_eight_bits(file)
                 if deep and photo is not file:
                     print(COARSE.format(printable(path)))
-                return to_srgb(upright(photo))
+                return to_rgb(upright(photo))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(

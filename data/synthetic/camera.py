@@ -67,7 +67,7 @@ def rasterise(
     pixel = np.where(out, side * side, pixel_y * side + pixel_x)
     drawn = np.full(side * side + 1, -1, np.float32)
     drawn[pixel.T[columns][:, rows].ravel()] = value.T[columns][:, rows].ravel()
-    head = drawn[:-1].reshape(side, side)
+    head: np.ndarray = drawn[:-1].reshape(side, side)
     # Close the one-pixel gaps that are left between neighbouring surface points.
     for axis, way in ((0, 1), (1, 1), (0, -1), (1, -1)):
         head = np.where(head < 0, np.maximum(np.roll(head, way, axis), head), head)

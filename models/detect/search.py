@@ -26,7 +26,7 @@ from data.images.crops import (
     similarity_transforms,
     transform_points,
 )
-from data.images.pixels import in_eight_bits
+from data.images.pixels import in_eight_bits, to_srgb
 from data.images.pyramid import FACTOR, Level, build_pyramid, cut_crops
 from data.key_points import SIZE, Names
 from models.detect.checker import CHECKED, check, load_checker
@@ -126,7 +126,7 @@ def detect(
     candidates = add_rotations(finder, pyramid, candidates, settings)
     candidates = candidates.take(check_candidates(checker, pyramid, candidates, settings))
     affines, spread = first_predictions(landmarker, pyramid, candidates, settings)
-    limits = np.full(len(affines), settings.reject_spread)
+    limits: np.ndarray = np.full(len(affines), settings.reject_spread)
     affines = affines[suppress(affines, spread, limits, settings.same_face)]
     points, spread = predict_crops(landmarker, grey, affines, mirror)
     affines = affines_from_points(points, mean_face)
@@ -192,8 +192,8 @@ def to_grey(photo: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def to_rgb(photo: Image.Image | np.ndarray) -> np.ndarray:
-    """A photo's colours, uint8 (H, W, 3). Raises ValueError."""
-    return np.asarray(to_pil(photo).convert("RGB"))
+    """A photo's colours in sRGB, uint8 (H, W, 3). Raises ValueError."""
+    return np.asarray(to_srgb(to_pil(photo)).convert("RGB"))
 
 
 def search_pyramid(grey: np.ndarray, settings: SearchSettings = DEFAULTS) -> list[Level]:
