@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,13 +47,13 @@ class Answers:
         journal: Journal,
         training: TrainingRows | None,
         folder: Path,
-        photos: int,
+        listed: Sized,
         large: bool,
     ) -> None:
-        """`folder`: for summary.json; `photos`: how many were given; `large`: whether the run is
-        one that somebody may want to count, and to add photos to later."""
+        """`folder`: for summary.json; `listed`: the photos that were given; `large`: whether the
+        run is one that somebody may want to count, and to add photos to later."""
         self.table, self.journal, self.training = table, journal, training
-        self.folder, self.photos, self.large = folder, photos, large
+        self.folder, self.listed, self.large = folder, listed, large
         self.jobs = 1  # processes
         self.started = time.monotonic()
         self.before = Done()
@@ -110,7 +110,7 @@ class Answers:
         if outcome.problem:
             self.failed += 1
             self.first_problem = self.first_problem or outcome.problem
-            if self.photos > 1:
+            if len(self.listed) > 1:
                 print(f"error: {printable(outcome.problem)}", file=sys.stderr, flush=True)
             return
         if not self.table.is_open:  # the first photo: until now an earlier table stays
@@ -130,7 +130,7 @@ class Answers:
 
     def finish(self) -> None:
         """Say what was found. Raises InputError if photos could not be read."""
-        if self.failed and self.photos == 1:
+        if self.failed and len(self.listed) == 1:
             raise InputError(self.first_problem)
         if self.written:
             self.journal.finish(self.large)
@@ -142,7 +142,7 @@ class Answers:
             self.summarize(finished=True)
         if self.failed:
             raise InputError(
-                f"{self.failed} of {self.photos} photos could not be read, as said above;"
+                f"{self.failed} of {len(self.listed)} photos could not be read, as said above;"
                 " fix them or leave them out."
             )
 
@@ -153,7 +153,7 @@ class Answers:
         rate = looked_at / seconds if seconds else 0.0
         counts = {
             "finished": finished,
-            "photos": self.photos,
+            "photos": len(self.listed),
             "photos_in_table": self.before.photos + self.done,
             "faces": self.before.faces + self.faces,
             "photos_without_face": self.before.without_face + self.without_face,
@@ -181,10 +181,10 @@ class Answers:
         self.table.finish()
         if self.large:
             self.summarize(finished=False)
+        faces, photos = self.before.faces + self.faces, self.before.photos + self.done
         return (
-            f"stopped; the {self.before.faces + self.faces} face(s) of"
-            f" {self.before.photos + self.done} of {self.photos} photos are in {self.table.path}."
-            " To go on, give the same command with --resume."
+            f"stopped; the {faces} face(s) of {photos} of {len(self.listed)} photos are in"
+            f" {self.table.path}. To go on, give the same command with --resume."
         )
 
     def close(self) -> None:

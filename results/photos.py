@@ -67,7 +67,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
     with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
         landmarker = load_for_photos(arguments.model)
         task = open_task(arguments, landmarker)
-        answers = open_answers(path, arguments, task, landmarker, len(photos))
+        answers = open_answers(path, arguments, task, landmarker, photos)
         try:
             workers = open_workers(arguments, len(photos) - answers.before.photos)
             answers.jobs = workers.count if workers else 1
@@ -81,7 +81,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
 
 
 def open_answers(
-    path: Path, arguments: argparse.Namespace, task: Task, landmarker: Landmarker, photos: int
+    path: Path, arguments: argparse.Namespace, task: Task, landmarker: Landmarker, photos: PhotoList
 ) -> Answers:
     """The table at `path` and what belongs to it. Raises InputError where it cannot be resumed."""
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
@@ -89,7 +89,7 @@ def open_answers(
     journal = Journal(path, same_run(task, landmarker, columns))
     table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
     asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
-    large = photos > MANY or any(asked) or not arguments.pictures
+    large = len(photos) > MANY or any(asked) or not arguments.pictures
     answers = Answers(table, journal, training, arguments.results, photos, large)
     answers.open(arguments.resume)
     return answers

@@ -109,6 +109,9 @@ def test_a_torn_line_is_cut_off_by_the_next_run(tmp_path):
         CsvTable(path, ["a", "other"]).go_on(end, 1)
     with pytest.raises(InputError, match="start again, without --resume"):
         table.go_on(1000, 1)
+    with pytest.raises(InputError, match="was changed or replaced"):
+        table.go_on(end - 2, 1)  # as in a table that somebody has edited
+    assert path.read_text() == "a,b\n1,2\n6,7\n"
 
 
 def test_a_full_disk_leaves_whole_rows_and_is_one_sentence(tmp_path):
