@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 
 from data.faces import synthetic_faces
 from data.images.aligned_crops import TEMPLATE_SIZE
-from data.system.command_line import run_script
+from data.system.command_line import positive, run_script
 from data.system.files import HERE, InputError, make_folder, printable
 from models.export.export import EXTRAS, export, import_extras
 from models.export.runtimes import RUNTIMES
@@ -45,9 +46,17 @@ from results.predictions import (
 from results.submission import run_submission
 from results.videos import run_video
 
+# What the flags are about that some modes do not use.
+ABOUT = {"data": "test faces", "training": "held-out faces"}
+IGNORED = {"image": ABOUT, "video": ABOUT, "submission": ["training"], "export": ["training"]}
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    for mode, flags in IGNORED.items():
+        for flag in flags if getattr(arguments, mode) is not None else ():
+            if getattr(arguments, flag) is not None:
+                print(f"--{flag} is ignored: it is about {ABOUT[flag]}, --{mode} is not.")
     if arguments.image:
         run_photos(arguments)
     elif arguments.video is not None:
@@ -148,7 +157,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--image",
-        type=Path,
+        type=photo_path,
         nargs="+",
         metavar="PHOTO",
         help="photos, or folders of them, to find the faces and their key points in; writes"
@@ -182,7 +191,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=0,
         metavar="SIZE",
         help="with --image or --video: also write aligned colour crops of the faces into crops/,"
-        " as face recognition expects them (of a video one per second; default: 112 pixels)",
+        " as face recognition expects them, of a video one per second (default: 112 pixels a side;"
+        " multiples of 112 and of 128 are cropped as by insightface, other sizes as 112, scaled)",
     )
     add(
         "--csv",
@@ -190,6 +200,38 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="with --image: also write the faces as rows of a training CSV, least certain first,"
         " to be corrected and trained on",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="with --image: go on where a run was stopped; photos that its table holds are skipped",
+    )
+    add(
+        "--jobs",
+        type=positive(int),
+        metavar="N",
+        help="with --image: find faces in N processes (default: one for a few photos, as many as"
+        " there are cores for many)",
+    )
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="with --image: let the workers of the Dask scheduler at ADDRESS find the faces; they"
+        " need the photos, --results and this project under the same paths (needs"
+        " dask[distributed])",
+    )
+    add(
+        "--no-pictures",
+        dest="pictures",
+        action="store_false",
+        help="with --image: write no annotated photos, only the table",
+    )
+    add(
+        "--table",
+        type=table_name,
+        metavar="NAME",
+        help="with --image: the table's name in --results; NAME.parquet is a folder of Parquet"
+        " files (needs pyarrow; default: key_points.csv)",
     )
     add(
         "--submission",
@@ -215,6 +257,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
+    many = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    if arguments.image is None and (any(many) or not arguments.pictures):
+        parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
+    if arguments.resume and arguments.csv:
+        parser.error("--csv needs the faces of all photos: it goes without --resume")
+    if arguments.jobs and arguments.cluster:
+        parser.error("--jobs is for this machine, --cluster for others; give one of them")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:
@@ -225,12 +274,26 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def photo_path(text: str) -> Path:
+    """An argparse type: the path of a photo or a folder."""
+    if re.match(r"\w+://", text):
+        raise argparse.ArgumentTypeError(f"{text} is an address; download the photo first")
+    return Path(text)
+
+
 def crop_size(text: str) -> int:
     """An argparse type: the side of an aligned crop in pixels."""
     size = int(text)
     if not 16 <= size <= 2048:
         raise argparse.ArgumentTypeError(f"{size} is not from 16 to 2048 pixels")
     return size
+
+
+def table_name(text: str) -> Path:
+    """An argparse type: the path of a table that can be written."""
+    if not text.endswith((".csv", ".parquet")):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .csv or .parquet")
+    return Path(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,9 +29,8 @@ def check_backend(training: bool = True) -> None:
     """
     backend = os.environ.get("KERAS_BACKEND", "")
     if not backend:
-        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
         try:
-            settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
+            settings = json.loads(keras_settings().read_text(encoding="utf-8"))
             backend = settings.get("backend", "tensorflow")
         except (OSError, ValueError, AttributeError):
             backend = "tensorflow"
@@ -45,6 +44,13 @@ def check_backend(training: bool = True) -> None:
         f"Keras is set to the backend {backend} (KERAS_BACKEND or keras.json), which {reason}; set"
         " KERAS_BACKEND=tensorflow, which requirements.txt installs."
     )
+
+
+def keras_settings() -> Path:
+    """Where Keras looks for keras.json, as in its keras/src/backend/config.py."""
+    home = os.path.expanduser("~")  # stays "~" where there is no home
+    folder = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME", folder)), "keras.json")
 
 
 @contextmanager

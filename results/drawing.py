@@ -36,6 +36,8 @@ def draw_faces(
         draw_box(canvas, box, width)
         draw_number(canvas, number, box, max(9, round(side / 9)))
         for point, radius, colour in zip(points, radii.tolist(), colours, strict=True):
+            if not np.isfinite(radius):  # never labelled in the model's training
+                continue
             rings = [(REGION_90 * radius * side / SIZE, max(0.8, width / 2), colour)]
             if radius > UNSURE:
                 rings += [(dot, width, colour)]

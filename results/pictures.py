@@ -20,6 +20,7 @@ from results.measures import (
     face_errors,
     normalised_by,
     normalised_errors,
+    only_labelled,
     point_errors,
     sparsification,
 )
@@ -83,7 +84,10 @@ def plot_faces(
 ) -> None:
     """Draw up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
     figure, axes = face_grid(pictures, titles)
-    styles = [style_of(name) for name in names]
+    key_points, spread = np.array(list(key_points)), np.array(list(spread))
+    found = np.isfinite(spread).all(0)  # not those that were never labelled
+    key_points, spread = key_points[:, found], spread[:, found]
+    styles = [style_of(name) for name, here in zip(names, found, strict=True) if here]
     sure = {"ms": 5, "mec": "black", "mew": 0.5}
     for axis, points, radii in zip(axes, key_points, spread, strict=False):
         draw_regions(axis, points, radii, [colour for colour, _, _ in styles])
@@ -112,7 +116,9 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
 
     A line is red where the true point lies outside the 90 % region: the network was too sure.
     """
-    errors = face_errors(predicted, faces.key_points)
+    found = np.isfinite(spread).all(0)  # not those that were never labelled
+    predicted, spread, labels = predicted[:, found], spread[:, found], faces.key_points[:, found]
+    errors = face_errors(predicted, labels)
     worst = np.argsort(-errors)[:PER_PICTURE]
     expected = face_spread(spread)
     titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
@@ -120,7 +126,7 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
     sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
     unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
     for axis, i in zip(axes, worst, strict=False):
-        truth = faces.key_points[i]
+        truth = labels[i]
         draw_regions(axis, predicted[i], spread[i], "#D55E00")
         for (x0, y0), (x1, y1), radius in zip(truth, predicted[i], spread[i], strict=True):
             outside = np.hypot(x1 - x0, y1 - y0) > REGION_90 * radius
@@ -143,6 +149,7 @@ def plot_errors(
     path: Path | str, predicted: np.ndarray, truth: np.ndarray, names: Names = KEY_POINTS
 ) -> None:
     """Plot the error of each key point, and the share of faces below an error."""
+    predicted, truth, names = only_labelled(predicted, truth, names)
     errors = point_errors(predicted, truth)
     height = max(5.5, 0.2 * len(names))
     figure = new_figure(15, height)

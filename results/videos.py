@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import signal
 import threading
 from collections import deque
@@ -16,7 +15,7 @@ import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.videos import Frame, VideoReader, VideoWriter
-from data.key_points import output_columns
+from data.key_points import output_columns, three_decimals
 from data.system.files import InputError, make_folder, replace_file
 from data.system.progress import progress_bar
 from models.detect.search import Detections
@@ -24,8 +23,9 @@ from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
+from results.crop_files import CropFiles
 from results.drawing import draw_faces
-from results.photos import save_crop, shortened
+from results.photos import shortened
 
 AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search
 
@@ -64,11 +64,9 @@ class VideoAnswers:
         self.name, self.crop_size = shortened(video.name), crop_size
         self.film = folder / f"{self.name}_key_points.mp4"
         self.table = self.film.with_suffix(".csv")
-        # Of an earlier run of this video, which wrote the table too.
-        pattern = re.compile(re.escape(self.name) + r"_\d+_\d+\.png")
-        made = self.folder.glob("*.png") if crop_size and self.table.exists() else ()
-        self.earlier_crops = {path for path in made if pattern.fullmatch(path.name)}
-        self.frames = self.with_faces = self.crops = 0
+        source = video.source if video.is_camera else Path(video.source)
+        self.crops = CropFiles(self.folder, self.name, source, crop_size, is_video=True)
+        self.frames = self.with_faces = 0
         self.second = 0
         self.best: dict[int, tuple[float, int, np.ndarray, Detections]] = {}
 
@@ -90,8 +88,8 @@ class VideoAnswers:
                     writer.write(frame.picture, frame.time, drawing)
                     self.frames += 1
                 self._save_crops()
-                for path in self.earlier_crops:
-                    path.unlink()
+                if self.crop_size:
+                    self.crops.remove_earlier()
             finally:
                 if writer is not None:
                     writer.close()
@@ -105,7 +103,7 @@ class VideoAnswers:
         self.with_faces += 1
         found = self._detections(faces)
         values = [found.boxes, found.points.reshape(len(found), -1), found.spread_in_photo]
-        fields = [[f"{v:.3f}" for v in row] for row in np.column_stack(values).tolist()]
+        fields = [three_decimals(row) for row in np.column_stack(values)]
         if self.crop_size:
             affines = found.aligned_affines(self.crop_size)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
@@ -136,10 +134,7 @@ class VideoAnswers:
     def _save_crops(self) -> None:
         """Write the aligned crops of the second that is over."""
         for face, (_, number, picture, found) in self.best.items():
-            path = self.folder / f"{self.name}_{face}_{number}.png"
-            self.earlier_crops.discard(path)
-            save_crop(path, picture, found.aligned_affines(self.crop_size)[0], self.crop_size)
-        self.crops += len(self.best)
+            self.crops.write(picture, found.aligned_affines(self.crop_size)[0], face, number)
         self.best = {}
 
 
@@ -154,7 +149,7 @@ def run_video(arguments: argparse.Namespace) -> None:
         landmarker = load_for_photos(arguments.model)
         tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
         if arguments.crops:
-            check_names(landmarker.names)
+            check_names(landmarker.found_names)
             make_folder(arguments.results / "crops")
         answers = VideoAnswers(video, landmarker, arguments.results, arguments.crops)
         if video.is_camera:
@@ -185,8 +180,8 @@ def tell(answers: VideoAnswers, count: int) -> None:
         f"{video.source}: {count} face(s), seen in {answers.with_faces} of {answers.frames} frames,"
         f" pictured in {answers.film}" + (", without the sound" if video.has_sound else "")
     )
-    if answers.crops:
-        print(f"{answers.crops} aligned crop(s) are in {answers.folder}")
+    if crops := len(answers.crops.written):
+        print(f"{crops} aligned crop(s) are in {answers.folder}")
     print(f"key points are in {answers.table}", flush=True)
 
 

@@ -143,6 +143,7 @@ def trainings(folder, data):
     """
     random.seed(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     fit.build_model = tiny_model
     fit.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
     assert end(start(folder, data, "unbroken")) == 0, (folder / "unbroken.log").read_text()

@@ -124,7 +124,6 @@ def test_rows_are_there_while_the_run_goes_on(tmp_path, monkeypatch):
         return find(*arguments)
 
     monkeypatch.setattr(photos_room, "detect", look)
-    monkeypatch.setattr(photos_room.time, "monotonic", lambda: 10.0 * len(seen))
     assert run("--image", tmp_path, "--results", tmp_path / "r") == 0
     assert seen == [0, 1, 2]
 
@@ -160,15 +159,14 @@ def test_figures_say_whose_they_are(tmp_path):
 
 def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
     photos = [tmp_path / folder / "1.png" for folder in ("x", "y", "z")]
-    names = [path.name for path in output_paths(photos, tmp_path / "r")]
+    names = [path.name for path in output_paths(photos, photos, tmp_path / "r")]
     assert names == [f"{folder}_1_key_points.png" for folder in ("x", "y", "z")]
     # Whatever the order and the rest.
-    again = [
-        path.name for path in output_paths([tmp_path / "b.png", *photos[::-1]], tmp_path / "r")
-    ]
+    more = [tmp_path / "b.png", *photos[::-1]]
+    again = [path.name for path in output_paths(more, more, tmp_path / "r")]
     assert again == ["b_key_points.png", *names[::-1]]
     deep = [tmp_path / a / "s" / "1.png" for a in ("x", "y")]
-    names = [path.name for path in output_paths(deep, tmp_path / "r")]
+    names = [path.name for path in output_paths(deep, deep, tmp_path / "r")]
     assert names == ["x_s_1_key_points.png", "y_s_1_key_points.png"]
 
 
@@ -208,8 +206,9 @@ def test_folders_and_other_kinds_are_told(tmp_path, capsys, monkeypatch):
 
 
 VIDEOS = {
-    "clip.mp4": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2",
+    "clip.mp4": b"not even a video",
     "clip.MOV": b"",
+    "renamed.jpg": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(64),
     "clip": b"\x1aE\xdf\xa3\x9fB\x86\x81\1",  # Matroska
     "clip.dat": b"RIFF\x24\0\0\0AVI LIST",
 }
@@ -231,6 +230,34 @@ def test_of_an_animated_webp_the_first_picture_is_used(tmp_path, capsys):
     first.save(path, save_all=True, append_images=[second], lossless=True)
     np.testing.assert_array_equal(np.array(read_photo(path))[..., 0], np.array(first))
     assert "moving.webp holds 2 pictures: only the first is used." in capsys.readouterr().out
+
+
+def test_other_things_than_photos_are_advised_of_their_flag(tmp_path, capsys):
+    (tmp_path / "faces.csv").write_text("ImageId,Image\n")
+    (tmp_path / "p.avif").write_bytes(b"\0\0\0\x20ftypavif" + bytes(64))  # no video, only damaged
+    assert run("--image", tmp_path / "faces.csv", "--results", tmp_path / "r") == 2
+    assert (
+        "faces.csv is a table, not a photo; test faces in a CSV go to --data"
+        in capsys.readouterr().err
+    )
+    assert run("--image", tmp_path / "p.avif", "--results", tmp_path / "r") == 2
+    assert "video" not in capsys.readouterr().err
+    for address in ("https://example.org/a.jpg", "rtsp://camera/1"):
+        with pytest.raises(SystemExit) as end:
+            run("--image", address)
+        assert end.value.code == 2
+        assert f"{address} is an address; download the photo first" in capsys.readouterr().err
+
+
+def test_flags_that_photos_do_not_use_are_said(tmp_path, capsys):
+    photo().save(tmp_path / "a.png")
+    flags = "--image", tmp_path / "a.png", "--results", tmp_path / "r"
+    assert run(*flags) == 0
+    assert "ignored" not in capsys.readouterr().out
+    assert run(*flags, "--data", "test.csv", "--training", "t.csv") == 0
+    out = capsys.readouterr().out
+    assert "--data is ignored: it is about test faces, --image is not." in out
+    assert "--training is ignored: it is about held-out faces, --image is not." in out
 
 
 def test_heic_is_read_where_the_package_is(tmp_path):

@@ -290,7 +290,7 @@ def test_names_never_collide(tmp_path):
     (tmp_path / "other").mkdir()
     names = ["a.jpg", "a.png", "other/a.jpg", "A.JPG", "a_key_points.png", "b.c.jpg"]
     photos = [tmp_path / name for name in names]
-    written = output_paths(photos, tmp_path)
+    written = list(output_paths(photos, photos, tmp_path))
     assert len({str(path).lower() for path in written}) == len(names)
     assert not {str(path).lower() for path in written} & {str(path).lower() for path in photos}
     assert [path.name for path in written[1:3]] == [

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from data.images.photos import read_photo
+from data.images.pixels import to_srgb
 
 # XYZ of the primaries, adapted to D50, as the profiles of these names have them; columns r g b.
 PRIMARIES = {
@@ -74,8 +75,8 @@ def srgb_light(values):
 
 
 def off(path, expected):
-    """By how many grey values a photo is read wrong at most."""
-    return np.abs(np.array(read_photo(path)).astype(int) - expected).max()
+    """By how many grey values a photo is shown wrong at most."""
+    return np.abs(np.array(to_srgb(read_photo(path))).astype(int) - expected).max()
 
 
 @pytest.mark.parametrize("name", ["Display P3", "Adobe RGB"])
@@ -89,6 +90,13 @@ def test_a_photo_in_another_colour_space_is_its_srgb_original(name, ending, tmp_
     Image.fromarray(values).save(path, icc_profile=rgb_profile(name), **exact)
     assert np.abs(values.astype(int) - muted).max() > 8  # read as sRGB it would be dull
     assert off(path, muted) <= (5 if ending == "jpg" else 2)
+
+
+def test_the_network_is_shown_the_values_in_the_file(tmp_path):
+    path = tmp_path / "p.png"
+    Image.fromarray(COLOURS).save(path, icc_profile=rgb_profile("Display P3"))
+    np.testing.assert_array_equal(np.array(read_photo(path)), COLOURS)
+    assert off(path, COLOURS) > 20
 
 
 def test_srgb_under_whatever_name_is_left_as_it_is(tmp_path):
@@ -142,7 +150,8 @@ def test_colours_on_glass_are_converted_too(tmp_path):
     profile = rgb_profile("Display P3")
     Image.fromarray(COLOURS).save(tmp_path / "opaque.png", icc_profile=profile)
     Image.fromarray(rgba).save(tmp_path / "glass.png", icc_profile=profile)
-    opaque, glass = (np.array(read_photo(tmp_path / f"{n}.png")) for n in ("opaque", "glass"))
+    photos = (to_srgb(read_photo(tmp_path / f"{n}.png")) for n in ("opaque", "glass"))
+    opaque, glass = map(np.array, photos)
     np.testing.assert_array_equal(opaque[:, :6], glass[:, :6])
     assert (glass[:, 6:] == 255).all()
     assert np.abs(opaque.astype(int) - COLOURS).max() > 20
@@ -174,4 +183,4 @@ def test_any_damage_to_a_profile_leaves_a_picture(tmp_path):
         file = io.BytesIO()
         Image.fromarray(COLOURS).save(file, "PNG", icc_profile=bytes(profile))
         (tmp_path / "p.png").write_bytes(file.getvalue())
-        assert read_photo(tmp_path / "p.png").size == (12, 18)
+        assert to_srgb(read_photo(tmp_path / "p.png")).size == (12, 18)

@@ -1,10 +1,14 @@
 """data/split.py: near-identical pictures and one person's faces stay on the same side."""
 
+import hashlib
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from data.faces import join_faces
-from data.split import group_similar, split_faces
+from data.faces import Faces, join_faces, load_training
+from data.split import group_similar, nearest_share, split_faces
 from data.system.files import InputError
 
 
@@ -58,3 +62,135 @@ def test_pictures_all_alike_cannot_be_split(faces):
         split_faces(faces.take(np.zeros(10, int)))
     with pytest.raises(InputError, match="--validation-split"):
         split_faces(faces.take(slice(0, 3)), fraction=0.9)
+
+
+def unlike_faces(groups, path="faces.csv"):
+    """Faces of random pictures, which are unlike, with these identities, (N,)."""
+    count = len(groups)
+    pictures = np.random.default_rng(2).integers(0, 256, (count, 96, 96)).astype(np.uint8)
+    rows = np.arange(count)
+    key_points = np.zeros((count, 15, 2), np.float32)
+    return Faces(pictures, key_points, rows, np.array(groups), rows, 0 * rows, Path(path))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_share_is_one_of_the_rows_not_of_the_groups(seed, capsys):
+    faces = unlike_faces(["one"] * 45 + [f"person {i}" for i in range(15)])
+    training, held_out = split_faces(faces, seed=seed)
+    assert len(held_out) == 12 and held_out.min() >= 45  # a fifth of 60; nobody on both sides
+    assert sorted([*training, *held_out]) == list(range(60))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_warning_says_that_no_fair_share_is_possible(seed, capsys):
+    faces = unlike_faces(["one session"] * 190 + [f"person {i}" for i in range(10)])
+    training, held_out = split_faces(faces, seed=seed)
+    assert held_out.tolist() == list(range(190, 200))  # as near to 40 as it gets
+    said = capsys.readouterr().out
+    assert said.startswith("warning: faces.csv: 10 of its 200 faces are held out instead of 20 %,")
+    assert "190 are near-identical or of one identity" in said and said.count("\n") == 1
+
+
+def test_a_further_file_without_a_fair_share_is_warned_of(capsys):
+    first = unlike_faces([f"person {i}" for i in range(40)])
+    second = unlike_faces(["a"] * 30 + ["b"] * 30)._replace(
+        pictures=first.pictures[:1].repeat(60, 0)
+    )
+    second.pictures[:] = np.random.default_rng(3).integers(0, 256, second.pictures.shape)
+    joined = join_faces([first, second])
+    _, held_out = split_faces(joined)
+    assert (joined.file[held_out] == 1).sum() == 30
+    assert "file 2 of --data: 30 of its 60 faces are held out instead of 10 %" in (
+        capsys.readouterr().out
+    )
+
+
+def stretches_of(rows):
+    """Sorted rows as pairs of the first and last row of each stretch."""
+    return [(part[0], part[-1]) for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)]
+
+
+@pytest.mark.parametrize("count, share", [(120, 0.2), (20, 0.2), (1000, 0.05), (31, 0.9)])
+def test_of_one_film_stretches_of_time_are_held_out_and_it_is_said(count, share, faces, capsys):
+    rng = np.random.default_rng(0)
+    film = faces.take(np.zeros(count, int))._replace(rows=np.arange(count))
+    film.pictures[:] = np.clip(film.pictures + rng.normal(0, 3, film.pictures.shape), 0, 255)
+    splits = [split_faces(film, share, seed=seed) for seed in (0, 0, 1)]
+    for training, held_out in splits:
+        assert len(held_out) == round(share * count) and len(stretches_of(held_out)) <= 2
+        assert sorted([*training, *held_out]) == list(range(count))
+    first, again, other = (held_out for _, held_out in splits)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 and said[0].startswith(f"{film.path}: {count} of its {count} pictures")
+    rows = " and ".join(f"{start + 1} to {stop + 1}" for start, stop in stretches_of(first))
+    assert rows in said[0] or len(stretches_of(first)) < 2
+
+
+def test_a_film_with_a_few_other_frames_is_still_a_film(capsys):
+    faces = unlike_faces(["film"] * 118 + ["a", "b"])
+    _, held_out = split_faces(faces)
+    assert len(held_out) == 24 and len(stretches_of(held_out)) <= 2
+    assert "118 of its 120 pictures are near-identical or of one" in capsys.readouterr().out
+
+
+def test_of_a_further_film_stretches_are_held_out_too(capsys):
+    first = unlike_faces([f"person {i}" for i in range(40)])
+    others = np.random.default_rng(3).integers(0, 256, (50, 96, 96)).astype(np.uint8)
+    film = unlike_faces(["one"] * 50)._replace(pictures=others)
+    joined = join_faces([first, film])
+    _, held_out = split_faces(joined)
+    assert (joined.file[held_out] == 1).sum() == 5
+    assert "file 2 of --data: 50 of its 50 pictures" in capsys.readouterr().out
+    few = join_faces([first, film.take(slice(0, 9))])
+    _, held_out = split_faces(few)
+    assert (few.file[held_out] == 1).sum() == 0
+    assert "warning: file 2 of --data: all 9 pictures are near-identical, so none can be held" in (
+        capsys.readouterr().out
+    )
+
+
+def test_no_other_groups_come_nearer_to_the_share():
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        sizes = rng.integers(1, 30, rng.integers(2, 8))
+        groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+        target = rng.uniform(0.05, 0.95) * len(groups)
+        chosen = nearest_share(groups, target, rng)
+        assert not np.isin(groups[chosen], groups[~chosen]).any()
+        sums = [
+            sum(some)
+            for count in range(1, len(sizes))
+            for some in itertools.combinations(sizes, count)
+        ]
+        nearest = min(abs(total - target) for total in sums)
+        assert abs(chosen.sum() - target) == pytest.approx(nearest)
+
+
+def test_different_seeds_hold_out_different_groups():
+    groups = np.repeat(np.arange(20), 5)
+    chosen = [nearest_share(groups, 25, np.random.default_rng(seed)) for seed in range(5)]
+    assert all(each.sum() == 25 for each in chosen) and len(np.unique(chosen, axis=0)) == 5
+
+
+def test_kaggles_split_stays_as_published_figures_have_it(real_training_csv):
+    faces = join_faces([load_training(real_training_csv)])
+    splits = [split_faces(faces, seed=seed)[1] for seed in range(10)]
+    assert [len(held_out) for held_out in splits] == [
+        474,
+        419,
+        357,
+        425,
+        447,
+        392,
+        414,
+        426,
+        455,
+        410,
+    ]
+    digest = hashlib.sha256(b"".join(rows.astype("<i8").tobytes() for rows in splits))
+    assert digest.hexdigest() == (
+        "2269db3d5f50f4c79c5c3afa871d55c00a449cbc3d087a5fdf331855210409bd"
+    )

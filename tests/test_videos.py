@@ -242,9 +242,10 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
     table = pd.read_csv(results / "clip_key_points.csv")
     files = sorted((results / "crops").iterdir())
     assert len(files) == 3 and "3 aligned crop(s)" in capsys.readouterr().out
-    for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("_")[-1]))):
+    for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("frame")[-1]))):
         name, face, frame = file.stem.rsplit("_", 2)
-        assert (name, face) == ("clip", "1") and int(int(frame) / 25) == second
+        frame = frame.removeprefix("frame")
+        assert (name, face) == ("clip", "face1") and int(int(frame) / 25) == second
         of_second = table[(table.time >= second) & (table.time < second + 1)]
         spread = of_second.filter(like="_spread").mean(axis=1)
         row = table[table.frame == int(frame)].iloc[0]
@@ -259,6 +260,7 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
                 np.testing.assert_allclose(crop[place[1], place[0]], colour, atol=12)
 
 
+@pytest.mark.usefixtures("signals_at_default")
 @pytest.mark.parametrize("camera", [False, True])
 def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
     camera, tracker, tmp_path, monkeypatch, capsys
@@ -324,6 +326,7 @@ def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, mon
             assert len(tracker.shown) == min(i + 3, 12)
 
 
+@pytest.mark.usefixtures("signals_at_default")
 def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
     """As what runs in the background of a shell script."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -344,19 +347,26 @@ def test_a_long_name_is_shortened(tracker, tmp_path):
     assert sorted(file.suffix for file in (tmp_path / "r").iterdir()) == [".csv", ".mp4"]
 
 
-def test_crops_of_an_earlier_run_go(tracker, tmp_path):
-    write_clip(tmp_path / "clip.mp4", count=30)
+def test_crops_of_an_earlier_run_go_and_all_others_stay(tracker, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_clip(tmp_path / folder / "clip.mp4", count=30)
     crops = tmp_path / "r" / "crops"
     crops.mkdir(parents=True)
-    for name in ("clip_1_2", "clip_4_17", "clip_1_4_3", "other_1_2"):
-        (crops / f"{name}.png").write_bytes(b"")
-    arguments = "--video", tmp_path / "clip.mp4", "--results", tmp_path / "r", "--crops"
-    assert run(*arguments) == 0  # no table: they may be a photo's
-    own = {file.name for file in crops.iterdir() if file.stat().st_size}
-    assert len(own) == 2 and (crops / "clip_1_2.png").exists()
+    others = {f"{name}.png" for name in ("clip_1", "clip_4_17", "clip_face1_frame999", "clip_x_2")}
+    for name in others:  # a photo's, an earlier version's, a user's
+        Image.new("RGB", (9, 9)).save(crops / name)
+    arguments = "--video", tmp_path / "a" / "clip.mp4", "--results", tmp_path / "r", "--crops"
     assert run(*arguments) == 0
-    left = {file.name for file in crops.iterdir()} - {"clip_1_4_3.png", "other_1_2.png"}
+    own = {file.name for file in crops.iterdir()} - others
+    assert len(own) == 2 and all("clip_face1_frame" in name for name in own)
+    assert run(*arguments) == 0
+    left = {file.name for file in crops.iterdir()} - others
     assert len(left) == 2 and not left & own  # the second time other frames are the surest
+    assert others <= {file.name for file in crops.iterdir()}
+    # Another video's crops stay, though it has the same name.
+    assert run("--video", tmp_path / "b" / "clip.mp4", *arguments[2:]) == 0
+    assert left <= {file.name for file in crops.iterdir()}
 
 
 def test_no_name_and_a_pipe_get_a_sentence(tmp_path, capsys):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.images.pixels import brightened, in_eight_bits, to_srgb
+from data.images.pixels import brightened, in_eight_bits, to_rgb
 from data.system.files import InputError, check_file, one_line, printable
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ VIDEO = re.compile(
 )
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"),
-    *(".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"),
+    *(".mts", ".m2ts", ".ts", ".wmv", ".flv", ".3gp", ".ogv"),
 )
 
 COARSE = (
@@ -42,36 +45,126 @@ COARSE = (
 )
 
 
-def list_photos(paths: Iterable[Path]) -> list[Path]:
-    """The photos to process: `paths`, and in place of a folder the pictures in it, by name.
+CHECKED_AHEAD = 1000  # files of folders that are checked before the first of them is read
 
-    Prints which files of a folder are skipped, and why. Raises InputError if a path does not exist
-    or is no file, or a folder contains no pictures.
+
+class PhotoList:
+    """Paths of photos, in order; `list_photos` makes one.
+
+    Whether a file in a folder is a picture is checked while the list is iterated, some ahead, so
+    that a folder of a million photos is begun within seconds. What is skipped is printed.
     """
-    photos = []
+
+    def __init__(self, listed: list[str], folders: set[str]) -> None:
+        """`listed`: the files; those in `folders` are checked."""
+        self.listed, self._folders = listed, folders
+        self._checked = 0
+        self._check()
+
+    def __len__(self) -> int:
+        """How many photos there are, as far as they are checked."""
+        return len(self.listed)
+
+    def __iter__(self) -> Iterator[Path]:
+        number = 0
+        while number < len(self.listed):
+            if number == self._checked:
+                self._check()
+            else:
+                yield Path(self.listed[number])
+                number += 1
+
+    def _check(self) -> None:
+        some = slice(self._checked, self._checked + CHECKED_AHEAD)
+        kept = [file for file in self.listed[some] if not self._skips(file)]
+        self.listed[some] = kept
+        self._checked += len(kept)
+
+    def _skips(self, file: str) -> bool:
+        reason = os.path.dirname(file) in self._folders and reason_to_skip(Path(file))
+        if reason:
+            print(f"{printable(file)} is {reason}: skipped.")
+        return bool(reason)
+
+
+def list_photos(paths: Iterable[Path]) -> PhotoList:
+    """The photos to look at, each once: `paths`, and in place of a folder the files in it, by name.
+
+    In place of a text file (.txt), or of `-` for the standard input, stand the paths in it, one a
+    line. What is left out of a folder is printed, this project's own pictures as well. Raises
+    InputError if a path does not exist or is no file, or a folder has no pictures.
+    """
+    listed: list[str] = []
+    folders: set[str] = set()
+    links: set[str] = set()
+    paths = list(paths)
+    lists = [path for path in paths if str(path) == "-" or path.suffix.lower() == ".txt"]
     for path in paths:
         if path.is_dir():
-            photos += photos_in(path)
+            prefix = str(path / "x")[:-1]
+            with os.scandir(path) as entries:
+                inside = sorted(entries_of(entries, links, prefix), key=os.path.normcase)
+            inside = [prefix + name for name in inside]
+            reasons = map(reason_to_skip, map(Path, inside))
+            if all(reasons):
+                for file in inside:
+                    print(f"{printable(file)} is {reason_to_skip(Path(file))}: skipped.")
+                raise InputError(f"{path} is a folder without pictures; give one with photos.")
+            folders.add(os.path.dirname(prefix + "x"))
+            listed += inside
+        elif path in lists:
+            listed += read_paths(path)
         else:
             check_file(path, "check the path of the photo")
-            photos.append(path)
-    return list({photo.resolve(): photo for photo in photos}.values())
+            listed.append(str(path))
+            links |= {str(path)} if path.is_symlink() else set()
+    if len(paths) > 1 or lists or links:  # else no photo can be there twice
+        listed = each_once(listed, links)
+    return PhotoList(listed, folders)
 
 
-def photos_in(folder: Path) -> list[Path]:
-    """The photos in a folder; prints what is skipped. Raises InputError if there are none."""
-    photos = []
-    for file in sorted(file for file in folder.iterdir() if file.name[0] != "."):
-        if reason := why_skipped(file):
-            print(f"{printable(file)} is {reason}: skipped.")
-        else:
-            photos.append(file)
-    if not photos:
-        raise InputError(f"{folder} is a folder without pictures; give one with photos.")
-    return photos
+def entries_of(entries: Iterable[os.DirEntry[str]], links: set[str], prefix: str) -> Iterator[str]:
+    """The names in a folder that are not hidden; paths of symbolic links are added to `links`."""
+    for entry in entries:
+        if entry.name[0] != ".":
+            if entry.is_symlink():
+                links.add(prefix + entry.name)
+            yield entry.name
 
 
-def why_skipped(file: Path) -> str | None:
+def read_paths(path: Path) -> list[str]:
+    """The paths in a text file, or the standard input for `-`: one a line, or ended by NULs.
+
+    Raises InputError if there is none.
+    """
+    if str(path) == "-":
+        data, name = sys.stdin.buffer.read(), "the standard input"
+    else:
+        check_file(path, "check the path of the list")
+        data, name = path.read_bytes(), str(path)
+    lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\0" if b"\0" in data else "\n")
+    found = [str(Path(line)) for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
+    if not found:
+        raise InputError(f"{name} holds no paths of photos; write one on each line.")
+    return found
+
+
+def each_once(files: list[str], links: set[str]) -> list[str]:
+    """The files without those that are there already, maybe by a link or another path."""
+    resolved = lru_cache(1000)(os.path.realpath)
+    seen = set()
+    kept = []
+    for file in files:
+        folder, name = os.path.split(file)
+        own = os.path.realpath(file) if file in links else os.path.join(resolved(folder), name)
+        key = hash(os.path.normcase(own))  # takes less memory than the path
+        if key not in seen:
+            seen.add(key)
+            kept.append(file)
+    return kept
+
+
+def reason_to_skip(file: Path) -> str | None:
     """Why a file in a folder is not a photo, as part of a sentence; None if it is one."""
     if file.is_dir():
         return "a folder, name it as well"
@@ -142,7 +235,8 @@ def read_photo(path: Path | str) -> Image.Image:
     Of a file with several pictures the first is used; a printed line says so.
 
     Returns:
-        A PIL picture: RGB in sRGB, 8 bits, upright, on white where it is transparent.
+        A PIL picture: RGB, 8 bits, upright, on white where it is transparent; `to_srgb` converts
+        its colours if `info` has an ICC profile.
 
     Raises:
         InputError: it is not a whole picture, is too large, or needs a package that is missing.
@@ -161,7 +255,7 @@ def read_photo(path: Path | str) -> Image.Image:
                 photo = brightened(file) if deep else in_eight_bits(file)
                 if deep and photo is not file:
                     print(COARSE.format(printable(path)))
-                return to_srgb(upright(photo))
+                return to_rgb(upright(photo))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(
@@ -199,6 +293,8 @@ def kind_of(path: Path) -> str:
     ending = path.suffix.lower()
     if is_video(path):
         return "a video, not a photo; give it to --video"
+    if ending == ".csv":
+        return "a table, not a photo; test faces in a CSV go to --data"
     kind = "empty or not a picture"
     if ending in RAW_ENDINGS:
         kind = f"of a kind ({ending}) that Pillow does not read, not a picture"

@@ -26,7 +26,7 @@ from data.images.crops import (
     similarity_transforms,
     transform_points,
 )
-from data.images.pixels import in_eight_bits
+from data.images.pixels import in_eight_bits, to_srgb
 from data.images.pyramid import FACTOR, Level, build_pyramid, cut_crops
 from data.key_points import SIZE, Names
 from models.detect.checker import CHECKED, check, load_checker
@@ -49,6 +49,7 @@ class Detections:
     Pixels of the photo are counted from the center of the first one, x to the right, y down.
     """
 
+    # NaN in both: key points that the model's training never saw labelled.
     points: np.ndarray  # (N, K, 2): x and y of each key point, in pixels of the photo
     spread: np.ndarray  # (N, K): each point's standard deviation per axis, in pixels of the crop
     names: Names  # of the key points, (K,)
@@ -76,7 +77,8 @@ class Detections:
     def aligned_affines(self, size: int = TEMPLATE_SIZE) -> np.ndarray:
         """Affines (N, 2, 3) of crops as face recognition expects them: `size` pixels a side, eyes,
         nose and mouth at ArcFace's template. Raises InputError if one of these is no key point."""
-        check_names(self.names)
+        found = np.isfinite(self.points).all((0, 2))
+        check_names(tuple(name for name, here in zip(self.names, found, strict=True) if here))
         return aligned_affines(self.points, self.names, size, self.mean_face)
 
     def aligned_crops(
@@ -190,8 +192,8 @@ def to_grey(photo: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def to_rgb(photo: Image.Image | np.ndarray) -> np.ndarray:
-    """A photo's colours, uint8 (H, W, 3). Raises ValueError."""
-    return np.asarray(to_pil(photo).convert("RGB"))
+    """A photo's colours in sRGB, uint8 (H, W, 3). Raises ValueError."""
+    return np.asarray(to_srgb(to_pil(photo)).convert("RGB"))
 
 
 def search_pyramid(grey: np.ndarray, settings: SearchSettings = DEFAULTS) -> list[Level]:

@@ -1,0 +1,549 @@
+"""face_key_points.py --image for many photos: rows appended, runs resumed, several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+import face_key_points as fkp
+from data.images import photos as photo_files
+from data.images.photos import list_photos
+from data.key_points import KEY_POINTS
+from data.synthetic.faces import make_faces
+from data.system.files import InputError
+from data.system.lock import locked
+from models.detect.search import Detections
+from models.storage import SHIPPED, Landmarker
+from results import answers as answers_module
+from results import cluster as cluster_module
+from results import photos as photos_module
+from results.journal import Journal
+from results.processes import Crash, Processes, in_order, process_count
+from results.table import CsvTable, ParquetTable
+
+POINTS = make_faces(1, seed=9)[1][0] + 40.0
+
+
+def stand_in_detect(landmarker, photo, *_):
+    """As many faces as the photo's grey value says."""
+    count = int(np.asarray(photo).flat[0]) % 4
+    moved = POINTS + np.arange(count)[:, None, None]
+    return Detections(moved, np.ones((count, 15)), KEY_POINTS, None)
+
+
+def stand_in_model(path=None):
+    """A model that needs no TensorFlow."""
+    return Landmarker(None, {"key_points": KEY_POINTS, "weights_sha256": "a"}, Path("m.keras"))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    monkeypatch.setattr(photos_module, "load_for_photos", stand_in_model)
+    monkeypatch.setattr(photos_module, "detect", stand_in_detect)
+
+
+def photos_in(folder, count, start=0):
+    """So many photos, each of one grey value: its number."""
+    folder.mkdir(exist_ok=True)
+    for i in range(start, start + count):
+        Image.new("L", (8, 8), i % 256).save(folder / f"{i:05}.png")
+    return folder
+
+
+def run(*arguments):
+    return fkp.main([str(a) for a in arguments])
+
+
+def stop_after(monkeypatch, count, trouble=KeyboardInterrupt):
+    """Let the search raise `trouble` at the photo after so many."""
+    left = iter(range(count))
+
+    def detect(*arguments):
+        if next(left, None) is None:
+            raise trouble
+        return stand_in_detect(*arguments)
+
+    monkeypatch.setattr(photos_module, "detect", detect)
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def test_rows_are_whole_lines_in_the_file_after_each_append(tmp_path):
+    table = CsvTable(tmp_path / "t.csv", ["a", "b"])
+    table.begin()
+    for i in range(3):
+        table.append([[f"x,{i}", 1.5], ["y", None]])
+        assert (tmp_path / "t.csv").read_bytes().count(b"\n") == 3 + 2 * i
+    table.close()
+    assert pd.read_csv(tmp_path / "t.csv").a.tolist() == ["x,0", "y", "x,1", "y", "x,2", "y"]
+
+
+def test_a_torn_line_is_cut_off_by_the_next_run(tmp_path):
+    path = tmp_path / "t.csv"
+    table = CsvTable(path, ["a", "b"])
+    table.begin()
+    table.append([[1, 2]])
+    end = table.end
+    table.append([[3, 4]])
+    table.close()
+    with open(path, "ab") as file:
+        file.write(b"5,")
+    table.go_on(end, 1)
+    table.append([[6, 7]])
+    table.close()
+    assert path.read_text() == "a,b\n1,2\n6,7\n"
+    with pytest.raises(InputError, match="start again, without --resume"):
+        CsvTable(path, ["a", "other"]).go_on(end, 1)
+    with pytest.raises(InputError, match="start again, without --resume"):
+        table.go_on(1000, 1)
+
+
+def test_a_full_disk_leaves_whole_rows_and_is_one_sentence(tmp_path):
+    """A limit on the size of files stands in for the disk: the second write is cut short."""
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from data.system.files import InputError
+from results.table import CsvTable, ParquetTable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+table = CsvTable(Path({str(tmp_path / "t.csv")!r}), ["a", "b"])
+table.begin()
+table.append([["1" * 50, "2"]])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    table.append([["3" * 50, "4"]])
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "cannot be written" in done.stdout and done.stdout.count("\n") == 1, done.stderr
+    assert (tmp_path / "t.csv").read_text() == f"a,b\n{'1' * 50},2\n"
+
+
+def test_an_earlier_table_stays_until_the_first_photo_is_done(stand_in, tmp_path, monkeypatch):
+    photos_in(tmp_path / "p", 3)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "key_points.csv").write_text("earlier")
+    stop_after(monkeypatch, 0)
+    assert run("--image", tmp_path / "p", "--results", tmp_path / "r") == 130
+    assert [file.name for file in (tmp_path / "r").iterdir()] == ["key_points.csv"]
+    assert (tmp_path / "r" / "key_points.csv").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16])
+def test_parquet_holds_what_the_csv_holds_however_it_was_stopped(
+    count, stand_in, tmp_path, monkeypatch
+):
+    pytest.importorskip("pyarrow", reason="an extra that writes Parquet")
+    monkeypatch.setattr(ParquetTable, "PART", 8)
+    photos_in(tmp_path / "p", 19)
+    flags = "--image", tmp_path / "p", "--no-pictures", "--results", tmp_path / "r"
+    assert run(*flags) == 0
+    if count:
+        stop_after(monkeypatch, count)
+        assert run(*flags, "--table", "t.parquet") == 130
+        stop_after(monkeypatch, 19 - count)
+    assert run(*flags, "--table", "t.parquet", "--resume") == 0
+    parts = [f"part-{i:05}.parquet" for i in range(3)]
+    folder = tmp_path / "r" / "t.parquet"
+    assert sorted(p.name for p in folder.iterdir()) == [".part-00002.csv", *parts]
+    whole = pd.read_parquet(folder)
+    expected = pd.read_csv(tmp_path / "r" / "key_points.csv")
+    pd.testing.assert_frame_equal(whole, expected, check_dtype=False, check_exact=True)
+    photos_in(tmp_path / "p", 2, start=19)  # the last part is completed
+    stop_after(monkeypatch, 2)
+    assert run(*flags, "--table", "t.parquet", "--resume") == 0
+    assert pd.read_parquet(folder / parts[2]).photo.nunique() == 3
+
+
+def test_a_table_of_another_kind_is_refused_in_a_sentence(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 2)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
+    with pytest.raises(SystemExit):
+        run(*flags, "--table", "t.xlsx")
+    assert "t.xlsx does not end in .csv or .parquet" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert run(*flags, "--table", "t.parquet") == 2
+    assert "needs pyarrow: pip install pyarrow" in capsys.readouterr().err
+    assert run(*flags, "--table", "t.csv") == 0
+    assert len(pd.read_csv(tmp_path / "r" / "t.csv")) == 1
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_stopped_run_is_resumed_to_the_same_table(count, stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 10)
+    flags = "--image", tmp_path / "p", "--results"
+    assert run(*flags, tmp_path / "whole") == 0
+    stop_after(monkeypatch, count)
+    assert run(*flags, tmp_path / "r") == 130
+    assert "give the same command with --resume" in capsys.readouterr().err
+    table = tmp_path / "r" / "key_points.csv"
+    with open(table, "ab") as file:  # as a kill in the middle of a write leaves it
+        file.write(b"a torn li")
+    stop_after(monkeypatch, 10 - count)  # more would be photos that were looked at before
+    assert run(*flags, tmp_path / "r", "--resume") == 0
+    assert f"holds {count} photos already" in capsys.readouterr().out
+    assert table.read_bytes() == (tmp_path / "whole" / "key_points.csv").read_bytes()
+    stop_after(monkeypatch, 0)  # nothing is left to look at
+    assert run(*flags, tmp_path / "r", "--resume") == 0
+    assert table.read_bytes() == (tmp_path / "whole" / "key_points.csv").read_bytes()
+
+
+def test_new_photos_and_those_that_failed_are_looked_at(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 3)
+    (tmp_path / "p" / "broken.png").write_bytes(b"nothing")
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
+    assert run(*flags) == 2
+    assert "is not of a run that can be resumed" in capsys.readouterr().out
+    Image.new("L", (8, 8), 2).save(tmp_path / "p" / "broken.png")
+    photos_in(tmp_path / "p", 2, start=3)
+    stop_after(monkeypatch, 3)
+    assert run(*flags) == 0
+    names = pd.read_csv(tmp_path / "r" / "key_points.csv").photo.map(os.path.basename)
+    assert sorted(set(names)) == ["00001.png", "00002.png", "00003.png", "broken.png"]
+    assert len(names) == 1 + 2 + 3 + 2
+
+
+def test_a_photo_that_has_changed_since_is_reported(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 5)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
+    stop_after(monkeypatch, 3)
+    assert run(*flags) == 130
+    os.utime(tmp_path / "p" / "00001.png", (1, 1))
+    stop_after(monkeypatch, 2)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert "00001.png has changed since its rows were written" in error
+    assert "1 of 5 photos could not be" in error
+    names = pd.read_csv(tmp_path / "r" / "key_points.csv").photo.map(os.path.basename)
+    assert names.value_counts().to_dict() == {"00001.png": 1, "00002.png": 2, "00003.png": 3}
+
+
+def test_another_model_or_setting_is_not_resumed(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 3)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
+    assert run(*flags) == 0
+    before = (tmp_path / "r" / "key_points.csv").read_bytes()
+    assert run(*flags, "--no-mirror") == 2
+    assert "with --mirror True, not False; resume with the same" in capsys.readouterr().err
+    other = Landmarker(None, {"key_points": KEY_POINTS, "weights_sha256": "b"}, Path("m.keras"))
+    monkeypatch.setattr(photos_module, "load_for_photos", lambda path: other)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert "of a run with other model;" in error and error.count("\n") == 1
+    assert (tmp_path / "r" / "key_points.csv").read_bytes() == before
+
+
+def test_a_long_run_that_was_stopped_is_not_replaced_by_mistake(
+    stand_in, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(answers_module, "PRECIOUS", 5)
+    photos_in(tmp_path / "p", 8)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
+    for count, status in ((4, 130), (5, 130), (8, 2)):
+        stop_after(monkeypatch, count)
+        assert run(*flags) == status
+    assert "go on with it by --resume, or delete it" in capsys.readouterr().err
+    assert run(*flags, "--resume") == 0
+    stop_after(monkeypatch, 8)
+    assert run(*flags) == 0  # it came to its end
+
+
+def test_two_runs_into_one_folder_are_refused(stand_in, tmp_path, capsys):
+    photos_in(tmp_path / "p", 2)
+    table = tmp_path / "r" / "key_points.csv"
+    table.parent.mkdir()
+    with locked(table, "the table", "wait"):
+        assert run("--image", tmp_path / "p", "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert f"{table} is being written by process {os.getpid()}" in error
+    assert not table.exists()
+
+
+def test_a_journal_shorter_or_longer_than_its_table_counts_as_far_as_both_go(tmp_path):
+    journal = Journal(tmp_path / "t.csv", {"model": "a"})
+    journal.begin()
+    for i in range(5):
+        journal.add(f"/p/{i}", 100, 200, i, 10 * (i + 1))
+    journal.close()
+    with open(journal.path, "ab") as file:
+        file.write(b'["/p/5", 1')
+    done = journal.go_on(1000)
+    assert (done.photos, done.faces, done.without_face, done.end) == (5, 10, 1, 50)
+    assert not done.finished
+    journal.close()
+    done = journal.go_on(39)  # a power failure took the rest
+    assert (done.photos, done.end) == (3, 30)
+    journal.close()
+    assert len(journal.path.read_bytes().splitlines()) == 4
+
+
+def test_the_last_line_and_summary_json_say_how_much_was_done(
+    stand_in, tmp_path, monkeypatch, capsys
+):
+    photos_in(tmp_path / "p", 8)
+    (tmp_path / "p" / "broken.png").write_bytes(b"nothing")
+    flags = "--image", tmp_path / "p", "--no-pictures", "--results", tmp_path / "r"
+    stop_after(monkeypatch, 5)
+    assert run(*flags) == 130
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert not summary["finished"] and summary["photos_in_table"] == 5
+    stop_after(monkeypatch, 8)
+    assert run(*flags, "--resume") == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("9 photos: 12 face(s), 2 photos without a face, 1 failed; ")
+    assert last.endswith(" per core")
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["finished"] and summary["photos_in_this_run"] == 4
+    rate = summary["photos_in_this_run"] / max(summary["seconds"], 0.05)
+    assert summary["photos_per_second"] == summary["photos_per_second_per_core"] > rate / 3
+    assert not list((tmp_path / "r").glob("*.png"))
+
+
+def test_three_photos_are_done_as_ever(stand_in, tmp_path, capsys):
+    photos_in(tmp_path / "p", 3, start=1)
+    assert run("--image", tmp_path / "p", "--results", tmp_path / "r") == 0
+    written = sorted(file.name for file in (tmp_path / "r").iterdir())
+    assert written == [*(f"0000{i}_key_points.png" for i in (1, 2, 3)), "key_points.csv"]
+    table = tmp_path / "r" / "key_points.csv"
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4 and said[-1] == f"6 face(s) in all; key points are in {table}"
+
+
+# --- listing -------------------------------------------------------------------------------------
+
+
+def test_a_list_of_paths_is_taken(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 4)
+    names = [str(tmp_path / "p" / f"{i:05}.png") for i in (3, 1, 3)]
+    (tmp_path / "list.txt").write_text("\n".join([*names, "", str(tmp_path / "missing.png")]))
+    flags = "--results", tmp_path / "r"
+    assert run("--image", tmp_path / "list.txt", *flags) == 2
+    assert "missing.png" in capsys.readouterr().err
+    table = pd.read_csv(tmp_path / "r" / "key_points.csv")
+    assert table.photo.tolist() == [names[0]] * 3 + [names[1]]
+
+    class Stdin:
+        buffer = open(tmp_path / "list.txt", "rb")  # noqa: SIM115  closed below
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    with Stdin.buffer:
+        assert len(list_photos([Path("-")])) == 3
+    (tmp_path / "list.txt").write_text("\0".join([*names, "with\nline.png"]))
+    assert [*list_photos([tmp_path / "list.txt"])][-1] == Path("with\nline.png")
+    (tmp_path / "list.txt").write_text("\n\n")
+    assert run("--image", tmp_path / "list.txt", *flags) == 2
+    assert "holds no paths of photos" in capsys.readouterr().err
+
+
+def test_a_large_folder_is_begun_before_all_of_it_is_checked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(photo_files, "CHECKED_AHEAD", 10)
+    photos_in(tmp_path / "p", 60)
+    (tmp_path / "p" / "00025.txt").write_text("not a picture")
+    looked = []
+    check = photo_files.is_own_output
+    monkeypatch.setattr(photo_files, "is_own_output", lambda p: looked.append(p) or check(p))
+    photos = list_photos([tmp_path / "p"])
+    assert len(looked) == 11  # and one to know that there is a photo
+    assert "skipped" not in capsys.readouterr().out
+    assert [path.name for path in photos] == [f"{i:05}.png" for i in range(60)]
+    assert len(photos) == 60
+    assert "00025.txt is not a picture: skipped." in capsys.readouterr().out
+
+
+def test_a_photo_is_listed_once(tmp_path):
+    photos_in(tmp_path / "p", 3)
+    (tmp_path / "p" / "link.png").symlink_to("00001.png")
+    (tmp_path / "other").symlink_to("p")
+    some = [tmp_path / "other" / "00002.png", tmp_path / "p", tmp_path / "p" / "00000.png"]
+    names = [path.relative_to(tmp_path).as_posix() for path in list_photos(some)]
+    assert names == ["other/00002.png", "p/00000.png", "p/00001.png"]
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+def square_or_die(number):
+    """Runs in other processes."""
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+@pytest.fixture(scope="module")
+def two_processes():
+    workers = Processes(2)
+    yield workers
+    workers.stop()
+
+
+def test_results_come_in_order_and_a_crash_costs_one_item(two_processes):
+    given = []
+    items = (given.append(i) or i for i in range(40))
+    results = in_order(two_processes, square_or_die, items)
+    assert next(results) == (0, 0)
+    assert len(given) < 12  # a window, however many there are
+    results = dict(results)
+    assert list(results) == list(range(1, 40))
+    crashed = {i: r for i, r in results.items() if isinstance(r, Crash)}
+    assert {i: str(crash) for i, crash in crashed.items()} == {7: "SIGKILL(-9)"}
+    assert all(r == i**2 for i, r in results.items() if i not in crashed)
+
+
+def raise_for_three(number):
+    if number == 3:
+        raise InputError("the model is broken.")
+
+
+def test_what_a_function_raises_in_a_process_is_raised_here(two_processes):
+    with pytest.raises(InputError, match="the model is broken"):
+        list(in_order(two_processes, raise_for_three, range(9)))
+
+
+def detect_or_die(landmarker, photo, *_):
+    if int(np.asarray(photo).flat[0]) == 6:
+        os._exit(1)
+    return stand_in_detect(landmarker, photo)
+
+
+def test_a_photo_that_crashes_its_process_is_named_and_the_rest_done(
+    stand_in, tmp_path, monkeypatch, capsys
+):
+    photos_in(tmp_path / "p", 20)
+    flags = "--image", tmp_path / "p", "--no-pictures", "--results"
+    assert run(*flags, tmp_path / "whole", "--jobs", 1) == 0
+    monkeypatch.setattr(photos_module, "detect", detect_or_die)
+    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
+    assert run(*flags, tmp_path / "r", "--jobs", 2) == 2
+    error = capsys.readouterr().err
+    assert "00006.png crashed the process that looked at it (EXIT(1)), or took more" in error
+    assert error.count("\n") == 2 and "1 of 20 photos could not be" in error
+    whole = (tmp_path / "whole" / "key_points.csv").read_text().splitlines()
+    rows = (tmp_path / "r" / "key_points.csv").read_text().splitlines()
+    assert rows == [line for line in whole if "00006.png" not in line]
+
+
+def test_as_many_processes_as_pay(monkeypatch):
+    import joblib
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 << 20)
+    assert [process_count(n, 100) for n in (0, 3, 199, 200, 750, 10**6)] == [1, 1, 1, 2, 7, 8]
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 5}.get(name, 1 << 30))
+    assert process_count(10**6, 100) == 2  # 5 GB
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    assert process_count(10**6, 100) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_die_with_the_run(number, tmp_path):
+    code = f"""
+import sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+from data.system.signals import stoppable
+from results.processes import Processes, in_order
+with stoppable():
+    workers = Processes(2)
+    try:
+        for _ in in_order(workers, time.sleep, [0, 0, 0, 100, 100]):
+            children = [p.pid for p in workers._pool._processes.values()]
+            print(*children, flush=True)
+    finally:
+        workers.stop()
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    children = {int(pid) for _ in range(3) for pid in child.stdout.readline().split()}
+    assert len(children) == 2
+    child.send_signal(number)
+    child.wait()
+    child.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_worker_of_a_cluster_that_dies_loses_nothing(stand_in, tmp_path, monkeypatch, capsys):
+    distributed = pytest.importorskip("distributed", reason="an extra for several machines")
+    folder = photos_in(tmp_path / "p", 30)
+    monkeypatch.chdir(tmp_path)
+    flags = "--image", folder.name, "--no-pictures", "--results"
+    assert run(*flags, "whole") == 0
+    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
+    monkeypatch.setattr(photos_module, "detect", detect_or_kill_once)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where the workers are
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster:
+        monkeypatch.chdir(tmp_path)
+        assert run(*flags, "r", "--cluster", cluster.scheduler_address) == 0
+    assert (tmp_path / "killed").exists()
+    tables = [(tmp_path / r / "key_points.csv").read_bytes() for r in ("whole", "r")]
+    assert tables[0] == tables[1]
+    assert "30 photos: 43 face(s)" in capsys.readouterr().out
+
+
+def detect_or_kill_once(landmarker, photo, *_):
+    killed = Path(os.environ["KILLED"])
+    if int(np.asarray(photo).flat[0]) == 11 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stand_in_detect(landmarker, photo)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(stand_in, tmp_path, monkeypatch, capsys):
+    photos_in(tmp_path / "p", 2)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert run(*flags, "--cluster", "tcp://127.0.0.1:1") == 2
+    error = capsys.readouterr().err
+    assert "needs Dask" in error and "'dask[distributed]'" in error and error.count("\n") == 1
+    monkeypatch.undo()
+    pytest.importorskip("distributed", reason="an extra for several machines")
+    monkeypatch.setattr(cluster_module, "ANSWER", 1)
+    with pytest.raises(InputError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+        cluster_module.Cluster("tcp://127.0.0.1:1")
+
+
+def test_two_processes_find_what_one_finds(tmp_path, capsys):
+    """The real network, and pictures and crops."""
+    from matplotlib.cbook import get_sample_data
+
+    (tmp_path / "p").mkdir()
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photo:
+        for i in range(3):
+            photo.crop((106, 50 + 9 * i, 426, 410)).save(tmp_path / "p" / f"{i}.png")
+    Image.new("L", (50, 50), 90).save(tmp_path / "p" / "none.png")
+    (tmp_path / "p" / "broken.png").write_bytes(b"nothing")
+    flags = "--image", tmp_path / "p", "--crops", "--model", SHIPPED, "--results"
+    said = []
+    for jobs in (1, 2):
+        assert run(*flags, tmp_path / f"r{jobs}", "--jobs", jobs) == 2
+        output = capsys.readouterr()
+        lines = output.out.replace(f"/r{jobs}/", "/r/").splitlines()
+        said.append([line for line in lines if ".png" in line] + [output.err])
+    assert said[0] == said[1] and "2.png: 1 face(s), pictured in" in said[0][2]
+    files = [
+        {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
+        for folder in (tmp_path / "r1", tmp_path / "r2")
+    ]
+    assert set(files[0]) == set(files[1]) and len(files[0]) == 8
+    tables = [pd.read_csv(tmp_path / r / "key_points.csv") for r in ("r1", "r2")]
+    pd.testing.assert_frame_equal(*tables, atol=0.002, rtol=0)
+    assert len(tables[0]) == 3
