@@ -326,21 +326,6 @@ def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, mon
             assert len(tracker.shown) == min(i + 3, 12)
 
 
-@pytest.mark.usefixtures("signals_at_default")
-def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
-    """As what runs in the background of a shell script."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with room.GentleStop() as stop:
-            signal.raise_signal(signal.SIGINT)
-            assert not stop.asked
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.asked
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_a_long_name_is_shortened(tracker, tmp_path):
     path = write_clip(tmp_path / "clip.mp4", count=3).rename(tmp_path / f"{'n' * 243}.mp4")
     assert run("--video", path, "--results", tmp_path / "r") == 0
