@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.synthetic.rendered.camera import Scene, ribbon, sheet
+from data.synthetic.rendered.camera import Paint, Scene, ribbon, sheet
 from data.synthetic.rendered.hair import AXIS
 from data.synthetic.rendered.heads import Heads
 from data.synthetic.rendered.raster import bell, chance, grain, step, unit
@@ -13,7 +13,7 @@ from data.synthetic.rendered.skin import Look
 GLASSES = ("none", "clear glasses", "dark glasses")
 
 
-def _plain(tone: float):  # noqa: ANN202
+def _plain(tone: float) -> Paint:
     """A paint of one tone that covers all."""
     return lambda a: (np.full(len(a), tone, np.float32), np.ones(len(a), np.float32))
 
@@ -125,7 +125,7 @@ def draw_hat(
         solid = solid[(heads.neutral[solid][:, :, 1] > -6).all(1)]
     raised = vertices + lift[:, None] * (normals + np.array([0, 0.2, 0], np.float32))
     tone, stripe = u(0.01, 0.8), u(0, 0.3) * chance(rng, 0.5)
-    knit, offset = u(0.05, 0.25), rng.random(2)
+    knit, offset = u(0.05, 0.25), rng.random(2, np.float32)
 
     def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weave = grain(2, np.arctan2(a[:, 0], a[:, 2] - AXIS), a[:, 1] / 12, offset)
@@ -181,7 +181,7 @@ def draw_mask(
     span = np.maximum(np.einsum("nk,nk->n", flat - heads.neutral, away), 0)
     span *= (z > 3) & (np.abs(x) < 5)
     raised = vertices + 0.3 * normals + (span[:, None] * away).astype(np.float32)
-    tone, folds, offset = u(0.1, 0.85), u(0, 0.25), rng.random(2)
+    tone, folds, offset = u(0.1, 0.85), u(0, 0.25), rng.random(2, np.float32)
 
     def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pleat = np.clip(np.sin(a[:, 1] * 3.2), -0.3, 1) * step(4.5 - np.abs(a[:, 0]), 1)
@@ -206,7 +206,7 @@ def draw_hand(
     # Before everything that lies near it.
     aim[2] = vertices[np.hypot(*(vertices[:, :2] - aim[:2]).T) < 2.5, 2].max(initial=aim[2])
     tone = look.skin * u(0.75, 1.05)
-    offset = rng.random(2)
+    offset = rng.random(2, np.float32)
 
     def skin(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return tone * (1 + 0.06 * grain(0, a[:, 0] / 12, a[:, 1] / 12, offset)), np.ones(len(a))

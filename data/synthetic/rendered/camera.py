@@ -48,9 +48,12 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     yaw = n(0, 8) if kind < 0.45 else n(0, 25) if kind < 0.75 else u(-75, 75)
     pitch = n(1, 8) if chance(rng, 0.65) else n(0, 17)
     roll = n(0, 3.5) if chance(rng, 0.65) else n(0, 14)
-    body = np.radians([np.clip(0.35 * yaw + n(0, 12), -50, 50), n(0, 4), n(0, 4)])
-    turned = np.radians([np.clip(yaw, -75, 75), np.clip(pitch, -40, 40), np.clip(roll, -40, 40)])
-    return Pose(*turned.tolist(), body=tuple(body.tolist()))
+    body = np.radians([np.clip(0.35 * yaw + n(0, 12), -50, 50), n(0, 4), n(0, 4)]).tolist()
+    yaw, pitch, roll = (
+        float(np.radians(np.clip(value, -limit, limit)))
+        for value, limit in ((yaw, 75), (pitch, 40), (roll, 40))
+    )
+    return Pose(yaw, pitch, roll, (body[0], body[1], body[2]))
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -170,7 +173,7 @@ def ribbon(path: np.ndarray, side: np.ndarray, half: float) -> tuple[np.ndarray,
 
 
 def sheet(rows: int, columns: int, closed: bool = False) -> np.ndarray:
-    """Triangles of a grid of rows x columns vertices; `closed` joins the last column to the first."""
+    """Triangles of a grid of rows x columns vertices; `closed` joins the last and first column."""
     wide = columns if closed else columns - 1
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(wide), indexing="ij")
     a, b = (i * columns + j).ravel(), (i * columns + (j + 1) % columns).ravel()

@@ -31,14 +31,20 @@ from data.synthetic.rendered.heads import (
 from data.synthetic.rendered.light import ShadowMap, draw_light, highlight, shade
 from data.synthetic.rendered.make_heads import ANCESTRIES, REGIONS
 from data.synthetic.rendered.photograph import CANVAS, draw_background, photograph
-from data.synthetic.rendered.points import Brow, Places, draw_brows, find_points, read_places
+from data.synthetic.rendered.points import (
+    Brow,
+    Places,
+    draw_brows,
+    find_places,
+    find_points,
+    read_places,
+)
 from data.synthetic.rendered.raster import (
     chance,
     grain,
     interpolate,
     mix,
     rasterise,
-    rotate,
     step,
     unit,
     vertex_normals,
@@ -47,6 +53,8 @@ from data.synthetic.rendered.skin import EYE, Look, Pixels, draw_look, paint_hea
 from data.system.progress import follow
 
 LASHES = REGIONS.index("lashes")
+# How much light reaches what is not skin: mouth, tongue, teeth, (lashes,) eyeballs.
+_INSIDE = np.array([1, 0.3, 0.5, 0.85, 0.8, 1, 0.75], np.float32)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,11 @@ class RenderedFaces:
     key_points: np.ndarray
     names: tuple[str, ...]
     descriptions: list[Description]
+
+    def take(self, part: slice) -> RenderedFaces:
+        """Some of the faces."""
+        pictures, points = self.pictures[part], self.key_points[part]
+        return RenderedFaces(pictures, points, self.names, self.descriptions[part])
 
 
 @lru_cache(maxsize=1)
@@ -124,23 +137,18 @@ def _draw_head(
     seen = scene.camera.turn(subject.all_vertices, subject.turning)
     found, weights, depth = rasterise(scene.camera.canvas(seen), seen[:, 2], triangles, CANVAS)
     hit = np.flatnonzero(found >= 0)
-    corners, weights = triangles[found[hit]], weights[hit]
-    outer = triangles[regions == 0]
-    normal = unit(interpolate(vertex_normals(seen, triangles), corners, weights))
-    at = interpolate(attributes, corners, weights)
-    pixels = Pixels(
-        *at[:, :6].T,
-        sky=at[:, 6],
-        region=regions[found[hit]],
-        place=interpolate(subject.all_vertices, corners, weights),
-        normal=normal,
-    )
+    normals = vertex_normals(seen, triangles)
+    table = np.concatenate([attributes, normals, subject.all_vertices, seen], 1)
+    at = interpolate(table, triangles[found[hit]], weights[hit])
+    x, y, z, lips, lids, ear, sky = np.ascontiguousarray(at[:, :7].T)
+    normal, place, position = unit(at[:, 7:10]), at[:, 10:13], at[:, 13:16]
+    region = regions[found[hit]]
+    pixels = Pixels(x, y, z, lips, lids, ear, sky, region, place, normal)
     paint = paint_head(pixels, look, subject.brows, subject.eyes, rng)
     paint = paint_scalp(pixels, paint, look, hair, rng.uniform(0.3, 1.2))
     paint = _paint_clothes(pixels, paint, rng)
-    shadow = ShadowMap(light, seen, outer).cover(interpolate(seen, corners, weights))
-    mouth = (pixels.region > 0) & (pixels.region < EYE)
-    sky = np.where(mouth, 0.35, np.maximum(pixels.sky, 0.55 * step(pixels.lips, 0.1)))
+    shadow = ShadowMap(light, seen, triangles[regions == 0]).cover(position + 0.25 * normal)
+    sky = np.where(region == 0, np.maximum(sky, 0.55 * step(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
     bright = shade(light, normal, sky**1.3, shadow, wrap) * (0.45 + 0.55 * sky)
     value = paint * bright
@@ -157,7 +165,7 @@ def _paint_clothes(p: Pixels, paint: np.ndarray, rng: np.random.Generator) -> np
     u = rng.uniform
     neckline = u(-15.5, -11.5) - u(0, 1.2) * np.exp(-np.square(p.x / u(2, 6))) * u(0, 3) * (p.z > 0)
     cover = step(neckline - p.y - 0.25 * np.minimum(p.z, 0), 0.4) * (p.region == 0)
-    weave = grain(2, p.x / 20, p.y / 20 + p.z / 20, rng.random(2))
+    weave = grain(2, p.x / 20, p.y / 20 + p.z / 20, rng.random(2, np.float32))
     tone = u(0.01, 0.85) * (1 + u(0, 0.15) * weave)
     if chance(rng, 0.25):
         tone = tone * (1 + 0.5 * np.clip(np.sin(p.y * u(1.5, 5)) * 4, -1, 1) * u(0.2, 1))
@@ -168,7 +176,7 @@ def _draw_lashes(scene: Scene, subject: _Subject, look: Look, rng: np.random.Gen
     """The lashes' cards: dark at the root, parted towards the tip."""
     heads = subject.heads
     strength = rng.uniform(0.1, 0.5) + 0.45 * look.make_up
-    offset = rng.random(2)
+    offset = rng.random(2, np.float32)
 
     def paint(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hairs = np.clip(0.7 + 0.5 * grain(2, a[:, 0] / 3, a[:, 1] / 20, offset), 0, 1)
@@ -211,7 +219,8 @@ def render_face(
     subject = _Subject(person, expression, draw_brows(who))
     look, light = draw_look(person, look_rng), draw_light(light_rng)
     hair = draw_hair(person, look, hair_rng)
-    kaggle = find_points(read_places("15"), subject.vertices, subject.brows)
+    spots = find_places(subject.vertices, subject.brows)
+    kaggle = find_points(read_places("15"), subject.vertices, spots)
     camera = Camera(pose, kaggle, camera_rng)
     scene = Scene(camera, light, draw_background(camera_rng))
     worn = accessories.draw_accessories(wears, person.years < 12)
@@ -224,7 +233,7 @@ def render_face(
         draw_curtain(scene, subject.heads, subject.vertices, look, hair, hair_rng)
     _draw_accessories(scene, subject, look, worn, wears)
     picture = photograph(scene.value.reshape(CANVAS, CANVAS), camera_rng)
-    points = find_points(places, subject.vertices, subject.brows)
+    points = find_points(places, subject.vertices, spots)
     points = camera.pixels(camera.turn(points)).astype(np.float32)
     return picture, points, _describe(seed, index, person, expression, pose, look, worn)
 

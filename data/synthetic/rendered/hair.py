@@ -71,7 +71,7 @@ def draw_hair(person: Person, look: Look, rng: np.random.Generator) -> Hair:
         thin=u(0.3, 0.9) if chance(rng, 0.35 if old else 0.06) else u(0, 0.2),
         lean=u(-0.2, 0.2),
         contrast=u(0.12, 0.4),
-        offsets=rng.random((8, 2)),
+        offsets=rng.random((8, 2), np.float32),
     )
 
 

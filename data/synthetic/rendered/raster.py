@@ -112,9 +112,9 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 def interpolate(values: np.ndarray, triangles: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Values (V, C) of vertices at places (N): in triangles (N, 3) with weights (N, 3)."""
-    out = values[triangles[:, 0]] * weights[:, :1]
-    out += values[triangles[:, 1]] * weights[:, 1:2]
-    out += values[triangles[:, 2]] * weights[:, 2:]
+    out = np.take(values, triangles[:, 0], 0) * weights[:, :1]
+    out += np.take(values, triangles[:, 1], 0) * weights[:, 1:2]
+    out += np.take(values, triangles[:, 2], 0) * weights[:, 2:]
     return out
 
 
@@ -128,47 +128,64 @@ def rasterise(
     that is seen (-1: none), its three weights and the depth: (P,), (P, 3), (P,).
     """
     x, y = np.ascontiguousarray(xy.T, np.float32)
-    i, j, k = triangles.T
-    ax, ay = x[i], y[i]
-    bx, by, cx, cy = x[j] - ax, y[j] - ay, x[k] - ax, y[k] - ay
-    area = bx * cy - by * cx
-    x0 = np.ceil(ax + np.minimum(np.minimum(bx, cx), 0))
-    x1 = np.floor(ax + np.maximum(np.maximum(bx, cx), 0))
-    y0 = np.ceil(ay + np.minimum(np.minimum(by, cy), 0))
-    y1 = np.floor(ay + np.maximum(np.maximum(by, cy), 0))
-    x0, y0 = np.maximum(x0, 0), np.maximum(y0, 0)
-    x1, y1 = np.minimum(x1, size - 1), np.minimum(y1, size - 1)
+    (ax, bx, cx), (ay, by, cy) = x[triangles.T], y[triangles.T]
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    left, right = np.minimum(np.minimum(ax, bx), cx), np.maximum(np.maximum(ax, bx), cx)
+    top = np.maximum(np.ceil(np.minimum(np.minimum(ay, by), cy)), 0)
+    bottom = np.minimum(np.floor(np.maximum(np.maximum(ay, by), cy)), size - 1)
     facing = area < -1e-9 if cull else np.abs(area) > 1e-9
-    some = np.flatnonzero(facing & (x1 >= x0) & (y1 >= y0))
-    # Every pixel of every bounding box, one after the other.
-    wide = (x1 - x0 + 1)[some].astype(np.int32)
-    count = wide * (y1 - y0 + 1)[some].astype(np.int32)
-    owner = np.repeat(np.arange(len(some), dtype=np.int32), count)
-    place = np.arange(len(owner), dtype=np.int32) - (np.cumsum(count) - count)[owner]
-    row = place // wide[owner]
-    inverse = 1 / area[some]
-    table = np.stack(
-        [x0[some], y0[some], ax[some], ay[some]]
-        + [part[some] * inverse for part in (bx, by, cx, cy)],
-        0,
-    ).astype(np.float32)
-    left, top, px, py, bx, by, cx, cy = table[:, owner]
-    column = left + (place - row * wide[owner])
-    row = top + row
-    dx, dy = column - px, row - py
-    v = dx * cy - dy * cx
-    u = bx * dy - by * dx
-    inside = np.flatnonzero((v >= -1e-4) & (u >= -1e-4) & (u + v <= 1 + 1e-4))
-    u, v, owner = u[inside], v[inside], some[owner[inside]]
-    weights = np.stack([1 - u - v, v, u], 1)
-    depth = np.einsum("nk,nk->n", z[triangles[owner]].astype(np.float32), weights)
-    pixel = (row[inside] * size + column[inside]).astype(np.int32)
-    order = np.argsort(depth, kind="stable")
-    pixel = pixel[order]
-    seen = np.full(size * size, -1, np.int32)
-    shares = np.zeros((size * size, 3), np.float32)
+    some = np.flatnonzero(facing & (bottom >= top) & (right >= 0) & (left <= size - 1))
+    ax, ay, bx, by, cx, cy = (part[some] for part in (ax, ay, bx, by, cx, cy))
+    inverse, top = 1 / area[some], top[some]
+    # The weights of corners b and c, and the depth, are planes over the picture.
+    slopes = np.stack([cy - ay, ax - cx, ay - by, bx - ax]) * inverse  # db/dx db/dy dc/dx dc/dy
+    depths = z[triangles[some].T].astype(np.float32)
+    dz_b, dz_c = depths[1] - depths[0], depths[2] - depths[0]
+    table = np.stack([ax, ay, *slopes, depths[0], dz_b, dz_c, top]).astype(np.float32)
+    owner, row, first, count = _spans(table, (bottom[some] - top + 1).astype(np.int32), size)
+    # Every pixel of every span, one after the other.
+    pixels = np.repeat(np.arange(len(owner), dtype=np.int32), count)
+    ends = np.cumsum(count, dtype=np.int32)
+    along = np.arange(len(pixels), dtype=np.int32) - (ends - count)[pixels]
+    ax, ay, b_x, b_y, c_x, c_y, z_a, z_b, z_c, _ = table[:, owner]
+    b = (first - ax) * b_x + (row - ay) * b_y
+    c = (first - ax) * c_x + (row - ay) * c_y
+    start, slope = z_a + b * z_b + c * z_c, b_x * z_b + c_x * z_c
+    pixel = (row * size + first).astype(np.int32)[pixels] + along
+    along = along.astype(np.float32)
+    depth = start[pixels] + along * slope[pixels]
     nearest = np.full(size * size, -1e9, np.float32)
-    seen[pixel] = owner[order]
-    shares[pixel] = weights[order]
-    nearest[pixel] = depth[order]
-    return seen, shares, nearest
+    np.maximum.at(nearest, pixel, depth)
+    assert depth.dtype == nearest.dtype, "or none would be equal"
+    won = np.flatnonzero(depth == nearest[pixel])
+    pixel, span, along = pixel[won], pixels[won], along[won]
+    seen = np.full(size * size, -1, np.int32)
+    weights = np.zeros((size * size, 3), np.float32)
+    seen[pixel] = some[owner[span]]
+    b, c = b[span] + along * b_x[span], c[span] + along * c_x[span]
+    weights[pixel] = np.stack([1 - b - c, b, c], 1)
+    return seen, weights, nearest
+
+
+def _spans(
+    table: np.ndarray, heights: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Every triangle's pixels row by row: its number, row, first column, number of columns."""
+    owner = np.repeat(np.arange(len(heights), dtype=np.int32), heights)
+    ends = np.cumsum(heights, dtype=np.int32)
+    below = np.arange(len(owner), dtype=np.int32) - (ends - heights)[owner]
+    ax, ay, b_x, b_y, c_x, c_y, *_, top = table[:, owner]
+    row = top + below.astype(np.float32)
+    low, high = np.zeros(len(owner), np.float32), np.full(len(owner), size - 1, np.float32)
+    down = row - ay
+    # Inside is where none of the three weights is negative.
+    for slope, at in ((b_x, down * b_y), (c_x, down * c_y), (-b_x - c_x, 1 - down * (b_y + c_y))):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            edge = ax - at / slope
+        np.maximum(low, np.where(slope > 0, edge, -np.inf), out=low)
+        np.minimum(high, np.where(slope < 0, edge, np.inf), out=high)
+        high[(slope == 0) & (at < 0)] = -1
+    first = np.ceil(low - 1e-3)
+    count = (np.floor(high + 1e-3) - first + 1).astype(np.int32)
+    some = np.flatnonzero(count > 0)
+    return owner[some], row[some], first[some], count[some]

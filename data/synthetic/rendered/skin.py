@@ -82,7 +82,7 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
         stubble=float(u(0, 0.45)) if man and chance(rng, 0.5) else 0.0,
         brow_density=float(np.clip(n(0.7, 0.22), 0.12, 1) * (0.8 if person.years < 12 else 1)),
         iris=float(np.exp(u(np.log(0.012), np.log(0.05 if dark else 0.22)))),
-        offsets=rng.random((10, 2)),
+        offsets=rng.random((10, 2), np.float32),
     )
 
 
@@ -130,7 +130,7 @@ def _paint_skin(p: Pixels, look: Look, rng: np.random.Generator) -> np.ndarray:
     paint *= 1 - u(0.05, 0.4) * crease
     if chance(rng, 0.12):  # freckles, moles
         spots = grain(2, p.x / 5, p.y / 5, look.offsets[2])
-        paint *= 1 - 0.4 * np.clip(spots - u(1.0, 2.2), 0, 1)
+        paint *= 1 - 0.25 * np.clip(spots - u(1.0, 2.2), 0, 1)
     return paint
 
 
@@ -165,7 +165,7 @@ def _paint_eye_surroundings(
     upper = step(p.y + 0.12 - 0.1 * (side - 3), 0.4)
     near = (side > 1.3) & (side < 5)
     margin = np.exp(-np.square(p.lids / u(0.07, 0.13)))
-    dark = np.clip(u(0.25, 0.7) + 0.35 * look.make_up, 0, 0.97)
+    dark = min(u(0.25, 0.7) + 0.35 * look.make_up, 0.97)
     paint = paint * (1 - dark * margin * (0.3 + 0.7 * upper))
     fold = bell(p.lids - u(0.4, 0.6), 0.09) * upper * near
     paint = paint * (1 - u(0, 0.45) * fold)
@@ -193,7 +193,7 @@ def _paint_brow(p: Pixels, paint: np.ndarray, look: Look, brow: Brow, sign: int)
     ends = step(t, 0.12) * step(1 - t, 0.12)
     cover = look.brow_density * ends * np.exp(-(np.abs((y - line) / thick) ** 3)) * hairs
     paint = paint.copy()
-    paint[near] = mix(paint[near], min(look.hair * 0.7, 0.9 * look.skin), np.clip(cover, 0, 1))
+    paint[near] = mix(paint[near], min(0.5 * look.hair, 0.4 * look.skin), np.clip(cover, 0, 1))
     return paint
 
 
@@ -238,8 +238,8 @@ def _paint_mouth(p: Pixels, look: Look, inside: np.ndarray, rng: np.random.Gener
     white = u(0.3, 0.75) * (1 - 0.25 * min(look.age, 1)) * gaps * np.clip((z - 1.5) / 5, 0.1, 1)
     gum = (0.1 + 0.3 * look.skin) * np.clip((z - 1.5) / 5, 0.1, 1)
     upper, lower = (region == REGIONS.index(name) for name in ("upper_teeth", "lower_teeth"))
-    paint = np.where(upper, np.where(y > -5.75, gum, white), paint)
-    return np.where(lower, np.where(y < -7.75, gum, 0.85 * white), paint)
+    paint = np.where(upper, np.where(y > -5.85, gum, white), paint)
+    return np.where(lower, np.where(y < -7.25, gum, 0.85 * white), paint)
 
 
 def _paint_eyes(
