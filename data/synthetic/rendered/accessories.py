@@ -7,7 +7,7 @@ import numpy as np
 from data.synthetic.rendered.camera import Paint, Scene, ribbon, sheet
 from data.synthetic.rendered.hair import AXIS
 from data.synthetic.rendered.heads import Heads
-from data.synthetic.rendered.raster import bell, chance, grain, step, unit
+from data.synthetic.rendered.raster import bell, box_blur, chance, grain, step, unit
 from data.synthetic.rendered.skin import Look
 
 GLASSES = ("none", "clear glasses", "dark glasses")
@@ -162,34 +162,46 @@ def _draw_brim(
 
 
 def draw_mask(
-    scene: Scene, heads: Heads, vertices: np.ndarray, normals: np.ndarray, rng: np.random.Generator
+    scene: Scene, heads: Heads, vertices: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """A surgical mask from the nose's bridge, or below the nose, to under the chin."""
+    """A mask of cloth from the nose's bridge, or below the nose, to under the chin."""
     u = rng.uniform
-    x, y, z = heads.neutral.T
-    top = u(-3.0, -1.3) if chance(rng, 0.85) else u(-5.6, -4.8)
-    edge = top - 0.045 * np.square(np.maximum(np.abs(x) - 1.5, 0))
-    inside = np.minimum(edge - y, y + 13.2 + 0.25 * np.minimum(z, 0))
-    inside = np.minimum(inside, 6.0 - np.abs(x))
-    inside = np.where(z < -0.5, -1, inside)
-    solid = heads.triangles[heads.region == 0]
-    solid = solid[(inside[solid] > -0.4).any(1)]
-    # Cloth spans the hollows beside the nose and round the mouth.
-    ball = np.array([0, -7.0, 0.5])
-    away = unit(heads.neutral - ball)
-    flat = ball + away * 7.4
-    span = np.maximum(np.einsum("nk,nk->n", flat - heads.neutral, away), 0)
-    span *= (z > 3) & (np.abs(x) < 5)
-    raised = vertices + 0.3 * normals + (span[:, None] * away).astype(np.float32)
+    place = {name: vertices[v] for name, v in heads.places.items()}
+    nose, chin, bridge = place["nose_tip"], place["chin"], place["nose_bridge_2"]
+    low = place["nose_base"] - [0, 0.4, 0]
+    top = bridge + u(0.1, 0.9) * (nose - bridge) if chance(rng, 0.85) else low
+    cheek, jaw = (
+        (np.ptp([place[f"{side}_jaw_{k}"][0] for side in ("left", "right")]) / 2) for k in (3, 6)
+    )
+    jaw_y = place["left_jaw_6"][1]
+    # The middle line from the top over nose and chin to below it, and how wide the cloth is there.
+    line = np.array([top, nose if top[1] > nose[1] else low, chin, chin - [0, 1.2, 2.0]])
+    line[:3, 2] += [0.25, 0.4, 0.5]
+    rows, columns = 14, 25
+    y = np.linspace(line[0, 1], line[3, 1], rows)
+    front = np.interp(-y, -line[:, 1], line[:, 2])
+    wide = np.interp(-y, [-top[1], -jaw_y, -line[3, 1]], [cheek - 0.6, jaw, jaw - 2])
+    across = np.linspace(-1, 1, columns)
+    x = wide[:, None] * across
+    sag = 0.9 * np.abs(across) ** 2 * u(0, 1.5)  # the upper edge falls towards the ears
+    y = y[:, None] - sag * np.linspace(1, -0.3, rows)[:, None]
+    # Cloth lies on the cheeks and spans what is between nose, mouth and chin.
+    outside = (heads.paint[:, 2] < 0.5) & (heads.paint[:, 0] < 0.1) & (heads.neutral[:, 2] > -1)
+    outside[heads.triangles[heads.region > 0]] = False
+    skin = vertices[outside & (vertices[:, 1] < top[1] + 2) & (vertices[:, 1] > chin[1])]
+    gap = np.square(skin[:, 0] - x[..., None]) + np.square(skin[:, 1] - y[..., None])
+    below = box_blur(skin[np.argmin(gap, 2), 2] + 0.4, 1)
+    z = np.maximum(below, front[:, None] - 0.2 * np.square(x))
+    mesh = np.stack([x, y, z], 2).reshape(-1, 3).astype(np.float32)
     tone, folds, offset = u(0.1, 0.85), u(0, 0.25), rng.random(2, np.float32)
+    period = u(2, 4)
 
     def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pleat = np.clip(np.sin(a[:, 1] * 3.2), -0.3, 1) * step(4.5 - np.abs(a[:, 0]), 1)
+        pleat = np.clip(np.sin(a[:, 1] * period), -0.3, 1) * step(4.5 - np.abs(a[:, 0]), 1)
         weave = grain(2, a[:, 0] / 14, a[:, 1] / 14, offset)
-        return tone * (1 - folds * pleat + 0.04 * weave), step(a[:, 3], 0.12)
+        return tone * (1 - folds * pleat + 0.04 * weave), np.ones(len(a), np.float32)
 
-    attributes = np.column_stack([heads.neutral, inside]).astype(np.float32)
-    scene.layer(raised.astype(np.float32), solid, attributes, cloth, sheen=0.05)
+    scene.layer(mesh, sheet(rows, columns), mesh, cloth, sheen=0.05, bias=0.5)
 
 
 def draw_hand(
@@ -213,7 +225,7 @@ def draw_hand(
 
     palm = aim - along * u(4.5, 7) + np.array([0, 0, 1.2])
     tube = [(palm - along * 9, palm + along * 1.0, 3.6, 3.9)]
-    count = int(rng.choice([1, 2, 4], p=[0.2, 0.2, 0.6]))
+    count = int(rng.choice([1, 2, 4], p=[0.1, 0.15, 0.75]))
     for k in range(count):
         spread = (k - (count - 1) / 2) * 1.75
         root = palm + across * spread

@@ -154,8 +154,9 @@ def _draw_head(
     value = paint * bright
     skin = pixels.region == 0
     value += np.where(skin, light.gloss * highlight(light, normal, light.shine), 0) * (1 - shadow)
-    wet = pixels.region >= REGIONS.index("upper_teeth")
-    value += np.where(wet, 0.6 * highlight(light, normal, 90), 0) * (1 - 0.7 * shadow)
+    wet = np.flatnonzero(pixels.region >= REGIONS.index("upper_teeth"))
+    sharp = np.where(pixels.region[wet] == EYE, 300, 60).astype(np.float32)
+    value[wet] += sharp / 300 * highlight(light, normal[wet], sharp) * (1 - 0.7 * shadow[wet])
     scene.value[hit] = np.clip(value, 0, 3)
     scene.depth[hit] = depth[hit]
 
@@ -197,7 +198,7 @@ def _draw_accessories(
         if name.endswith("glasses"):
             accessories.draw_glasses(scene, heads, vertices, name.startswith("dark"), rng)
         elif name == "mask":
-            accessories.draw_mask(scene, heads, vertices, normals, rng)
+            accessories.draw_mask(scene, heads, vertices, rng)
         elif name == "hand":
             accessories.draw_hand(scene, heads, vertices, look, rng)
         else:

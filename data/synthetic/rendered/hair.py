@@ -44,7 +44,7 @@ def draw_hair(person: Person, look: Look, rng: np.random.Generator) -> Hair:
     n, u = rng.normal, rng.uniform
     man, woman = (person.sex == sex for sex in ("male", "female"))
     old = person.years > 45
-    bald = man and person.years > 22 and chance(rng, 0.4 if old else 0.12)
+    bald = man and person.years > 22 and chance(rng, 0.3 if old else 0.1)
     long = chance(rng, 0.7 if woman else 0.12)
     front = n(6.0, 0.8) + (u(0, 2.5) if man and old else 0)
     fringe = None
@@ -54,7 +54,7 @@ def draw_hair(person: Person, look: Look, rng: np.random.Generator) -> Hair:
     burns = u(-4.5, 1.5)
     heights = [low, low - 0.1, min(low, front - 0.7), front - 2.2, 2.5, burns + 1, burns + 0.5]
     heights += [2.5, -1.0, -5.0, -9.0, -10.5]
-    volume = np.exp(u(np.log(0.15), np.log(2.2)))
+    volume = np.exp(u(np.log(0.25), np.log(2.4)))
     if chance(rng, 0.06 + 0.1 * (look.tone >= 4)):
         volume = u(2.2, 4.5)
     return Hair(
@@ -95,7 +95,7 @@ def hair_cover(
 ) -> np.ndarray:
     """How much hair covers places of the neutral head, 0 .. 1."""
     around = angle(x, z)
-    edge = hair.ragged * grain(1, around / 60, y / 60, hair.offsets[0])
+    edge = hair.ragged * grain(1, around / 110, y / 60, hair.offsets[0])
     edge += hair.wave * grain(0, x / 40, y / 90, hair.offsets[1])
     cover = step(above_line(hair, x, y, z) + edge, soft) * (ear < 0.3)
     scalp = 1 - hair.thin * step(grain(1, x / 12, z / 12 + y / 30, hair.offsets[2]) + 0.6, 1)
@@ -105,12 +105,14 @@ def hair_cover(
 def strands(hair: Hair, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Light and dark strands about 1, falling away from the parting or curling."""
     away = np.arctan2(x - hair.parting * 0.6 * np.clip(y / 10, 0, 1), z - AXIS)
-    straight = grain(2, away * 1.5 + hair.lean * y / 10, y / 60, hair.offsets[3])
-    locks = grain(0, away / 3, y / 30, hair.offsets[4])
-    value = 1 + hair.contrast * straight + 0.2 * locks
+    slope = hair.lean * y / 10
+    thin = grain(2, away * 0.7 + slope, y / 60, hair.offsets[3])
+    thick = grain(1, away * 0.4 + slope, y / 80, hair.offsets[4])
+    locks = grain(0, away / 3, y / 30, hair.offsets[5])
+    value = 1 + hair.contrast * (0.5 * thin + 0.8 * thick) + 0.2 * locks
     if hair.curl > 0.25:
-        curls = grain(1, x / 9 + z / 13, y / 9 - z / 17, hair.offsets[5])
-        value = value + hair.curl * 0.45 * curls
+        curls = grain(1, x / 26 + z / 37, y / 26 - z / 49, hair.offsets[6])
+        value = value + hair.curl * 0.4 * curls
     if hair.parted:
         seam = np.exp(-np.square((x - hair.parting) / 0.25)) * (y > 4) * (z > -8)
         value = value + hair.parted * seam * 0.8

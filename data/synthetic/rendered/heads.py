@@ -227,7 +227,7 @@ def draw_expression(rng: np.random.Generator) -> Expression:
     elif chance(rng, 0.02):
         w.put(f"eyeBlink{rng.choice(['Left', 'Right'])}", u(0.8, 1.0))
     else:
-        w.both("eyeBlink", np.clip(n(0.1, 0.16), -0.15, 0.6), 0.06)
+        w.both("eyeBlink", np.clip(n(0.15, 0.16), -0.1, 0.6), 0.06)
     w.both("eyeSquint", max(0, n(0.05, 0.25)))
     w.both("eyeWide", max(0, n(-0.1, 0.3)))
     gaze = np.clip(n(0, 0.2), -0.6, 0.6), np.clip(n(0, 0.13), -0.4, 0.35)

@@ -102,7 +102,7 @@ def shade(
     return light.power[0] * key + light.power[1] * lamps[1] + light.power[2] * lamps[2] + sky
 
 
-def highlight(light: Light, normal: np.ndarray, sharpness: float) -> np.ndarray:
+def highlight(light: Light, normal: np.ndarray, sharpness: float | np.ndarray) -> np.ndarray:
     """How strongly the key light is mirrored, (N,)."""
     half = unit(light.ways[0] + np.array([0, 0, 1], np.float32))
     toward = np.maximum(np.einsum("nk,k->n", normal, half), 0)

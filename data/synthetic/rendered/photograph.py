@@ -75,12 +75,12 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = np.einsum("yr,rc->yc", rows, np.clip(canvas, 0, 4))
     picture = np.einsum("yc,xc->yx", picture, columns)
     low, high = np.percentile(picture[24:88, 20:76], [2, 96])
-    picture = np.clip(picture / (high + 1e-3), 0, 1.6) ** (1 / 2.2)
+    picture = np.clip(picture / (high + 1e-3), 0, 1.5) ** (1 / 2.2)
     low = (low / (high + 1e-3)) ** (1 / 2.2)
     picture = (picture - low * u(0.2, 1)) / (1 - low * u(0.3, 0.7))
-    black, white = u(0, 60) * rng.random(), u(120, 250)
+    black, white = u(0, 60) * rng.random(), 120 + 120 * rng.beta(1.5, 1.8)
     contrast = np.exp(rng.normal(0, 0.2))
-    picture = black + max(white - black, 60) * np.clip(picture, 0, 1.5) ** contrast
+    picture = black + max(white - black, 75) * np.clip(picture, 0, 1.4) ** contrast
     picture = picture + u(0.5, 5) * rng.standard_normal((SIZE, SIZE))
     if chance(rng, 0.7):
         picture = _jpeg(picture.astype(np.float32), u(1, 9))

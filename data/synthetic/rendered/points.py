@@ -20,7 +20,7 @@ each with `:weight` where the point lies between them. `#` begins a comment:
     left_eye_center
     left_cheek 11795
     left_ear_lobe 12340
-    between_the_brows 297:0.5 302:0.5
+    between_the_brows 220:0.5 169:0.5
 """
 
 from __future__ import annotations

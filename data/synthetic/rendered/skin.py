@@ -68,8 +68,8 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
     grey = np.clip((person.years - 40) / 35 + n(0, 0.35), 0, 1)
     hair = mix(hair, u(0.25, 0.6), grey * chance(rng, 0.85))
     man = person.sex == "male" and person.years > 17
-    beard = u(0.3, 1) if man and chance(rng, 0.24) else 0
-    moustache = u(0.3, 1) if man and chance(rng, 0.2) else beard * chance(rng, 0.9)
+    beard = u(0.4, 1) if man and chance(rng, 0.26) else 0
+    moustache = u(0.4, 1) if man and chance(rng, 0.22) else beard * chance(rng, 0.9)
     woman = person.sex == "female" and person.years > 15
     return Look(
         tone=tone,
@@ -221,7 +221,7 @@ def _paint_beard(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Genera
         chin * max(look.beard, look.stubble), lip * max(look.moustache, look.stubble)
     )
     cover = strength * (1 - step(p.lips + 0.05, 0.2)) * hairs
-    return mix(paint, min(look.hair * 0.8, look.skin), np.clip(cover, 0, 1))
+    return mix(paint, min(look.hair * 0.7, 0.6 * look.skin), np.clip(cover, 0, 1))
 
 
 def _paint_mouth(p: Pixels, look: Look, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -235,7 +235,7 @@ def _paint_mouth(p: Pixels, look: Look, inside: np.ndarray, rng: np.random.Gener
     # Gaps between teeth, at equal steps along the arc.
     arc = np.arctan2(x, z - 2.0) * 4.6
     gaps = 1 - u(0.1, 0.4) * np.clip(np.abs(np.sin(np.pi * arc / 0.8)) * -6 + 1, 0, 1)
-    white = u(0.3, 0.75) * (1 - 0.25 * min(look.age, 1)) * gaps * np.clip((z - 1.5) / 5, 0.1, 1)
+    white = u(0.25, 0.6) * (1 - 0.25 * min(look.age, 1)) * gaps * np.clip((z - 1.5) / 5, 0.1, 1)
     gum = (0.1 + 0.3 * look.skin) * np.clip((z - 1.5) / 5, 0.1, 1)
     upper, lower = (region == REGIONS.index(name) for name in ("upper_teeth", "lower_teeth"))
     paint = np.where(upper, np.where(y > -5.85, gum, white), paint)
@@ -247,7 +247,7 @@ def _paint_eyes(
 ) -> np.ndarray:
     """White, iris and pupil by the angle from where the eye looks; shade under the upper lid."""
     u = rng.uniform
-    white = u(0.75, 1.25) * (0.14 + 0.5 * look.skin)
+    white = u(0.6, 1.05) * (0.14 + 0.5 * look.skin)
     pupil, iris_radius = u(0.12, 0.27), u(0.55, 0.62)
     place, paint = p.place[at], np.empty(len(at), np.float32)
     for side, ball in eyes.items():
