@@ -71,7 +71,8 @@ class Camera:
     def __init__(self, pose: Pose, points: np.ndarray, rng: np.random.Generator) -> None:
         """Framed so that Kaggle's 15 points (15, 3) lie as in Kaggle's faces, with jitter.
 
-        Of a face that is turned far, the points lie closer together; it is not enlarged as much.
+        Of a face that is turned far, the points lie closer together. Whoever crops by them enlarges
+        it, whoever crops by the head does not: anything in between comes up.
         """
         self.rotation = rotation(pose.yaw, pose.pitch, pose.roll)
         self.body = rotation(*pose.body)
@@ -81,8 +82,8 @@ class Camera:
         spread = np.sqrt(np.square(flat - middle).sum(1).mean())
         frontal = points - points.mean(0)
         full = 0.93 * np.sqrt(np.square(frontal[:, :2]).sum(1).mean())
-        if abs(pose.yaw) > 0.35:
-            spread = spread**0.6 * full**0.4
+        share = rng.uniform(0.4, 1)
+        spread = spread**share * full ** (1 - share)
         self.scale = float(26.6 / spread * np.exp(rng.normal(0, 0.06)))
         eyes = flat[[LEFT_EYE, RIGHT_EYE]].mean(0)
         anchor = 0.6 * eyes + 0.4 * middle
