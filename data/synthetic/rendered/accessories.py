@@ -161,9 +161,7 @@ def _draw_brim(
     scene.layer(mesh, sheet(3, len(turn)), mesh, _plain(tone), sheen=0.1)
 
 
-def draw_mask(
-    scene: Scene, heads: Heads, vertices: np.ndarray, rng: np.random.Generator
-) -> None:
+def draw_mask(scene: Scene, heads: Heads, vertices: np.ndarray, rng: np.random.Generator) -> None:
     """A mask of cloth from the nose's bridge, or below the nose, to under the chin."""
     u = rng.uniform
     place = {name: vertices[v] for name, v in heads.places.items()}

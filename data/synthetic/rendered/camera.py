@@ -79,12 +79,13 @@ class Camera:
         self.distance = float(np.exp(rng.uniform(np.log(32), np.log(220))))
         flat = self._project(self.turn(points))
         middle = flat.mean(0)
-        spread = np.sqrt(np.square(flat - middle).sum(1).mean())
-        frontal = points - points.mean(0)
-        full = 0.93 * np.sqrt(np.square(frontal[:, :2]).sum(1).mean())
+        spread, full = (
+            np.sqrt(np.square(seen - seen.mean(0)).sum(1).mean())
+            for seen in (flat, self._project(points))
+        )
         share = rng.uniform(0.4, 1)
         spread = spread**share * full ** (1 - share)
-        self.scale = float(26.6 / spread * np.exp(rng.normal(0, 0.06)))
+        self.scale = float(26.5 / spread * np.exp(rng.normal(0, 0.06)))
         eyes = flat[[LEFT_EYE, RIGHT_EYE]].mean(0)
         anchor = 0.6 * eyes + 0.4 * middle
         aim = np.array([48.0, 41.2]) + rng.normal(0, 1.5, 2)

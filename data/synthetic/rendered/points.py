@@ -18,8 +18,9 @@ A file of places has one point per line: a name, then nothing if it is the name 
 each with `:weight` where the point lies between them. `#` begins a comment:
 
     left_eye_center
-    left_cheek 11795
+    right_eye_center
     left_ear_lobe 12340
+    right_ear_lobe 5743
     between_the_brows 220:0.5 169:0.5
 """
 
@@ -31,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.key_points import KEY_POINTS, Names
+from data.key_points import KEY_POINTS, Names, mirror_partners
 from data.synthetic.rendered.heads import load_heads
 from data.system.files import InputError, check_file
 
@@ -111,6 +112,10 @@ def read_places(points: str | Path) -> Places:
         names.append(name)
     if not names:
         raise InputError(f"{path} names no point; give one line per point.")
+    try:
+        mirror_partners(tuple(names))
+    except ValueError as problem:
+        raise InputError(f"{path} {problem}; add a line for that one, or rename it.") from None
     return Places(tuple(names), own)
 
 
