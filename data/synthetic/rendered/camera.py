@@ -111,6 +111,13 @@ class Camera:
         """Camera places (N, 3) in pixels of the 96x96 picture, (N, 2)."""
         return self.scale * self._project(seen) + self.shift
 
+    def unproject(self, pixel: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """The camera places (N, 3) that the canvas shows at depths (N,): `canvas` backwards."""
+        row, column = np.divmod(pixel, CANVAS)
+        flat = (np.stack([column, row], 1).astype(np.float32) + 0.5) / ZOOM - 0.5 - self.shift
+        flat *= ((self.distance - depth) / (self.distance * self.scale))[:, None]
+        return np.stack([flat[:, 0], -flat[:, 1], depth], 1)
+
     def canvas(self, seen: np.ndarray) -> np.ndarray:
         """Camera places (N, 3) in pixels of the canvas, (N, 2)."""
         return ZOOM * (self.pixels(seen) + 0.5) - 0.5
@@ -138,12 +145,14 @@ class Scene:
         glass: bool = False,
         bias: float = 0.0,
         smooth: bool = True,
+        normals: np.ndarray | None = None,
     ) -> None:
         """Draw a mesh (V, 3) of the head frame over what is farther away.
 
         `paint` takes the attributes (N, C) of the pixels seen and returns what they throw back and
         how much they cover, both (N,). `glass` leaves the depth as it is, `bias` lets the mesh
         through what lies up to so many centimetres before it. Both sides of the mesh are seen.
+        `normals` (V, 3) of the head frame replace the mesh's own.
         """
         seen = self.camera.turn(vertices)
         found, weights, depth = rasterise(
@@ -153,11 +162,17 @@ class Scene:
         if not len(hit):
             return
         corners, weights = triangles[found[hit]], weights[hit]
-        normal = unit(interpolate(vertex_normals(seen, triangles), corners, weights))
+        if normals is None:
+            normals = vertex_normals(seen, triangles)
+        else:
+            normals = rotate(normals, self.camera.rotation)
+        normal = unit(interpolate(normals, corners, weights))
         normal *= np.where(normal[:, 2:] < 0, -1, 1)
         value, cover = paint(interpolate(attributes, corners, weights))
         bright = shade(self.light, normal, wrap=0.4 if smooth else 0.1)
-        toward = np.einsum("nk,k->n", normal, unit(self.light.ways[0] + np.array([0, 0, 1])))
+        toward = np.einsum(
+            "nk,k->n", normal, unit(self.light.ways[0] + np.array([0, 0, 1], np.float32))
+        )
         bright = bright + sheen * bell(toward - 0.9, 0.12) * self.light.power[0]
         self.value[hit] = mix(self.value[hit], value * bright, cover)
         if not glass:

@@ -49,7 +49,7 @@ from data.synthetic.rendered.raster import (
     unit,
     vertex_normals,
 )
-from data.synthetic.rendered.skin import EYE, Look, Pixels, draw_look, paint_head
+from data.synthetic.rendered.skin import EYE, Look, Pixels, draw_look, paint_eyes, paint_head
 from data.system.progress import follow
 
 LASHES = REGIONS.index("lashes")
@@ -123,6 +123,7 @@ class _Subject:
         ball = ball_mesh()[0]
         balls = [eye.centre + eye.radius * ball for eye in self.eyes.values()]
         self.all_vertices = np.concatenate([self.vertices, *balls]).astype(np.float32)
+        # What is worn lies along the skin's normals.
         self.normals = vertex_normals(self.vertices, self.heads.triangles[self.heads.region == 0])
         turning = np.ones(2 * len(ball), np.float32)
         self.turning = np.concatenate([self.heads.turning, turning])
@@ -138,16 +139,21 @@ def _draw_head(
     found, weights, depth = rasterise(scene.camera.canvas(seen), seen[:, 2], triangles, CANVAS)
     hit = np.flatnonzero(found >= 0)
     normals = vertex_normals(seen, triangles)
-    table = np.concatenate([attributes, normals, subject.all_vertices, seen], 1)
-    at = interpolate(table, triangles[found[hit]], weights[hit])
+    table = np.concatenate([attributes, normals], 1)
+    corners, weights = triangles[found[hit]], weights[hit]
+    at = interpolate(table, corners, weights)
     x, y, z, lips, lids, ear, sky = np.ascontiguousarray(at[:, :7].T)
-    normal, place, position = unit(at[:, 7:10]), at[:, 10:13], at[:, 13:16]
-    region = regions[found[hit]]
-    pixels = Pixels(x, y, z, lips, lids, ear, sky, region, place, normal)
-    paint = paint_head(pixels, look, subject.brows, subject.eyes, rng)
+    normal, region = unit(at[:, 7:]), regions[found[hit]]
+    pixels = Pixels(x, y, z, lips, lids, ear, region)
+    eye = np.flatnonzero(region == EYE)
+    on_eye = interpolate(subject.all_vertices, corners[eye], weights[eye])
+    paint = paint_head(pixels, look, subject.brows, rng)
+    paint[eye] = paint_eyes(on_eye, look, subject.eyes, rng)
     paint = paint_scalp(pixels, paint, look, hair, rng.uniform(0.3, 1.2))
     paint = _paint_clothes(pixels, paint, rng)
-    shadow = ShadowMap(light, seen, triangles[regions == 0]).cover(position + 0.25 * normal)
+    shadow = ShadowMap(light, seen, triangles[regions == 0]).cover(
+        scene.camera.unproject(hit, depth[hit]) + 0.25 * normal
+    )
     sky = np.where(region == 0, np.maximum(sky, 0.55 * step(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
     bright = shade(light, normal, sky**1.3, shadow, wrap) * (0.45 + 0.55 * sky)

@@ -86,7 +86,7 @@ def above_line(hair: Hair, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.nd
     line = np.interp(around, ANGLES, hair.heights).astype(np.float32)
     line = line + hair.slant * np.clip(x / 5, -1, 1)
     if hair.bald:
-        line = line + 1e3 * (around < 95) + 5
+        line = line + np.where(around < 95, np.float32(1005), np.float32(5))
     return y - line
 
 
@@ -155,7 +155,8 @@ def draw_shell(
         return look.hair * strands(hair, a[:, 0], a[:, 1], a[:, 2]), cover
 
     attributes = np.column_stack([heads.neutral, ear])
-    scene.layer(raised, solid, attributes, paint, sheen=0.25 * (1 - hair.curl))
+    sheen = 0.25 * (1 - hair.curl)
+    scene.layer(raised, solid, attributes, paint, sheen=sheen, normals=normals)
 
 
 def draw_curtain(

@@ -67,7 +67,7 @@ def grain(kind: int, x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> np.nda
     """Noise at x, y (counted in tiles) of the given kind: 0 coarse, 1 middling, 2 fine."""
     column = ((x + offset[0]) * TILE).astype(np.int32) & (TILE - 1)
     row = ((y + offset[1]) * TILE).astype(np.int32) & (TILE - 1)
-    return _tiles()[kind][row, column]
+    return np.take(_tiles()[kind], row * TILE + column)
 
 
 def box_blur(picture: np.ndarray, radius: int) -> np.ndarray:
@@ -75,10 +75,9 @@ def box_blur(picture: np.ndarray, radius: int) -> np.ndarray:
     for axis in (0, 1):
         pad = [(radius + 1, radius) if k == axis else (0, 0) for k in (0, 1)]
         total = np.pad(picture, pad, mode="edge").cumsum(axis, dtype=np.float32)
-        n = total.shape[axis]
-        late = np.take(total, range(2 * radius + 1, n), axis)
-        early = np.take(total, range(0, n - 2 * radius - 1), axis)
-        picture = (late - early) / (2 * radius + 1)
+        total = np.moveaxis(total, axis, 0)
+        wide = 2 * radius + 1
+        picture = np.moveaxis((total[wide:] - total[:-wide]) / wide, 0, axis)
     return picture
 
 

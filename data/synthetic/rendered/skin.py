@@ -29,11 +29,8 @@ class Pixels:
     z: np.ndarray
     lips: np.ndarray  # distance into the lips, cm
     lids: np.ndarray  # distance from the lids' margin, cm
-    ear: np.ndarray
-    sky: np.ndarray
+    ear: np.ndarray  # 1 on the ears
     region: np.ndarray
-    place: np.ndarray  # (N, 3) on this head, before it turns
-    normal: np.ndarray  # (N, 3) in the camera's frame
 
     @property
     def side(self) -> np.ndarray:
@@ -87,13 +84,9 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
 
 
 def paint_head(
-    p: Pixels,
-    look: Look,
-    brows: dict[str, Brow],
-    eyes: dict[str, Eyeball],
-    rng: np.random.Generator,
+    p: Pixels, look: Look, brows: dict[str, Brow], rng: np.random.Generator
 ) -> np.ndarray:
-    """The share of light that each pixel throws back, (N,)."""
+    """The share of light that each pixel of skin and mouth throws back, (N,)."""
     skin = _paint_skin(p, look, rng)
     skin = _paint_age(p, skin, look, rng)
     skin = _paint_eye_surroundings(p, skin, look, rng)
@@ -103,12 +96,9 @@ def paint_head(
     if look.beard or look.moustache or look.stubble:
         skin = _paint_beard(p, skin, look, rng)
     paint = np.where(p.region == 0, skin, 0)
-    inside = np.flatnonzero(p.region > 0)
+    inside = np.flatnonzero((p.region > 0) & (p.region < EYE))
     if len(inside):
         paint[inside] = _paint_mouth(p, look, inside, rng)
-    eye = np.flatnonzero(p.region == EYE)
-    if len(eye):
-        paint[eye] = _paint_eyes(p, look, eyes, eye, rng)
     return paint
 
 
@@ -242,14 +232,17 @@ def _paint_mouth(p: Pixels, look: Look, inside: np.ndarray, rng: np.random.Gener
     return np.where(lower, np.where(y < -7.25, gum, 0.85 * white), paint)
 
 
-def _paint_eyes(
-    p: Pixels, look: Look, eyes: dict[str, Eyeball], at: np.ndarray, rng: np.random.Generator
+def paint_eyes(
+    place: np.ndarray, look: Look, eyes: dict[str, Eyeball], rng: np.random.Generator
 ) -> np.ndarray:
-    """White, iris and pupil by the angle from where the eye looks; shade under the upper lid."""
+    """What places (N, 3) of the head frame on the eyeballs throw back, (N,).
+
+    White, iris and pupil by the angle from where the eye looks; shade under the upper lid.
+    """
     u = rng.uniform
     white = u(0.6, 1.05) * (0.14 + 0.5 * look.skin)
     pupil, iris_radius = u(0.12, 0.27), u(0.55, 0.62)
-    place, paint = p.place[at], np.empty(len(at), np.float32)
+    paint = np.empty(len(place), np.float32)
     for side, ball in eyes.items():
         own = np.flatnonzero((place[:, 0] > 0) == (side == "left"))
         ray = (place[own] - ball.centre) / ball.radius
