@@ -4,6 +4,10 @@ python -m data.synthetic.rendered --points 15 --train 2000 --test 200 --seed 1 -
 
 writes training.csv and test.csv, and for each a table with one row per face: age, sex, skin tone,
 the head's turn, what it wears (training_descriptions.csv, test_descriptions.csv).
+
+python -m data.synthetic.rendered --points places.txt --sheet sheet.png
+
+draws the points on the neutral head, from the front and from the side, and on some faces.
 """
 
 from __future__ import annotations
@@ -16,9 +20,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from data.key_points import columns_of
-from data.synthetic.rendered.faces import Description, RenderedFaces, render_faces
-from data.synthetic.rendered.points import read_places
+from data.key_points import SIZE, columns_of
+from data.synthetic.rendered.faces import (
+    Description,
+    RenderedFaces,
+    draw_neutral,
+    render_faces,
+)
+from data.synthetic.rendered.points import Places, read_places
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
 from data.system.progress import follow
@@ -55,6 +64,38 @@ def write_csvs(folder: Path, name: str, faces: RenderedFaces, labelled: bool) ->
     _write_rows(folder / f"{name}_descriptions.csv", header, told)
 
 
+def draw_sheet(path: Path, places: Places, seed: int) -> None:
+    """Draw the points on the neutral head, twice, and on 12 faces: a picture to check them by.
+
+    Raises InputError if it cannot be written.
+    """
+    from PIL import Image, ImageDraw
+
+    zoom = 4
+    tile = SIZE * zoom
+    sheet = Image.new("RGB", (tile * 5, tile * 4))
+    views = [draw_neutral(places, turn, 2 * tile) for turn in (0.0, -1.3)]
+    faces = render_faces(12, seed, places, workers=1)
+    views += zip(faces.pictures, faces.key_points, strict=True)
+    for i, (picture, points) in enumerate(views):
+        scale = 2 * tile / len(picture) if i < 2 else zoom
+        size = round(len(picture) * scale)
+        view = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
+        view = view.convert("RGB")
+        draw = ImageDraw.Draw(view)
+        for x, y in (points + 0.5) * scale:
+            draw.ellipse((x - 2, y - 2, x + 2, y + 2), outline=(255, 60, 60))
+        if i < 2:
+            place = (2 * i * tile, 0)
+        elif i < 4:
+            place = (4 * tile, (i - 2) * tile)
+        else:
+            place = ((i - 4) % 5 * tile, ((i - 4) // 5 + 2) * tile)
+        sheet.paste(view, place)
+    replace_file(path, lambda temporary: sheet.save(temporary, "PNG"))
+    print(f"drew {len(places.names)} points to {path}")
+
+
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
@@ -69,12 +110,19 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--test", type=natural, default=200, help="faces in test.csv (default: 200)")
     add("--seed", type=natural, default=0, help="another number gives other faces (default: 0)")
     add("--workers", type=natural, help="processes (default: one per core)")
+    sheet = "only draw the points on the neutral head and on some faces, to check them"
+    add("--sheet", type=Path, metavar="FILE", help=sheet)
     add("--force", action="store_true", help="overwrite existing files")
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the files."""
+    if arguments.sheet:
+        if arguments.sheet.exists() and not arguments.force:
+            raise InputError(f"{arguments.sheet} exists; give --force to overwrite it.")
+        draw_sheet(arguments.sheet, read_places(arguments.points), arguments.seed)
+        return
     for name in ("training", "test"):
         for path in (arguments.out / f"{name}{end}.csv" for end in ("", "_descriptions")):
             if path.exists() and not arguments.force:

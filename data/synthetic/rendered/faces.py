@@ -13,7 +13,7 @@ import numpy as np
 
 from data.key_points import SIZE
 from data.synthetic.rendered import accessories
-from data.synthetic.rendered.camera import Camera, Pose, Scene, draw_pose
+from data.synthetic.rendered.camera import Camera, Pose, Scene, draw_pose, rotation
 from data.synthetic.rendered.hair import Hair, draw_curtain, draw_hair, draw_shell, paint_scalp
 from data.synthetic.rendered.heads import (
     Expression,
@@ -45,6 +45,7 @@ from data.synthetic.rendered.raster import (
     interpolate,
     mix,
     rasterise,
+    rotate,
     step,
     unit,
     vertex_normals,
@@ -243,6 +244,31 @@ def render_face(
     points = find_points(places, subject.vertices, spots)
     points = camera.pixels(camera.turn(points)).astype(np.float32)
     return picture, points, _describe(seed, index, person, expression, pose, look, worn)
+
+
+def draw_neutral(places: Places, yaw: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean adult's head, unpainted: picture (size, size) uint8 and points (K, 2) in it."""
+    heads, calm = load_heads(), Expression({}, (0.0, 0.0))
+    brows = draw_brows(np.random.default_rng(0))
+    ball = ball_mesh()[0]
+    balls = [eye.centre + eye.radius * ball for eye in eyeballs(heads.neutral, calm).values()]
+    turn = rotation(yaw, 0.0, 0.0)
+
+    def project(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen = rotate((places - [0, -1.5, 0]).astype(np.float32), turn)
+        return seen, np.stack([seen[:, 0], -seen[:, 1]], 1) * (size / 26) + size / 2
+
+    seen, flat = project(np.concatenate([heads.neutral, *balls]))
+    triangles, _, _ = _solid()
+    found, weights, _ = rasterise(flat, seen[:, 2], triangles, size)
+    hit = np.flatnonzero(found >= 0)
+    normals = vertex_normals(seen, triangles)
+    normal = unit(interpolate(normals, triangles[found[hit]], weights[hit]))
+    value = np.zeros(size * size)
+    lamp = unit(np.array([0.3, 0.4, 0.85], np.float32))
+    value[hit] = 50 + 190 * np.clip(np.einsum("nk,k->n", normal, lamp), 0, 1)
+    points = find_points(places, heads.neutral, find_places(heads.neutral, brows))
+    return value.reshape(size, size).astype(np.uint8), project(points)[1]
 
 
 def _describe(
