@@ -71,27 +71,21 @@ def draw_sheet(path: Path, places: Places, seed: int) -> None:
     """
     from PIL import Image, ImageDraw
 
-    zoom = 4
-    tile = SIZE * zoom
-    sheet = Image.new("RGB", (tile * 5, tile * 4))
+    tile = 4 * SIZE
+    sheet = Image.new("RGB", (5 * tile, 4 * tile))
+    large = [(0, 0), (2, 0)]
+    small = [(4, 0), (4, 1), *((column, row) for row in (2, 3) for column in range(5))]
+    faces = render_faces(len(small), seed, places, workers=1)
     views = [draw_neutral(places, turn, 2 * tile) for turn in (0.0, -1.3)]
-    faces = render_faces(12, seed, places, workers=1)
     views += zip(faces.pictures, faces.key_points, strict=True)
-    for i, (picture, points) in enumerate(views):
-        scale = 2 * tile / len(picture) if i < 2 else zoom
-        size = round(len(picture) * scale)
+    for (column, row), (picture, points) in zip(large + small, views, strict=True):
+        size = tile if len(picture) == SIZE else 2 * tile
         view = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
         view = view.convert("RGB")
         draw = ImageDraw.Draw(view)
-        for x, y in (points + 0.5) * scale:
+        for x, y in (points + 0.5) * (size / len(picture)):
             draw.ellipse((x - 2, y - 2, x + 2, y + 2), outline=(255, 60, 60))
-        if i < 2:
-            place = (2 * i * tile, 0)
-        elif i < 4:
-            place = (4 * tile, (i - 2) * tile)
-        else:
-            place = ((i - 4) % 5 * tile, ((i - 4) // 5 + 2) * tile)
-        sheet.paste(view, place)
+        sheet.paste(view, (column * tile, row * tile))
     replace_file(path, lambda temporary: sheet.save(temporary, "PNG"))
     print(f"drew {len(places.names)} points to {path}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from data.synthetic.rendered.camera import Paint, Scene, ribbon, sheet
@@ -10,7 +12,7 @@ from data.synthetic.rendered.heads import Heads
 from data.synthetic.rendered.raster import bell, box_blur, chance, grain, step, unit
 from data.synthetic.rendered.skin import Look
 
-GLASSES = ("none", "clear glasses", "dark glasses")
+HEADGEAR = ("cap", "hat", "beanie", "hood")
 
 
 def _plain(tone: float) -> Paint:
@@ -28,7 +30,7 @@ def draw_accessories(rng: np.random.Generator, looks_like_child: bool) -> tuple[
     elif u[0] < clear + dark:
         found.append("dark glasses")
     if u[1] < 0.12:
-        found.append(str(rng.choice(["cap", "hat", "beanie", "hood"])))
+        found.append(str(rng.choice(HEADGEAR)))
     if u[2] < 0.03:
         found.append("mask")
     if u[3] < 0.05:
@@ -98,67 +100,77 @@ def _with_self(mesh: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndar
     return mesh[0], mesh[1], mesh[0]
 
 
-def draw_hat(
-    scene: Scene,
-    heads: Heads,
-    vertices: np.ndarray,
-    normals: np.ndarray,
-    kind: str,
-    rng: np.random.Generator,
-) -> None:
-    """A cap with a visor, a hat with a brim, a beanie, or a hood or scarf round the face."""
+@dataclass(frozen=True)
+class Hat:
+    """Headgear: a shell over the scalp, and a brim or visor if it has one."""
+
+    kind: str  # cap, hat, beanie or hood
+    line: np.ndarray  # (V,) the height from which it covers the neutral head, cm
+    lift: np.ndarray  # (V,) how far it stands off
+    tone: float
+    brim: tuple[np.ndarray, np.ndarray] | None  # vertices and triangles
+
+
+def make_hat(heads: Heads, vertices: np.ndarray, kind: str, rng: np.random.Generator) -> Hat:
+    """A random cap with a visor, hat with a brim, beanie, or hood or scarf round the face."""
     u, n = rng.uniform, rng.normal
     x, y, z = heads.neutral.T
-    hood = kind == "hood"
     low = u(2.2, 5.5)
     line = low + n(0, 0.1) * x - 0.05 * (z - 5) * u(-1, 2)
-    if hood:
-        # Open in front, down to below the chin.
+    if kind == "hood":  # open in front, down to below the chin
         around = np.degrees(np.abs(np.arctan2(x, z - AXIS)))
-        line = np.where(around > u(48, 68), -30.0, np.where(y < -11.5, -30.0, line))
+        line = np.where((around > u(48, 68)) | (y < -11.5), -30, line)
     depth = np.maximum(y - line + 0.3, 0)
-    lift = u(0.3, 1.4) + u(0, 0.6) * np.minimum(depth, 5)
-    lift = lift * (depth > 0)
-    solid = heads.triangles[heads.region == 0]
-    solid = solid[(lift[solid] > 0).any(1)]
-    if not hood:
-        solid = solid[(heads.neutral[solid][:, :, 1] > -6).all(1)]
-    raised = vertices + lift[:, None] * (normals + np.array([0, 0.2, 0], np.float32))
-    tone, stripe = u(0.01, 0.8), u(0, 0.3) * chance(rng, 0.5)
-    knit, offset = u(0.05, 0.25), rng.random(2, np.float32)
-
-    def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        weave = grain(2, np.arctan2(a[:, 0], a[:, 2] - AXIS), a[:, 1] / 12, offset)
-        value = tone * (1 + knit * weave + stripe * np.sin(a[:, 1] * 4))
-        return np.maximum(value, 0.004), step(a[:, 3], 0.15)
-
-    attributes = np.column_stack([heads.neutral, y - line]).astype(np.float32)
-    scene.layer(raised, solid, attributes, cloth, sheen=0.1)
-    if kind in ("cap", "hat"):
-        _draw_brim(scene, vertices, kind == "hat", low, tone * u(0.5, 1), rng)
+    lift = (u(0.3, 1.4) + u(0, 0.6) * np.minimum(depth, 5)) * (depth > 0)
+    brim = _make_brim(vertices, kind == "hat", low, rng) if kind in ("cap", "hat") else None
+    return Hat(kind, line.astype(np.float32), lift.astype(np.float32), u(0.01, 0.8), brim)
 
 
-def _draw_brim(
-    scene: Scene,
-    vertices: np.ndarray,
-    whole: bool,
-    low: float,
-    tone: float,
-    rng: np.random.Generator,
-) -> None:
-    """A hat's brim all round, or a cap's visor."""
+def _make_brim(
+    vertices: np.ndarray, whole: bool, low: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A hat's brim all round, or a cap's visor: vertices and triangles."""
     u = rng.uniform
     turn = np.radians(np.linspace(-180, 180, 61) if whole else np.linspace(-62, 62, 31))
     length, droop = u(2.5, 6), u(-0.1, 0.4)
     top = (np.abs(vertices[:, 1] - low) < 2) & (vertices[:, 2] > AXIS)
-    wide = np.abs(vertices[top, 0]).max() + 0.3
-    deep = vertices[top, 2].max() - AXIS + 0.3
+    wide = np.abs(vertices[top, 0]).max(initial=6) + 0.3
+    deep = vertices[top, 2].max(initial=6) - AXIS + 0.3
     inner = np.stack([wide * np.sin(turn), np.full(len(turn), low), AXIS + deep * np.cos(turn)], 1)
     reach = length * (np.ones(len(turn)) if whole else np.cos(turn * 1.4) ** 0.5)
     way = np.stack([np.sin(turn), np.full(len(turn), -droop), np.cos(turn)], 1)
     middle = inner + 0.5 * reach[:, None] * way + [0, 0.3, 0]
     mesh = np.concatenate([inner, middle, inner + reach[:, None] * way]).astype(np.float32)
-    scene.layer(mesh, sheet(3, len(turn)), mesh, _plain(tone), sheen=0.1)
+    return mesh, sheet(3, len(turn))
+
+
+def draw_hat(
+    scene: Scene,
+    heads: Heads,
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    hat: Hat,
+    rng: np.random.Generator,
+) -> None:
+    """Draw the shell, then the brim."""
+    u = rng.uniform
+    solid = heads.triangles[heads.region == 0]
+    solid = solid[(hat.lift[solid] > 0).any(1)]
+    if hat.kind != "hood":
+        solid = solid[(heads.neutral[solid][:, :, 1] > -6).all(1)]
+    raised = vertices + hat.lift[:, None] * (normals + np.array([0, 0.2, 0], np.float32))
+    stripe, knit = u(0, 0.3) * chance(rng, 0.5), u(0.05, 0.25)
+    offset = rng.random(2, np.float32)
+
+    def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weave = grain(2, np.arctan2(a[:, 0], a[:, 2] - AXIS), a[:, 1] / 12, offset)
+        value = hat.tone * (1 + knit * weave + stripe * np.sin(a[:, 1] * 4))
+        return np.maximum(value, 0.004), step(a[:, 3], 0.15)
+
+    attributes = np.column_stack([heads.neutral, heads.neutral[:, 1] - hat.line])
+    scene.layer(raised, solid, attributes, cloth, sheen=0.1)
+    if hat.brim:
+        scene.layer(*_with_self(hat.brim), _plain(hat.tone * u(0.5, 1)), sheen=0.1)
 
 
 def draw_mask(scene: Scene, heads: Heads, vertices: np.ndarray, rng: np.random.Generator) -> None:

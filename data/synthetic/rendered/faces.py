@@ -131,9 +131,14 @@ class _Subject:
 
 
 def _draw_head(
-    scene: Scene, subject: _Subject, look: Look, hair: Hair, rng: np.random.Generator
+    scene: Scene,
+    subject: _Subject,
+    look: Look,
+    hair: Hair,
+    hat: accessories.Hat | None,
+    rng: np.random.Generator,
 ) -> None:
-    """Head, neck and shoulders, painted and lit, over the background."""
+    """Head, neck and shoulders, painted and lit, over the background; the hat throws a shadow."""
     triangles, regions, attributes = _solid()
     light = scene.light
     seen = scene.camera.turn(subject.all_vertices, subject.turning)
@@ -152,9 +157,13 @@ def _draw_head(
     paint[eye] = paint_eyes(on_eye, look, subject.eyes, rng)
     paint = paint_scalp(pixels, paint, look, hair, rng.uniform(0.3, 1.2))
     paint = _paint_clothes(pixels, paint, rng)
-    shadow = ShadowMap(light, seen, triangles[regions == 0]).cover(
-        scene.camera.unproject(hit, depth[hit]) + 0.25 * normal
-    )
+    shade_from, cast = seen, triangles[regions == 0]
+    if hat and hat.brim:
+        brim, around = hat.brim
+        cast = np.concatenate([cast, around + len(seen), around[:, ::-1] + len(seen)])
+        shade_from = np.concatenate([seen, scene.camera.turn(brim)])
+    shadow_map = ShadowMap(light, shade_from, cast)
+    shadow = shadow_map.cover(scene.camera.unproject(hit, depth[hit]) + 0.25 * normal)
     sky = np.where(region == 0, np.maximum(sky, 0.55 * step(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
     bright = shade(light, normal, sky**1.3, shadow, wrap) * (0.45 + 0.55 * sky)
@@ -197,7 +206,12 @@ def _draw_lashes(scene: Scene, subject: _Subject, look: Look, rng: np.random.Gen
 
 
 def _draw_accessories(
-    scene: Scene, subject: _Subject, look: Look, worn: Sequence[str], rng: np.random.Generator
+    scene: Scene,
+    subject: _Subject,
+    look: Look,
+    worn: Sequence[str],
+    hat: accessories.Hat | None,
+    rng: np.random.Generator,
 ) -> None:
     """Everything that a face wears, or that is before it."""
     heads, vertices, normals = subject.heads, subject.vertices, subject.normals
@@ -208,8 +222,8 @@ def _draw_accessories(
             accessories.draw_mask(scene, heads, vertices, rng)
         elif name == "hand":
             accessories.draw_hand(scene, heads, vertices, look, rng)
-        else:
-            accessories.draw_hat(scene, heads, vertices, normals, name, rng)
+        elif hat:
+            accessories.draw_hat(scene, heads, vertices, normals, hat, rng)
 
 
 def render_face(
@@ -232,14 +246,17 @@ def render_face(
     camera = Camera(pose, kaggle, camera_rng)
     scene = Scene(camera, light, draw_background(camera_rng))
     worn = accessories.draw_accessories(wears, person.years < 12)
-    _draw_head(scene, subject, look, hair, paint_rng)
+    gear = [name for name in worn if name in accessories.HEADGEAR]
+    hat = None
+    if gear:
+        hat = accessories.make_hat(subject.heads, subject.vertices, gear[0], wears)
+    _draw_head(scene, subject, look, hair, hat, paint_rng)
     _draw_lashes(scene, subject, look, paint_rng)
-    covered = any(name in worn for name in ("beanie", "cap", "hat", "hood"))
-    if not covered:
+    if not hat:
         draw_shell(scene, subject.heads, subject.vertices, subject.normals, look, hair)
-    if hair.long and "hood" not in worn:
+    if hair.long and "hood" not in gear:
         draw_curtain(scene, subject.heads, subject.vertices, look, hair, hair_rng)
-    _draw_accessories(scene, subject, look, worn, wears)
+    _draw_accessories(scene, subject, look, worn, hat, wears)
     picture = photograph(scene.value.reshape(CANVAS, CANVAS), camera_rng)
     points = find_points(places, subject.vertices, spots)
     points = camera.pixels(camera.turn(points)).astype(np.float32)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.synthetic.rendered.raster import chance, rasterise, rotate, unit
+from data.synthetic.rendered.raster import chance, grain, rasterise, rotate, step, unit
 
 MAP, REACH = 144, 38.0  # the shadow map's side in pixels, and in centimetres
 
@@ -26,6 +26,8 @@ class Light:
     shadow: float  # how much of the key light it takes away
     gloss: float  # of skin
     shine: float  # how sharp the highlights are
+    dapple: float  # how much of the key light leaves or blinds keep away, in patches
+    patches: np.ndarray  # (3,) where the patches are (2), and their size in cm
 
 
 def draw_light(rng: np.random.Generator) -> Light:
@@ -51,6 +53,8 @@ def draw_light(rng: np.random.Generator) -> Light:
         shadow=float(u(0.6, 1)),
         gloss=float(u(0, 0.35) ** 1.3),
         shine=float(u(6, 40)),
+        dapple=float(u(0.3, 0.9)) if chance(rng, 0.1) else 0.0,
+        patches=np.array([*rng.random(2), u(80, 300)], np.float32),
     )
 
 
@@ -80,6 +84,10 @@ class ShadowMap:
             column = np.clip(np.rint(flat[:, 0] + dx), 0, MAP - 1).astype(np.int32)
             row = np.clip(np.rint(flat[:, 1] + dy), 0, MAP - 1).astype(np.int32)
             cover += np.clip((self.depth[row * MAP + column] - near) * 3, 0, 1) / 5
+        if self.light.dapple:
+            size = self.light.patches[2]
+            cloud = grain(0, seen[:, 0] / size, seen[:, 1] / size, self.light.patches)
+            cover = np.maximum(cover, self.light.dapple * step(cloud, 1.0))
         return cover
 
 
