@@ -34,6 +34,7 @@ from data.synthetic.rendered.points import (
     find_places,
     find_points,
     read_places,
+    turning_of,
 )
 from data.synthetic.rendered.raster import rasterise
 from data.synthetic.rendered.skin import EYE, TONES, draw_look
@@ -190,6 +191,20 @@ def test_the_nose_tip_is_the_foremost_point_of_every_nose():
         near = near[np.abs(load_heads().neutral[near, 0]) < 2]
         near = near[np.abs(load_heads().neutral[near, 1] + 3.4) < 2]
         assert tip[2] > vertices[near, 2].max() - 0.1
+
+
+def test_a_point_on_the_neck_stays_with_the_shoulders(tmp_path):
+    heads = load_heads()
+    neck = int(np.argmin(np.abs(heads.neutral - [0, -14, 2]).sum(1)))
+    assert 0 < heads.turning[neck] < 1
+    own = tmp_path / "places.txt"
+    own.write_text(f"neck {heads.vertex[neck]}\nchin\n")
+    camera = camera_of(heads.neutral, Pose(1.0, 0.0, 0.0, (0.0, 0.0, 0.0)))
+    turning = turning_of(read_places(own))
+    assert turning.tolist() == [heads.turning[neck], 1]
+    found = camera.turn(points_of(heads.neutral, own)["neck"][None], turning[:1])
+    drawn = camera.turn(heads.neutral, heads.turning)[neck]
+    assert np.abs(found[0] - drawn).max() < 1e-4
 
 
 def test_brows_end_where_their_points_are():

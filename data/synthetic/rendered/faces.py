@@ -38,6 +38,7 @@ from data.synthetic.rendered.points import (
     find_places,
     find_points,
     read_places,
+    turning_of,
 )
 from data.synthetic.rendered.raster import (
     chance,
@@ -157,12 +158,12 @@ def _draw_head(
     paint[eye] = paint_eyes(on_eye, look, subject.eyes, rng)
     paint = paint_scalp(pixels, paint, look, hair, rng.uniform(0.3, 1.2))
     paint = _paint_clothes(pixels, paint, rng)
-    shade_from, cast = seen, triangles[regions == 0]
+    casters, cast = seen, triangles[regions == 0]
     if hat and hat.brim:
         brim, around = hat.brim
         cast = np.concatenate([cast, around + len(seen), around[:, ::-1] + len(seen)])
-        shade_from = np.concatenate([seen, scene.camera.turn(brim)])
-    shadow_map = ShadowMap(light, shade_from, cast)
+        casters = np.concatenate([seen, scene.camera.turn(brim)])
+    shadow_map = ShadowMap(light, casters, cast)
     shadow = shadow_map.cover(scene.camera.unproject(hit, depth[hit]) + 0.25 * normal)
     sky = np.where(region == 0, np.maximum(sky, 0.55 * step(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
@@ -259,7 +260,7 @@ def render_face(
     _draw_accessories(scene, subject, look, worn, hat, wears)
     picture = photograph(scene.value.reshape(CANVAS, CANVAS), camera_rng)
     points = find_points(places, subject.vertices, spots)
-    points = camera.pixels(camera.turn(points)).astype(np.float32)
+    points = camera.pixels(camera.turn(points, turning_of(places))).astype(np.float32)
     return picture, points, _describe(seed, index, person, expression, pose, look, worn)
 
 
@@ -272,6 +273,7 @@ def draw_neutral(places: Places, yaw: float, size: int) -> tuple[np.ndarray, np.
     turn = rotation(yaw, 0.0, 0.0)
 
     def project(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places (N, 3) turned, and in the picture."""
         seen = rotate((places - [0, -1.5, 0]).astype(np.float32), turn)
         return seen, np.stack([seen[:, 0], -seen[:, 1]], 1) * (size / 26) + size / 2
 
@@ -297,6 +299,7 @@ def _describe(
     look: Look,
     worn: Sequence[str],
 ) -> Description:
+    """The face's description, out of all that was drawn at random."""
     units = expression.units
     shut = [units.get(f"eyeBlink{side}", 0.0) for side in ("Left", "Right")]
     shares = dict(zip(ANCESTRIES, np.round(person.ancestry, 3).tolist(), strict=True))

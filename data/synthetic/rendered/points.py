@@ -40,6 +40,7 @@ BROW = ("inner_end", "inner_quarter", "middle", "outer_quarter", "outer_end")
 
 
 def _sided(side: str, stems: str) -> list[str]:
+    """Names of one side."""
     return [f"{side}_{stem}" for stem in stems.split()]
 
 
@@ -241,6 +242,13 @@ def find_points(places: Places, vertices: np.ndarray, spots: dict[str, np.ndarra
     for name, (corners, weights) in places.own.items():
         spots[name] = np.asarray(weights) @ vertices[list(corners)]
     return np.array([spots[name] for name in places.names], np.float32)
+
+
+def turning_of(places: Places) -> np.ndarray:
+    """How much each point turns with the head (1) or stays on the shoulders (0), (K,)."""
+    turning = load_heads().turning
+    own = {n: np.dot(weights, turning[list(v)]) for n, (v, weights) in places.own.items()}
+    return np.array([own.get(name, 1.0) for name in places.names], np.float32)
 
 
 def _foremost(vertices: np.ndarray) -> np.ndarray:
