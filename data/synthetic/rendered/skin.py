@@ -129,22 +129,22 @@ def _paint_age(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generato
     u, side, old = rng.uniform, p.side, look.age
     fold = 1.95 + 0.33 * (-3.7 - p.y)
     along = step(-3.6 - p.y, 0.8) * step(p.y + 7.8, 1)
-    paint = paint * (1 - (u(0, 0.08) + 0.17 * min(old, 1.3)) * bell(side - fold, 0.2) * along)
+    paint = paint * (1 - (u(0, 0.08) + 0.22 * min(old, 1.3)) * bell(side - fold, 0.2) * along)
     if old < 0.25:
         return paint
     lines = np.abs(grain(0, p.x / 30, p.y / 12, look.offsets[3]))
-    paint = paint * (1 - 0.13 * old * np.clip(1 - 5 * lines, 0, 1))
+    paint = paint * (1 - 0.18 * old * np.clip(1 - 5 * lines, 0, 1))
     wave = p.y * u(5, 8) + 0.6 * grain(0, p.x / 40, p.y / 40, look.offsets[4])
     forehead = np.clip(np.sin(wave), 0, 1) ** 3 * step(p.y - 3, 1) * step(5 - side, 2)
-    paint = paint * (1 - u(0.05, 0.2) * old * forehead * (p.z > 0))
+    paint = paint * (1 - u(0.08, 0.3) * old * forehead * (p.z > 0))
     # Crow's feet: rays from the outer corner of the eye.
     dx, dy = side - 3.9, p.y + 0.1
     ray = np.clip(np.sin(np.arctan2(dy, dx) * u(9, 14)), 0, 1) ** 2
-    paint = paint * (1 - u(0.05, 0.25) * old * ray * bell(np.hypot(dx, dy) - 1.1, 0.5) * (dx > 0.2))
+    paint = paint * (1 - u(0.1, 0.35) * old * ray * bell(np.hypot(dx, dy) - 1.1, 0.5) * (dx > 0.2))
     bag = bell(np.hypot((side - 2.9) / 1.5, (p.y + 0.2) / 1.3) - 1, 0.09) * (p.y < -0.6)
-    paint = paint * (1 - u(0.05, 0.3) * old * bag)
+    paint = paint * (1 - u(0.08, 0.35) * old * bag)
     mouth = bell(side - 2.7 - 0.1 * (-7 - p.y), 0.16) * step(-6.9 - p.y, 0.5) * step(p.y + 9, 1)
-    return paint * (1 - u(0, 0.2) * old * mouth)
+    return paint * (1 - u(0, 0.3) * old * mouth)
 
 
 def _paint_eye_surroundings(
