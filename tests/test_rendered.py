@@ -68,9 +68,10 @@ def regions_seen(expression, pose):
     camera = camera_of(vertices, pose)
     seen = camera.turn(whole)
     triangles, regions, _ = _solid()
-    found = rasterise(camera.canvas(seen), seen[:, 2], triangles, CANVAS)[0]
+    pixel, found, _, _ = rasterise(camera.canvas(seen), seen[:, 2], triangles, CANVAS)
     names = ("skin", *make_heads.REGIONS[1:], "eye")
-    kinds = np.where(found < 0, -1, regions[found])
+    kinds = np.full(CANVAS * CANVAS, -1)
+    kinds[pixel] = regions[found]
     spots = points_of(vertices, "68") | points_of(vertices)
     flat = camera.pixels(camera.turn(np.array(list(spots.values()))))
 

@@ -155,13 +155,14 @@ class Scene:
         `normals` (V, 3) of the head frame replace the mesh's own.
         """
         seen = self.camera.turn(vertices)
-        found, weights, depth = rasterise(
+        hit, found, weights, depth = rasterise(
             self.camera.canvas(seen), seen[:, 2], triangles, CANVAS, cull=False
         )
-        hit = np.flatnonzero((found >= 0) & (depth + bias > self.depth))
-        if not len(hit):
+        nearer = np.flatnonzero(depth + bias > self.depth[hit])
+        if not len(nearer):
             return
-        corners, weights = triangles[found[hit]], weights[hit]
+        hit, weights, depth = hit[nearer], weights[nearer], depth[nearer]
+        corners = triangles[found[nearer]]
         if normals is None:
             normals = vertex_normals(seen, triangles)
         else:
@@ -176,7 +177,7 @@ class Scene:
         bright = bright + sheen * bell(toward - 0.9, 0.12) * self.light.power[0]
         self.value[hit] = mix(self.value[hit], value * bright, cover)
         if not glass:
-            self.depth[hit] = np.where(cover > 0.5, depth[hit], self.depth[hit])
+            self.depth[hit] = np.where(cover > 0.5, depth, self.depth[hit])
 
 
 def ribbon(path: np.ndarray, side: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray]:

@@ -143,14 +143,14 @@ def _draw_head(
     triangles, regions, attributes = _solid()
     light = scene.light
     seen = scene.camera.turn(subject.all_vertices, subject.turning)
-    found, weights, depth = rasterise(scene.camera.canvas(seen), seen[:, 2], triangles, CANVAS)
-    hit = np.flatnonzero(found >= 0)
+    flat = scene.camera.canvas(seen)
+    hit, found, weights, depth = rasterise(flat, seen[:, 2], triangles, CANVAS)
     normals = vertex_normals(seen, triangles)
     table = np.concatenate([attributes, normals], 1)
-    corners, weights = triangles[found[hit]], weights[hit]
+    corners = triangles[found]
     at = interpolate(table, corners, weights)
     x, y, z, lips, lids, ear, sky = np.ascontiguousarray(at[:, :7].T)
-    normal, region = unit(at[:, 7:]), regions[found[hit]]
+    normal, region = unit(at[:, 7:]), regions[found]
     pixels = Pixels(x, y, z, lips, lids, ear, region)
     eye = np.flatnonzero(region == EYE)
     on_eye = interpolate(subject.all_vertices, corners[eye], weights[eye])
@@ -164,7 +164,7 @@ def _draw_head(
         cast = np.concatenate([cast, around + len(seen), around[:, ::-1] + len(seen)])
         casters = np.concatenate([seen, scene.camera.turn(brim)])
     shadow_map = ShadowMap(light, casters, cast)
-    shadow = shadow_map.cover(scene.camera.unproject(hit, depth[hit]) + 0.25 * normal)
+    shadow = shadow_map.cover(scene.camera.unproject(hit, depth) + 0.25 * normal)
     sky = np.where(region == 0, np.maximum(sky, 0.55 * step(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
     bright = shade(light, normal, sky**1.3, shadow, wrap) * (0.45 + 0.55 * sky)
@@ -175,7 +175,7 @@ def _draw_head(
     sharp = np.where(pixels.region[wet] == EYE, 300, 60).astype(np.float32)
     value[wet] += sharp / 300 * highlight(light, normal[wet], sharp) * (1 - 0.7 * shadow[wet])
     scene.value[hit] = np.clip(value, 0, 3)
-    scene.depth[hit] = depth[hit]
+    scene.depth[hit] = depth
 
 
 def _paint_clothes(p: Pixels, paint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -279,10 +279,8 @@ def draw_neutral(places: Places, yaw: float, size: int) -> tuple[np.ndarray, np.
 
     seen, flat = project(np.concatenate([heads.neutral, *balls]))
     triangles, _, _ = _solid()
-    found, weights, _ = rasterise(flat, seen[:, 2], triangles, size)
-    hit = np.flatnonzero(found >= 0)
-    normals = vertex_normals(seen, triangles)
-    normal = unit(interpolate(normals, triangles[found[hit]], weights[hit]))
+    hit, found, weights, _ = rasterise(flat, seen[:, 2], triangles, size)
+    normal = unit(interpolate(vertex_normals(seen, triangles), triangles[found], weights))
     value = np.zeros(size * size)
     lamp = unit(np.array([0.3, 0.4, 0.85], np.float32))
     value[hit] = 50 + 190 * np.clip(np.einsum("nk,k->n", normal, lamp), 0, 1)

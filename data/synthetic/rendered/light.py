@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.synthetic.rendered.raster import chance, grain, rasterise, rotate, step, unit
+from data.synthetic.rendered.raster import chance, depth_picture, grain, rotate, step, unit
 
 MAP, REACH = 144, 38.0  # the shadow map's side in pixels, and in centimetres
 
@@ -66,7 +66,7 @@ class ShadowMap:
         across = unit(np.cross([0, 1, 0], way))
         self.frame = np.stack([across, np.cross(way, across), way]).astype(np.float32)
         seen = rotate(vertices, self.frame)
-        self.depth = rasterise(self._place(seen), seen[:, 2], triangles, MAP)[2]
+        self.depth = depth_picture(self._place(seen), seen[:, 2], triangles, MAP)
         self.light = light
 
     @staticmethod

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from data.synthetic.rendered.raster import rasterise, unit
+from data.synthetic.rendered.raster import depth_picture, unit
 from data.system.command_line import run_script
 from data.system.files import InputError, replace_file
 
@@ -161,7 +161,7 @@ def open_sky(vertices: np.ndarray, triangles: np.ndarray, views: int = 160) -> n
         frame = np.stack([side, np.cross(way, side), way])
         seen = vertices @ frame.T
         xy = np.stack([seen[:, 0], -seen[:, 1]], 1) * (size / 40) + size / 2
-        depth = rasterise(xy, seen[:, 2], triangles, size)[2].reshape(size, size)
+        depth = depth_picture(xy, seen[:, 2], triangles, size).reshape(size, size)
         column, row = np.clip(np.rint(xy).astype(int), 0, size - 1).T
         facing = np.maximum(normal @ way, 0)
         total += facing

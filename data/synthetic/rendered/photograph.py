@@ -36,11 +36,27 @@ def draw_background(rng: np.random.Generator) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _shrink_matrix(blur: int) -> np.ndarray:
-    """(SIZE, CANVAS): shrinks the canvas, blurring by `blur` tenths of a picture pixel."""
-    place = (np.arange(CANVAS) + 0.5) / ZOOM - 0.5
-    weight = bell(place[None] - np.arange(SIZE)[:, None], blur / 10)
-    return (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+def _taps(blur: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which canvas pixels a picture pixel sees, (SIZE, T), and with what weights, (SIZE, T).
+
+    The lens blurs by `blur` tenths of a picture pixel.
+    """
+    reach = int(np.ceil(4 * blur / 10 * ZOOM))
+    middle = ZOOM * (np.arange(SIZE) + 0.5) - 0.5
+    index = np.floor(middle)[:, None].astype(int) + np.arange(1 - reach, reach + 1)
+    weight = bell((index - middle[:, None]) / ZOOM, blur / 10)
+    weight[(index < 0) | (index >= CANVAS)] = 0
+    weight /= weight.sum(1, keepdims=True)
+    return np.clip(index, 0, CANVAS - 1), weight.astype(np.float32)
+
+
+def _shrink(canvas: np.ndarray, blur: int) -> np.ndarray:
+    """The canvas's rows (CANVAS, N), blurred and sampled: (SIZE, N)."""
+    index, weight = _taps(blur)
+    out = np.zeros((SIZE, canvas.shape[1]), np.float32)
+    for tap in range(index.shape[1]):
+        out += weight[:, tap, None] * canvas[index[:, tap]]
+    return out
 
 
 @lru_cache(maxsize=1)
@@ -69,11 +85,9 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     u = rng.uniform
     blur = int(rng.choice([4, 5, 6, 8, 11], p=[0.35, 0.33, 0.17, 0.1, 0.05]))
-    rows, columns = _shrink_matrix(blur), _shrink_matrix(blur)
-    if chance(rng, 0.05):  # moved: one way is blurred more than the other
-        columns = _shrink_matrix(int(rng.integers(10, 20)))
-    picture = np.einsum("yr,rc->yc", rows, np.clip(canvas, 0, 4))
-    picture = np.einsum("yc,xc->yx", picture, columns)
+    # Now and then the camera moved: one way is blurred more than the other.
+    across = int(rng.integers(10, 20)) if chance(rng, 0.05) else blur
+    picture = _shrink(_shrink(np.clip(canvas, 0, 4), blur).T, across).T
     low, high = np.percentile(picture[24:88, 20:76], [2, 96])
     picture = np.clip(picture / (high + 1e-3), 0, 1.5) ** (1 / 2.2)
     low = (low / (high + 1e-3)) ** (1 / 2.2)

@@ -83,7 +83,10 @@ def box_blur(picture: np.ndarray, radius: int) -> np.ndarray:
 
 def rotate(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Each of vectors (N, 3) turned by the matrix `rotation` (3, 3)."""
-    return np.einsum("nk,ik->ni", vectors, rotation)
+    turned = vectors[:, :1] * rotation[:, 0]
+    turned += vectors[:, 1:2] * rotation[:, 1]
+    turned += vectors[:, 2:] * rotation[:, 2]
+    return turned
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -119,12 +122,13 @@ def interpolate(values: np.ndarray, triangles: np.ndarray, weights: np.ndarray) 
 
 def rasterise(
     xy: np.ndarray, z: np.ndarray, triangles: np.ndarray, size: int, cull: bool = True
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A z-buffer of size x size pixels.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What of a mesh is seen in size x size pixels.
 
     xy (V, 2) in pixels with y down, z (V,) larger where nearer, triangles (T, 3). With `cull`
-    triangles that turn their back are left out. Returns, per pixel, the number of the triangle
-    that is seen (-1: none), its three weights and the depth: (P,), (P, 3), (P,).
+    triangles that turn their back are left out. Returns the pixels (P,) that show something, row
+    by row from 0 to size * size - 1 but in any order, and of each the triangle's number (P,), the
+    weights of its corners (P, 3) and the depth (P,).
     """
     x, y = np.ascontiguousarray(xy.T, np.float32)
     (ax, bx, cx), (ay, by, cy) = x[triangles.T], y[triangles.T]
@@ -157,13 +161,21 @@ def rasterise(
     np.maximum.at(nearest, pixel, depth)
     assert depth.dtype == nearest.dtype, "or none would be equal"
     won = np.flatnonzero(depth == nearest[pixel])
-    pixel, span, along = pixel[won], pixels[won], along[won]
-    seen = np.full(size * size, -1, np.int32)
-    weights = np.zeros((size * size, 3), np.float32)
-    seen[pixel] = some[owner[span]]
+    # Of triangles that are equally near, one.
+    last = np.empty(size * size, np.int32)
+    last[pixel[won]] = won
+    won = won[last[pixel[won]] == won]
+    span, along = pixels[won], along[won]
     b, c = b[span] + along * b_x[span], c[span] + along * c_x[span]
-    weights[pixel] = np.stack([1 - b - c, b, c], 1)
-    return seen, weights, nearest
+    return pixel[won], some[owner[span]], np.stack([1 - b - c, b, c], 1), depth[won]
+
+
+def depth_picture(xy: np.ndarray, z: np.ndarray, triangles: np.ndarray, size: int) -> np.ndarray:
+    """The depth (size * size,) of what `rasterise` sees; -1e9 where nothing is."""
+    pixel, _, _, depth = rasterise(xy, z, triangles, size)
+    picture = np.full(size * size, -1e9, np.float32)
+    picture[pixel] = depth
+    return picture
 
 
 def _spans(
