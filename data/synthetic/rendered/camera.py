@@ -57,12 +57,12 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The matrix (3, 3) that turns a head: first by yaw, then by pitch, then by roll."""
+    """The matrix (3, 3) that turns a head: it nods (pitch), turns (yaw), then is tilted (roll)."""
     (cy, cp, cr), (sy, sp, sr) = (f([yaw, pitch, roll]) for f in (np.cos, np.sin))
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    return (about_z @ about_x @ about_y).astype(np.float32)
+    return (about_z @ about_y @ about_x).astype(np.float32)
 
 
 class Camera:
@@ -83,7 +83,7 @@ class Camera:
             np.sqrt(np.square(seen - seen.mean(0)).sum(1).mean())
             for seen in (flat, self._project(points))
         )
-        share = rng.uniform(0.4, 1)
+        share = rng.uniform(0.3, 0.95)
         spread = spread**share * full ** (1 - share)
         self.scale = float(26.5 / spread * np.exp(rng.normal(0, 0.06)))
         eyes = flat[[LEFT_EYE, RIGHT_EYE]].mean(0)
