@@ -329,8 +329,22 @@ def test_a_file_of_places_that_cannot_be_used_is_an_error(tmp_path, capsys, text
 
 
 def test_a_missing_file_of_places_is_an_error(tmp_path, capsys):
-    assert run("--points", tmp_path / "none.txt", "--out", tmp_path) == 2
-    assert "15, 68 or a file" in capsys.readouterr().err
+    for path in (tmp_path / "none.txt", tmp_path):
+        assert run("--points", path, "--out", tmp_path / "out") == 2
+        assert "15, 68 or a file" in capsys.readouterr().err
+
+
+def test_a_sheet_shows_the_points(tmp_path, capsys):
+    from PIL import Image
+
+    path = tmp_path / "sheet.png"
+    assert run("--points", "68", "--sheet", path) == 0
+    red = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    red = (red[..., 0] > 200) & (red[..., 1] < 100)
+    large, small = red[: 8 * SIZE, : 8 * SIZE], red[8 * SIZE :, : 4 * SIZE]
+    assert large.sum() > 68 * 4 and small.sum() > 68 * 2
+    assert run("--points", "68", "--sheet", path) == 2
+    assert "--force" in capsys.readouterr().err
 
 
 def test_the_heads_are_small_and_their_licence_lies_beside_them():

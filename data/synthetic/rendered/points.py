@@ -88,6 +88,8 @@ def read_places(points: str | Path) -> Places:
     if str(points) == "68":
         return Places(LANDMARKS_68, {})
     path = Path(points)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give 15, 68 or a file of places on the head.")
     check_file(path, "give 15, 68 or a file of places on the head")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
