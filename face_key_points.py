@@ -161,7 +161,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         metavar="PHOTO",
         help="photos, or folders of them, to find the faces and their key points in; writes"
-        " <name>_key_points.png and key_points.csv",
+        " <name>_key_points.png and key_points.csv (a .txt file, or - for standard input, lists"
+        " photos, one per line)",
     )
     add(
         "--box",

@@ -71,10 +71,12 @@ class Answers:
         stopped = self.table.path.exists() and self.journal.path.exists()
         if resume and stopped:
             self.before = self.journal.go_on(self.table.size_on_disk())
+        if self.before.photos:
             self.table.go_on(self.before.end, self.before.photos)
             self._now_written()
             print(f"{path} holds {self.before.photos:,} photos already.", flush=True)
         elif resume:
+            self.journal.close()
             print(f"{path} is not of a run that can be resumed: all photos are looked at.")
         elif stopped and self.journal.count_unfinished(PRECIOUS) >= PRECIOUS:
             raise InputError(
@@ -176,6 +178,7 @@ class Answers:
         """What there is to say after Ctrl-C; nothing if no photo is in the table."""
         if not self.written:
             return ""
+        self.table.finish()
         if self.large:
             self.summarize(finished=False)
         return (

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
-WORTH = 100  # photos that a process must have so that its start pays
+WORTH = 50  # photos for each process, whose start takes as long as about ten photos
 MANY = 100  # photos from which on a run is one that somebody may want to resume or to count
 
 
@@ -105,9 +105,8 @@ def look_at_all(
     """Look at all photos that were not looked at before, under a progress bar."""
     left = max(1, len(photos) - answers.before.photos)
     new = answers.new(name_photos(photos, task))
-    stale: list[
-        Photo
-    ] = []  # with pictures of an earlier run, which go once the table is this run's
+    # Photos that failed; their pictures of an earlier run go once the table is this run's.
+    stale: list[Photo] = []
     found = looking(new, task, landmarker, workers)
     with progress_bar("photos", left) as advance, found as outcomes:
         for photo, outcome in outcomes:

@@ -45,8 +45,8 @@ class CsvTable:
     def go_on(self, end: int, appended: int) -> None:
         """Append to the file as it was when it had `end` bytes; what follows them is cut off.
 
-        `appended`: how often `append` had been called. Raises InputError if it has fewer bytes, or
-        other columns.
+        `appended`: how often `append` had been called, once at least. Raises InputError if it has
+        fewer bytes, or other columns.
         """
         header = csv_lines([self.columns])
         try:
@@ -84,7 +84,7 @@ class CsvTable:
         self.end += written
 
     def finish(self) -> None:
-        """All rows are there."""
+        """Let others read all rows so far; no more are appended."""
         self.close()
 
     def close(self) -> None:
@@ -146,15 +146,17 @@ class ParquetTable:
 
     def go_on(self, end: int, appended: int) -> None:
         """As of `CsvTable`."""
-        part, more = divmod(appended, self.PART)
-        if appended and not more and not self._collected(part).exists():
-            part -= 1  # it is full, and not closed yet
         self.appended = appended
-        self._rows = CsvTable(self._collected(part), self.columns)
-        if self._collected(part).exists() and more == 0 and part == appended // self.PART:
-            self._rows.begin()  # what it holds was interrupted
+        following = self._collected(appended // self.PART)
+        if not appended % self.PART and following.exists():  # the part before is written
+            self._rows = CsvTable(following, self.columns)
+            self._rows.begin()  # without a row that was interrupted
         else:
+            self._rows = CsvTable(self._collected((appended - 1) // self.PART), self.columns)
             self._rows.go_on(end, appended)
+        for old in self.path.glob(".part-*.csv"):
+            if old != self._rows.path:
+                old.unlink()
 
     def append(self, rows: Iterable[Sequence[object]]) -> None:
         """As of `CsvTable`."""

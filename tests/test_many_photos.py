@@ -153,6 +153,8 @@ def test_parquet_holds_what_the_csv_holds_however_it_was_stopped(
     if count:
         stop_after(monkeypatch, count)
         assert run(*flags, "--table", "t.parquet") == 130
+        read = pd.read_parquet(tmp_path / "r" / "t.parquet")
+        assert len(read) == sum(i % 4 for i in range(count))
         stop_after(monkeypatch, 19 - count)
     assert run(*flags, "--table", "t.parquet", "--resume") == 0
     parts = [f"part-{i:05}.parquet" for i in range(3)]
@@ -201,6 +203,17 @@ def test_a_stopped_run_is_resumed_to_the_same_table(count, stand_in, tmp_path, m
     stop_after(monkeypatch, 0)  # nothing is left to look at
     assert run(*flags, tmp_path / "r", "--resume") == 0
     assert table.read_bytes() == (tmp_path / "whole" / "key_points.csv").read_bytes()
+
+
+def test_a_run_killed_before_its_first_photo_was_noted_is_resumed(stand_in, tmp_path):
+    photos_in(tmp_path / "p", 3)
+    flags = "--image", tmp_path / "p", "--results", tmp_path / "r", "--resume"
+    assert run(*flags) == 0
+    table, journal = (tmp_path / "r" / name for name in ("key_points.csv", ".key_points.csv.done"))
+    whole = table.read_bytes()
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    assert run(*flags) == 0
+    assert table.read_bytes() == whole
 
 
 def test_new_photos_and_those_that_failed_are_looked_at(stand_in, tmp_path, monkeypatch, capsys):

@@ -103,8 +103,7 @@ def list_photos(paths: Iterable[Path]) -> PhotoList:
         if path.is_dir():
             prefix = str(path / "x")[:-1]
             with os.scandir(path) as entries:
-                inside = sorted(entries_of(entries, links, prefix), key=os.path.normcase)
-            inside = [prefix + name for name in inside]
+                inside = sorted(paths_in(entries, prefix, links), key=os.path.normcase)
             reasons = map(reason_to_skip, map(Path, inside))
             if all(reasons):
                 for file in inside:
@@ -123,13 +122,13 @@ def list_photos(paths: Iterable[Path]) -> PhotoList:
     return PhotoList(listed, folders)
 
 
-def entries_of(entries: Iterable[os.DirEntry[str]], links: set[str], prefix: str) -> Iterator[str]:
-    """The names in a folder that are not hidden; paths of symbolic links are added to `links`."""
+def paths_in(entries: Iterable[os.DirEntry[str]], prefix: str, links: set[str]) -> Iterator[str]:
+    """The paths in a folder that are not hidden; symbolic links are added to `links`."""
     for entry in entries:
         if entry.name[0] != ".":
             if entry.is_symlink():
                 links.add(prefix + entry.name)
-            yield entry.name
+            yield prefix + entry.name
 
 
 def read_paths(path: Path) -> list[str]:

@@ -172,7 +172,7 @@ def kills(folder, photos, times=20):
         same = table.read_bytes() == (whole / "key_points.csv").read_bytes()
         print(
             f"{jobs} process(es): killed {killed} times, {torn} torn lines; the table of"
-            f" {photos:,} photos is {'the same' if same else 'ANOTHER'} (unbroken: {seconds:.0f} s)",
+            f" {photos:,} photos is {'the same' if same else 'ANOTHER'}; unbroken: {seconds:.0f} s",
             flush=True,
         )
         assert same and killed == times
