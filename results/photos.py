@@ -27,6 +27,7 @@ from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from results.drawing import draw_faces
+from results.label_files import LabelFiles
 from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
@@ -121,27 +122,33 @@ class Answers(NamedTuple):
 
     table: Table
     training: TrainingRows | None  # with --csv
+    labels: LabelFiles | None  # with --labels
     crop_size: int  # side of the aligned crops in pixels; 0 without --crops
     folder: Path  # of the aligned crops
 
     def write(self) -> None:
-        """Write both tables."""
+        """Write all of it."""
         self.table.write()
         if self.training:
             self.training.write()
+        if self.labels:
+            self.labels.write()
 
 
 def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
     """The tables and crops that the command line asks for. Raises InputError where this model's key
     points do not allow crops."""
     training = TrainingRows(arguments.csv, names) if arguments.csv else None
+    labels = None
+    if arguments.labels:
+        labels = LabelFiles(arguments.results / "labels", arguments.labels, names)
     folder = arguments.results / "crops"
     if arguments.crops:
         check_names(names)
         make_folder(folder)
     further = MATRIX_COLUMNS if arguments.crops else []
     table = Table(arguments.results / "key_points.csv", names, further)
-    return Answers(table, training, arguments.crops or 0, folder)
+    return Answers(table, training, labels, arguments.crops or 0, folder)
 
 
 def process_photo(
@@ -165,6 +172,8 @@ def process_photo(
         fields = matrix_fields(faces.aligned_affines(answers.crop_size))
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
     answers.table.add(path, rows)
+    if answers.labels:
+        answers.labels.add(path, photo.size, faces)
     if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
         forget(path, target)
