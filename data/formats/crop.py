@@ -12,7 +12,7 @@ from data.formats.labels import LabelledPhoto, LabelledPhotos
 from data.formats.mean_face import affines_from_labels, mean_face_in_crop
 from data.images.crops import cut_crop
 from data.images.photos import read_photo
-from data.key_points import SIZE, Names, first_few
+from data.key_points import SIZE, Names
 from data.system.files import InputError, printable
 from data.system.progress import follow
 
@@ -90,7 +90,7 @@ def report(labelled: LabelledPhotos, without: int, used: int) -> None:
 def mean_face_of_labels(labelled: LabelledPhotos) -> np.ndarray:
     """The mean face of all labels in their crops, (K, 2)."""
     faces = [face.points for photo in labelled.photos for face in photo.faces]
-    points = np.array(faces, np.float64).reshape(-1, len(labelled.names), 2)
+    points = np.array(faces, np.float64).reshape(len(faces), len(labelled.names), 2)
     return mean_face_in_crop(points, labelled.names)
 
 
@@ -110,18 +110,12 @@ def crop_photo(
     boxes[~(boxes[:, 2:] > 0).all(1)] = np.nan
     check_inside(points, grey, photo)
     affines = affines_from_labels(points, mean_face, boxes)
+    check_together(points, mean_face, affines, boxes, photo, names)
     where = f"{photo.labels} {photo.name}"
     for i, (face, affine) in enumerate(zip(points, affines, strict=True), 1):
         if not np.isfinite(affine).all() or not np.isfinite(face).any():
             continue
         in_crop = (face - affine[:, 2]) / affine[0, 0]
-        far = (in_crop <= -SIZE) | (in_crop >= 2 * SIZE)
-        if far.any():
-            name = names[int(np.argmax(far.any(1)))]
-            raise InputError(
-                f"{photo.labels}: {name} of face {i} in {photo.name} is far from the other points;"
-                " move it to the face."
-            )
         crop = np.clip(np.rint(cut_crop(grey, affine)), 0, 255).astype(np.uint8)
         label = f"{printable(photo.name)}, face {i}"
         cropped.append((crop, in_crop.astype(np.float32), label, where))
@@ -164,6 +158,41 @@ def check_inside(points: np.ndarray, grey: np.ndarray, photo: LabelledPhoto) -> 
         x, y = points[wrong[0]][labelled[wrong[0]]][0]
         raise InputError(
             f"{photo.labels}: face {wrong[0] + 1} in {photo.name} is outside the photo, which has"
-            f" {width}x{height} pixels: a point is at ({first_few((round(x), round(y)))}); was"
-            " another size of the photo labelled?"
+            f" {width}x{height} pixels: a point is at ({x:.0f}, {y:.0f}); label it"
+            " again, or restore the photo that was labelled."
         )
+
+
+def check_together(
+    points: np.ndarray,
+    mean_face: np.ndarray,
+    affines: np.ndarray,
+    boxes: np.ndarray,
+    photo: LabelledPhoto,
+    names: Names,
+) -> None:
+    """Raise InputError if a point of a face is nowhere near the others.
+
+    Such a point would enlarge the crop until it is in it. So a face's outermost point must lie
+    within a crop's side of the crop that the others give.
+
+    Args:
+        points, boxes: (N, K, 2) and (N, 4) of the photo's faces.
+        mean_face, affines: by which and with which they are cropped.
+    """
+    for i, face in enumerate(points):
+        labelled = np.isfinite(face).all(1)
+        if not labelled.any():
+            continue
+        distance = np.linalg.norm(face - np.median(face[labelled], axis=0), axis=1)
+        outermost = int(np.nanargmax(distance))
+        others = face.copy()
+        others[outermost] = np.nan
+        (affine,) = affines_from_labels(others[None], mean_face, boxes[[i]])
+        affine = affine if np.isfinite(affine).all() else affines[i]
+        x, y = (face[outermost] - affine[:, 2]) / affine[0, 0]
+        if not (min(x, y) > -SIZE and max(x, y) < 2 * SIZE) and np.isfinite(affine).all():
+            raise InputError(
+                f"{photo.labels}: {names[outermost]} of face {i + 1} in {photo.name} is far from"
+                " the other points; move it to the face."
+            )
