@@ -28,7 +28,7 @@ from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
-from results.drawing import draw_faces
+from results.drawing import draw_faces, draw_legend
 from results.training_rows import TrainingRows
 
 if TYPE_CHECKING:
@@ -313,5 +313,6 @@ def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
 
     canvas = np.array(photo)
     numbers = range(1, len(faces) + 1)
-    draw_faces(canvas, faces.boxes, faces.points, faces.spread, numbers, faces.names)
+    draw_faces(canvas, faces, numbers)
+    draw_legend(canvas, faces)
     return Image.fromarray(canvas)
