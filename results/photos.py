@@ -37,7 +37,7 @@ from results.batch.journal import Journal
 from results.batch.processes import Crash, Processes, Workers, in_order, process_count
 from results.batch.table import CsvTable, ParquetTable
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
-from results.drawing import draw_faces
+from results.drawing import draw_faces, draw_legend
 from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
@@ -440,5 +440,6 @@ def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
 
     canvas = np.array(photo)
     numbers = range(1, len(faces) + 1)
-    draw_faces(canvas, faces.boxes, faces.points, faces.spread, numbers, faces.names)
+    draw_faces(canvas, faces, numbers)
+    draw_legend(canvas, faces)
     return Image.fromarray(canvas)

@@ -88,9 +88,7 @@ class VideoAnswers:
         for face, row in zip(faces, fields, strict=True):
             rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
         numbers = [face.number for face in faces]
-        return lambda canvas: draw_faces(
-            canvas, found.boxes, found.points, found.spread, numbers, found.names
-        )
+        return lambda canvas: draw_faces(canvas, found, numbers)
 
     def _detections(self, faces: list[Face]) -> Detections:
         """A frame's faces as of a photo."""
