@@ -142,11 +142,14 @@ def expected_rows(count):
     return whole * sum(faces) + sum(faces[:rest])
 
 
-def kills(folder, photos, times=20):
-    """Kill a run at random moments and resume it; the table must be that of an unbroken one."""
+def kills(folder, photos, times=20, numbers=(1, 2)):
+    """Kill a run at random moments and resume it; the table must be that of an unbroken one.
+
+    `numbers`: of processes that look at the photos.
+    """
     random.seed(0)
     source = make_photos(folder / "p", photos)
-    for jobs in (1, 2):
+    for jobs in numbers:
         flags = "--image", source, "--no-pictures", "--jobs", jobs, "--results"
         whole, broken = folder / f"whole{jobs}", folder / f"broken{jobs}"
         process = start(folder, *flags, whole)
