@@ -25,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from data.faces import synthetic_faces
+from data.formats.labels import add_label_options, label_options
 from data.images.aligned_crops import TEMPLATE_SIZE
 from data.system.command_line import positive, run_script
 from data.system.files import HERE, InputError, make_folder, printable
@@ -36,6 +37,7 @@ from results.held_out import (
     leave_out_held_out_faces,
     measure_held_out_faces,
 )
+from results.label_files import FORMATS
 from results.photos import run_photos
 from results.predictions import (
     SYNTHETIC_SEED,
@@ -73,14 +75,15 @@ def run_pictures(arguments: argparse.Namespace) -> None:
     """Predict and picture the test faces; measure and picture the held-out ones."""
     results = arguments.results
     make_folder(results)
-    parts = load_test_faces(arguments.data)
+    options = label_options(arguments)
+    parts = load_test_faces(arguments.data, options)
     landmarker = load_landmarker(arguments.model or find_model())
     print(describe_model(landmarker.path, landmarker.record), flush=True)
     # First what may turn out to be unreadable: an error leaves the earlier results whole.
     held_out, missing = None, None
     try:
         held_out = held_out_faces(
-            landmarker.record, landmarker.path, landmarker.names, arguments.training
+            landmarker.record, landmarker.path, landmarker.names, arguments.training, options
         )
     except InputError as problem:
         if arguments.training:
@@ -132,16 +135,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--data",
         type=Path,
         metavar="PATH",
-        help="test CSV in Kaggle's format, plain, .gz or .zip (default: data/test.csv, .csv.gz or"
-        " .zip, else synthetic faces)",
+        help="test CSV in Kaggle's format, plain, .gz or .zip, or labelled photos (default:"
+        " data/test.csv, .csv.gz or .zip, else synthetic faces)",
     )
     add(
         "--training",
         type=Path,
         metavar="PATH",
-        help="the CSV that the model was trained on, which contains the held-out faces (default:"
+        help="the file that the model was trained on, which contains the held-out faces (default:"
         " the one that the model's JSON names, else data/training.csv, .csv.gz or .zip)",
     )
+    add_label_options(parser)
     add(
         "--results",
         type=Path,
@@ -235,6 +239,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " files (needs pyarrow; default: key_points.csv)",
     )
     add(
+        "--labels",
+        choices=FORMATS,
+        help="with --image: also write the faces into results/labels, as labels to be corrected in"
+        " an annotation program and trained on",
+    )
+    add(
         "--submission",
         type=Path,
         metavar="TABLE",
@@ -263,8 +273,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
     if arguments.resume and arguments.csv:
         parser.error("--csv needs the faces of all photos: it goes without --resume")
+    if arguments.resume and arguments.labels:
+        parser.error("--labels needs the faces of all photos: it goes without --resume")
     if arguments.jobs and arguments.cluster:
         parser.error("--jobs is for this machine, --cluster for others; give one of them")
+    if arguments.labels and not arguments.image:
+        parser.error("--labels needs --image")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:

@@ -31,13 +31,14 @@ from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread
 from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
-from results.answers import Answers, Outcome, Photo
-from results.cluster import Cluster
+from results.batch.answers import Answers, Labels, Outcome, Photo
+from results.batch.cluster import Cluster
+from results.batch.journal import Journal
+from results.batch.processes import Crash, Processes, Workers, in_order, process_count
+from results.batch.table import CsvTable, ParquetTable
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
-from results.drawing import draw_faces
-from results.journal import Journal
-from results.processes import Crash, Processes, Workers, in_order, process_count
-from results.table import CsvTable, ParquetTable
+from results.drawing import draw_faces, draw_legend
+from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ def open_answers(
 ) -> Answers:
     """The table at `path` and what belongs to it. Raises InputError where it cannot be resumed."""
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
+    labels = None
+    if arguments.labels:
+        labels = LabelFiles(arguments.results / "labels", arguments.labels, landmarker.names)
     columns = photo_columns(landmarker.names, task.crop_size)
     journal = Journal(path, same_run(task, landmarker, columns))
     table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
     asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
     large = len(photos) > MANY or any(asked) or not arguments.pictures
-    answers = Answers(table, journal, training, arguments.results, photos, large)
+    answers = Answers(table, journal, training, labels, arguments.results, photos, large)
     answers.open(arguments.resume)
     return answers
 
@@ -211,6 +215,7 @@ class Task:
     crop_size: int  # side of the aligned crops in pixels; 0 for none
     results: Path  # folder of the pictures; the crops are in its folder `crops`
     training: bool  # whether rows of a training CSV are wanted
+    labels: bool  # whether label files are wanted
     pictures: bool  # whether annotated photos are wanted
     model: Path
     base: Path  # in front of relative paths of photos, where processes have another folder
@@ -232,6 +237,7 @@ def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
         crop_size=arguments.crops,
         results=base / arguments.results,
         training=arguments.csv is not None,
+        labels=arguments.labels is not None,
         pictures=arguments.pictures,
         model=base / landmarker.path,
         base=base,
@@ -245,20 +251,21 @@ def look_at(photo: Photo, task: Task, landmarker: Landmarker) -> Outcome:
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            rows, training = process_photo(photo, task, landmarker)
+            rows, training, labels = process_photo(photo, task, landmarker)
     except InputError as problem:
         return Outcome(problem=str(problem))
     except Exception as error:
         return Outcome(problem=f"{photo.path} cannot be used ({one_line(error)}).")
-    return Outcome(rows, training, said.getvalue())
+    return Outcome(rows, training, labels, said.getvalue())
 
 
 def process_photo(
     photo: Photo, task: Task, landmarker: Landmarker
-) -> tuple[list[list[str]], list[TrainingRow]]:
+) -> tuple[list[list[str]], list[TrainingRow], Labels | None]:
     """Find the faces in one photo, or the one in the box, and draw them.
 
-    Returns their fields in the table, after `photo` and `face`, and their training rows.
+    Returns their fields in the table, after `photo` and `face`; their training rows and what label
+    files need, if wanted.
     """
     path = photo.path
     picture = read_photo(path)
@@ -274,15 +281,16 @@ def process_photo(
         fields = matrix_fields(affines)
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
     training = training_rows(path, picture, faces) if task.training else []
+    labels = Labels(picture.size, faces) if task.labels else None
     if not task.pictures:
-        return rows, training
+        return rows, training, labels
     if not len(faces):
         print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
         forget(photo)
     else:
         save_annotated(picture, faces, photo)
         print(f"{printable(path)}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
-    return rows, training
+    return rows, training, labels
 
 
 def say_found(faces: Detections, task: Task) -> str:
@@ -432,5 +440,6 @@ def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
 
     canvas = np.array(photo)
     numbers = range(1, len(faces) + 1)
-    draw_faces(canvas, faces.boxes, faces.points, faces.spread, numbers, faces.names)
+    draw_faces(canvas, faces, numbers)
+    draw_legend(canvas, faces)
     return Image.fromarray(canvas)

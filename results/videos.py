@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from data.images.videos import Frame, VideoReader, VideoWriter
 from data.key_points import output_columns, three_decimals
 from data.system.files import InputError, make_folder, replace_file
 from data.system.progress import progress_bar
+from data.system.signals import GentleStop
 from models.detect.search import Detections
 from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
@@ -28,29 +27,6 @@ from results.drawing import draw_faces
 from results.photos import shortened
 
 AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search
-
-
-class GentleStop:
-    """A context in which the first Ctrl-C (or `kill`) asks to stop and the second stops at once."""
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __enter__(self) -> GentleStop:
-        self.asked = False
-        self.before: dict[Any, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # Python allows it only there
-            asking = (s for s in self.SIGNALS if signal.getsignal(s) != signal.SIG_IGN)
-            self.before = {name: signal.signal(name, self._ask) for name in asking}
-        return self
-
-    def _ask(self, *_: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_: object) -> None:
-        for name, handler in self.before.items():
-            signal.signal(name, handler)
 
 
 class VideoAnswers:
@@ -112,9 +88,7 @@ class VideoAnswers:
         for face, row in zip(faces, fields, strict=True):
             rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
         numbers = [face.number for face in faces]
-        return lambda canvas: draw_faces(
-            canvas, found.boxes, found.points, found.spread, numbers, found.names
-        )
+        return lambda canvas: draw_faces(canvas, found, numbers)
 
     def _detections(self, faces: list[Face]) -> Detections:
         """A frame's faces as of a photo."""

@@ -23,7 +23,7 @@ from data.split import split_faces
 from data.system import command_line, files, signals
 from data.system.command_line import ALLOCATOR, keep_freed_memory, run_script
 from data.system.files import InputError, find_data
-from data.system.signals import acknowledge_stop
+from data.system.signals import STOP_SIGNALS, GentleStop, acknowledge_stop
 from models.network import check_backend
 
 
@@ -236,13 +236,14 @@ def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
 
 
 @pytest.mark.usefixtures("signals_at_default")
-def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_stop_that_is_heard_is_not_raised_again(number, monkeypatch):
     monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(each) for each in STOP_SIGNALS]
 
     def work(arguments):
         try:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             time.sleep(5)
             raise AssertionError("it was not stopped")
         except KeyboardInterrupt:
@@ -250,7 +251,37 @@ def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
         time.sleep(0.2)
 
     assert run_script([], mb.parse_arguments, work) == 0
-    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert before == [signal.getsignal(each) for each in STOP_SIGNALS]
+
+
+@pytest.mark.usefixtures("signals_at_default")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_an_ignored_stop_signal_stays_ignored(number):
+    """As in the background of a shell script, and under nohup."""
+
+    def work(arguments):
+        os.kill(os.getpid(), number)
+        with GentleStop() as stop:
+            os.kill(os.getpid(), number)
+            assert not stop.asked
+
+    signal.signal(number, signal.SIG_IGN)
+    assert run_script([], mb.parse_arguments, work) == 0
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("signals_at_default")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_gentle_stop_asks_first_and_stops_at_the_second_time(number):
+    with GentleStop() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.asked
+        if number == signals.HANG_UP:  # the kernel and the shell may both send it
+            os.kill(os.getpid(), number)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_without_a_home_a_script_has_a_temporary_one(tmp_path, monkeypatch):

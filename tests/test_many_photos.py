@@ -23,12 +23,12 @@ from data.system.files import InputError
 from data.system.lock import locked
 from models.detect.search import Detections
 from models.storage import SHIPPED, Landmarker, load_landmarker
-from results import answers as answers_module
-from results import cluster as cluster_module
 from results import photos as photos_module
-from results.journal import Journal
-from results.processes import Crash, Processes, in_order, process_count
-from results.table import CsvTable, ParquetTable
+from results.batch import answers as answers_module
+from results.batch import cluster as cluster_module
+from results.batch.journal import Journal
+from results.batch.processes import Crash, Processes, in_order, process_count
+from results.batch.table import CsvTable, ParquetTable
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import many_photos  # noqa: E402
@@ -121,7 +121,7 @@ import resource, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from data.system.files import InputError
-from results.table import CsvTable, ParquetTable
+from results.batch.table import CsvTable, ParquetTable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 table = CsvTable(Path({str(tmp_path / "t.csv")!r}), ["a", "b"])
 table.begin()
@@ -479,7 +479,7 @@ def test_processes_die_with_the_run(number, tmp_path):
 import sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 from data.system.signals import stoppable
-from results.processes import Processes, in_order
+from results.batch.processes import Processes, in_order
 with stoppable():
     workers = Processes(2)
     try:

@@ -14,7 +14,7 @@ from data.images.crops import affines_from_points
 from data.key_points import COLUMNS, KEY_POINTS, columns_of
 from data.synthetic.video import lively, make_frames
 from data.system.files import InputError
-from models.detect.search import detect
+from models.detect.search import Detections, detect
 from models.storage import SHIPPED, load_landmarker, load_model, save_model
 from models.track.tracker import make_tracker
 from results.drawing import draw_faces
@@ -103,7 +103,8 @@ def test_drawing_skips_them():
     spread = np.ones((1, 15))
     points[:, ~KNOWN] = spread[:, ~KNOWN] = np.nan
     canvas = np.zeros((100, 400, 3), np.uint8)
-    draw_faces(canvas, np.array([[0, 5, 390, 90.0]]), points, spread, [1])
+    mean_face = np.where(KNOWN[:, None], points[0], np.nan)
+    draw_faces(canvas, Detections(points, spread, KEY_POINTS, mean_face), [1])
     drawn = canvas[45:56].any((0, 2))
     for k in range(15):
         assert drawn[48 + 20 * k : 53 + 20 * k].any() == KNOWN[k]

@@ -222,7 +222,8 @@ def test_the_answers(tracker, tmp_path, capsys):
     x, y, w, h = table.loc[0, ["box_x", "box_y", "box_w", "box_h"]]
     rows, columns = np.nonzero(changed)
     assert changed.sum() > 100  # within the box, or its number above it
-    assert columns.min() >= x - 4 and columns.max() <= x + w + 4 and rows.max() <= y + h + 4
+    assert columns.min() >= x - 4 and columns.max() <= x + w + 4
+    assert rows.max() <= y + 1.15 * h + 4  # down to the chin
     nose = tracker.points[KEY_POINTS.index("nose_tip")].round().astype(int)
     assert changed[nose[1] - 1 : nose[1] + 2, nose[0] - 1 : nose[0] + 2].any()
 
@@ -324,21 +325,6 @@ def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, mon
         for i, frame in enumerate(room.shown_ahead(video, tracker)):
             assert frame.time == pytest.approx(i / 25, abs=1e-3)
             assert len(tracker.shown) == min(i + 3, 12)
-
-
-@pytest.mark.usefixtures("signals_at_default")
-def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
-    """As what runs in the background of a shell script."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with room.GentleStop() as stop:
-            signal.raise_signal(signal.SIGINT)
-            assert not stop.asked
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.asked
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_a_long_name_is_shortened(tracker, tmp_path):

@@ -18,6 +18,7 @@ from unittest.mock import patch
 import common
 import hard_faces
 import numpy as np
+import scored_faces
 import wild_faces_csv
 
 from data.key_points import PARTNERS, SIZE, rmse
@@ -145,9 +146,9 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
 def score(model, faces):
     """Held-out RMSE on Kaggle's file in pixels, and the mean error of every set, in percent."""
     predicted, _ = predict(model, faces.pictures, mirror=True)
-    kaggle = faces.source == hard_faces.KAGGLE
+    kaggle = faces.source == scored_faces.KAGGLE
     errors = hard_faces.face_errors(hard_faces.without_offsets(predicted, faces), faces.truth)
-    masks = hard_faces.face_sets(faces)
+    masks = scored_faces.face_sets(faces)
     return {
         "rmse_px": rmse(predicted[kaggle], faces.truth[kaggle]),
         **{name: float(errors[masks[name]].mean()) for name in SETS},
@@ -167,7 +168,7 @@ def table(done):
             spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.2f}{spread}")
         rows.append([name, str(len(runs)), *cells])
-    return hard_faces.markdown(["", "runs", "Kaggle, held out, px", *SETS.values()], rows)
+    return common.markdown(["", "runs", "Kaggle, held out, px", *SETS.values()], rows)
 
 
 def parse_arguments(argv):
@@ -196,7 +197,7 @@ def run(arguments):
     _, _, everything, training, validation = wild_faces_csv.split_real_faces(
         arguments.shared / "training.csv.gz", arguments.wild
     )
-    faces = hard_faces.with_hand_labelled(everything.take(validation), arguments.shared)
+    faces = scored_faces.with_hand_labelled(everything.take(validation), arguments.shared)
     kaggle = validation[everything.source[validation] == 0]
     for seed in range(arguments.seeds):
         for name in arguments.variants or VARIANTS:

@@ -19,9 +19,10 @@ import json
 import sys
 from pathlib import Path
 
-import common  # noqa: F401
+import common
 import hard_faces
 import numpy as np
+import scored_faces
 
 from data.key_points import SIZE
 from data.system.command_line import positive, run_script
@@ -90,13 +91,13 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Load, predict, measure, print."""
-    faces, split = hard_faces.load_scored(arguments.shared, arguments.wild)
+    faces, split = scored_faces.load_scored(arguments.shared, arguments.wild)
     model, record = load_model(arguments.model)
-    hard_faces.check_held_out(arguments.model, record, split, arguments.any_split)
+    scored_faces.check_held_out(arguments.model, record, split, arguments.any_split)
     predicted, spread = predict(model, faces.pictures, mirror=True)
     moved = hard_faces.without_offsets(predicted, faces)
     report, rows = {"sets": {}, "non_faces": {}}, []
-    sets = {"all of them": np.ones(len(faces.source), bool)} | hard_faces.face_sets(faces)
+    sets = {"all of them": np.ones(len(faces.source), bool)} | scored_faces.face_sets(faces)
     for name, mask in sets.items():
         part = moved[mask], spread[mask], faces.truth[mask]
         errors = point_errors(part[0], part[2])
@@ -109,7 +110,7 @@ def run(arguments):
         rows.append([name, f"{mask.sum():,}", *shares, *falls])
     header = ["set", "faces", *(f"in the {share} region, %" for share in figures["coverage"])]
     header += ["RMSE without the least certain fifth lower by, %", "at best"]
-    print(hard_faces.markdown(header, rows) + "\n")
+    print(common.markdown(header, rows) + "\n")
 
     rows = []
     of_faces = face_spread(spread)
@@ -126,7 +127,7 @@ def run(arguments):
         rows.append([name, f"{len(others):,}", f"{area:.4f}", f"{100 * share:.1f}"])
         rows[-1].append(f"{np.median(others):.1f}")
     header = ["without a face", "pictures", "AUROC", "told apart at 1 % false alarms, %"]
-    print(hard_faces.markdown([*header, "median spread, px"], rows))
+    print(common.markdown([*header, "median spread, px"], rows))
     print(f"\nFaces: median spread {np.median(of_faces):.2f} px, 99 % below {worst:.2f} px.")
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"

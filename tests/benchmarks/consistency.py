@@ -18,9 +18,10 @@ import json
 import sys
 from pathlib import Path
 
-import common  # noqa: F401
-import hard_faces
+import common
+import mediapipe_rival
 import numpy as np
+import scored_faces
 
 import model_builder as mb
 from data.faces import join_faces, load_training
@@ -89,7 +90,7 @@ STYLES = {
 
 def lip_distance(key_points):
     """From the top lip's centre to the bottom lip's, in eye distances, (N,)."""
-    return hard_faces.mouth_opening(key_points)
+    return scored_faces.mouth_opening(key_points)
 
 
 def eye_width(key_points):
@@ -118,7 +119,8 @@ def held_out_faces(path):
 def closed_mouths(mesh):
     """Mask (N,) of the faces whose inner lips touch, by MediaPipe's mesh (N, 478, 2)."""
     eyes = [
-        mesh[:, hard_faces.VERTICES[f"{side}_eye_center"]].mean(1) for side in ("left", "right")
+        mesh[:, mediapipe_rival.VERTICES[f"{side}_eye_center"]].mean(1)
+        for side in ("left", "right")
     ]
     top, bottom = (mesh[:, vertex] for vertex in INNER_LIPS)
     apart = np.linalg.norm(top - bottom, axis=-1) / np.linalg.norm(eyes[0] - eyes[1], axis=-1)
@@ -169,7 +171,7 @@ def parse_arguments(argv):
     add(
         "--mediapipe-env",
         type=Path,
-        default=hard_faces.environment_folder(),
+        default=mediapipe_rival.environment_folder(),
         help="its virtual environment, made where it is missing",
     )
     add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
@@ -179,7 +181,7 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Load, restyle, predict, measure, print."""
-    python = hard_faces.make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
+    python = mediapipe_rival.make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
     faces, hand = held_out_faces(arguments.kaggle)
     views = {
         style: np.stack([restyle(picture) for picture in faces.pictures])
@@ -190,9 +192,9 @@ def run(arguments):
         name: {style: predict(model, view, mirror=True)[0] for style, view in views.items()}
         for name, model in models.items()
     }
-    meshes = {style: hard_faces.run_mediapipe(python, view)[0] for style, view in views.items()}
+    meshes = {style: mediapipe_rival.find_mesh(python, view)[0] for style, view in views.items()}
     methods["MediaPipe"] = {
-        style: np.stack([mesh[:, hard_faces.VERTICES[p]].mean(1) for p in KEY_POINTS], 1)
+        style: np.stack([mesh[:, mediapipe_rival.VERTICES[p]].mean(1) for p in KEY_POINTS], 1)
         for style, mesh in meshes.items()
     }
     closed = closed_mouths(meshes["as it is"])
@@ -213,7 +215,7 @@ def run(arguments):
             for method in methods
             for style, result in report[method][name].items()
         ]
-        print(hard_faces.markdown(["", "style", "part 1", "part 2", "part 3"], rows), flush=True)
+        print(common.markdown(["", "style", "part 1", "part 2", "part 3"], rows), flush=True)
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))

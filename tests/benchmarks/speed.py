@@ -28,8 +28,8 @@ from queue import SimpleQueue
 from statistics import median
 
 import common
-import hard_faces
 import loading
+import mediapipe_rival
 import numpy as np
 import streaming
 from processes import in_fresh_process, run_timed, use_cores, work_of
@@ -59,7 +59,7 @@ SHORT = ("--epochs", "3", "--batch-size", "32")
 
 def table(header, rows):
     """Print a GitHub-markdown table."""
-    print(hard_faces.markdown(header, rows) + "\n", flush=True)
+    print(common.markdown(header, rows) + "\n", flush=True)
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ def predict_speed(open_it, path, threads, pictures, batch):
 def mediapipe_speed(python, threads, pictures):
     """MediaPipe's seconds per face, passed and worked, one at a time; run in a fresh process."""
     use_cores(threads)
-    _, seconds, processor = hard_faces.run_mediapipe(python, pictures)
+    _, seconds, processor = mediapipe_rival.find_mesh(python, pictures)
     return seconds, processor
 
 
@@ -447,7 +447,7 @@ def export(model, folder):
 def prediction(arguments):
     """Faces per second against MediaPipe's, in batches and one at a time."""
     pictures = next(read_faces(arguments.test)).pictures
-    python = hard_faces.make_environment(arguments.mediapipe_env, sys.executable)
+    python = mediapipe_rival.make_environment(arguments.mediapipe_env, sys.executable)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         files = export(arguments.model, Path(folder))
@@ -590,7 +590,7 @@ def parse_arguments(argv):
     add(
         "--mediapipe-env",
         type=Path,
-        default=hard_faces.environment_folder(),
+        default=mediapipe_rival.environment_folder(),
         help="virtual environment of MediaPipe, made where it is missing",
     )
     return parser.parse_args(argv)

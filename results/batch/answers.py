@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.system.files import InputError, printable, write_text
-from results.journal import Done, Journal
-from results.table import CsvTable, ParquetTable
+from models.detect.search import Detections
+from results.batch.journal import Done, Journal
+from results.label_files import LabelFiles
+from results.batch.table import CsvTable, ParquetTable
 from results.training_rows import TrainingRow, TrainingRows
 
 PRECIOUS = 1000  # photos of a run that was stopped: they are not done again by mistake
@@ -29,11 +31,19 @@ class Photo(NamedTuple):
     changed: int = 0  # when, in nanoseconds
 
 
+class Labels(NamedTuple):
+    """What label files need of a photo."""
+
+    size: tuple[int, int]  # its width and height when upright
+    faces: Detections
+
+
 class Outcome(NamedTuple):
     """What came of one photo."""
 
     rows: list[list[str]] = []  # a face each: the fields of the table after `photo` and `face`
     training: list[TrainingRow] = []  # a face each, if wanted
+    labels: Labels | None = None  # if wanted
     said: str = ""  # what there is to print
     problem: str = ""  # why it could not be used, a sentence
 
@@ -46,13 +56,15 @@ class Answers:
         table: CsvTable | ParquetTable,
         journal: Journal,
         training: TrainingRows | None,
+        labels: LabelFiles | None,
         folder: Path,
         listed: Sized,
         large: bool,
     ) -> None:
         """`folder`: for summary.json; `listed`: the photos that were given; `large`: whether the
         run is one that somebody may want to count, and to add photos to later."""
-        self.table, self.journal, self.training = table, journal, training
+        self.table, self.journal = table, journal
+        self.training, self.labels = training, labels
         self.folder, self.listed, self.large = folder, listed, large
         self.jobs = 1  # processes
         self.started = time.monotonic()
@@ -126,6 +138,8 @@ class Answers:
         self.without_face += faces == 0
         if self.training:
             self.training.rows += outcome.training
+        if self.labels and outcome.labels:
+            self.labels.add(photo.path, *outcome.labels)
         print(outcome.said, end="", flush=True)
 
     def finish(self) -> None:
@@ -188,12 +202,15 @@ class Answers:
         )
 
     def close(self) -> None:
-        """Close the table; write the training rows."""
+        """Close the table; write the training rows and the label files."""
         self.table.close()
         self.journal.close()
         training, self.training = self.training, None
         if training and self.written:
             training.write()
+        labels, self.labels = self.labels, None
+        if labels and self.written:
+            labels.write()
 
 
 def known_by(photo: Photo) -> tuple[str, int, int]:

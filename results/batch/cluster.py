@@ -13,7 +13,7 @@ ANSWER = 30  # seconds that a scheduler and its first worker have to answer
 
 
 class Cluster:
-    """The workers of a Dask scheduler, as `results.processes.Workers`.
+    """The workers of a Dask scheduler, as `results.batch.processes.Workers`.
 
     Dask itself gives the work of a worker that died to others. A task that has killed several
     raises KilledWorker.
