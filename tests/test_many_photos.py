@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -436,6 +437,23 @@ def raise_for_three(number):
 def test_what_a_function_raises_in_a_process_is_raised_here(two_processes):
     with pytest.raises(InputError, match="the model is broken"):
         list(in_order(two_processes, raise_for_three, range(9)))
+
+
+def test_workers_may_come_and_go():
+    class Threads:
+        crashes = ()
+        counts = iter([3, 1, 1, 2] + [1] * 30)
+        pool = ThreadPoolExecutor(1)
+
+        @property
+        def count(self):
+            return next(self.counts)
+
+        def submit(self, function, item):
+            return self.pool.submit(function, item)
+
+    with Threads.pool:
+        assert list(in_order(Threads(), str, range(30))) == [(i, str(i)) for i in range(30)]
 
 
 def detect_or_die(landmarker, photo, *_):
