@@ -17,6 +17,7 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.images import photos as photo_files
+from data.images.addresses import address_of
 from data.images.photos import list_photos
 from data.key_points import KEY_POINTS
 from data.synthetic.faces import make_faces
@@ -373,6 +374,33 @@ def test_a_list_of_paths_is_taken(stand_in, tmp_path, monkeypatch, capsys):
     (tmp_path / "list.txt").write_text("\n\n")
     assert run("--image", tmp_path / "list.txt", *flags) == 2
     assert "holds no paths of photos" in capsys.readouterr().err
+
+
+def test_photos_at_addresses_are_read(stand_in, tmp_path, monkeypatch, capsys):
+    fsspec = pytest.importorskip("fsspec", reason="an extra that reads s3:// and the like")
+    photos_in(tmp_path / "p", 3, start=1)
+    for file in (tmp_path / "p").iterdir():
+        with fsspec.open(f"memory://bucket/{file.name}", "wb") as copy:
+            copy.write(file.read_bytes())
+    with fsspec.open("memory://bucket/broken.png", "wb") as copy:
+        copy.write(b"nothing")
+    names = [f"memory://bucket/{n}.png" for n in ("00001", "missing", "broken", "00003")]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    flags = "--image", tmp_path / "list.txt", "--results", tmp_path / "r", "--resume"
+    stop_after(monkeypatch, 2)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert f"{names[1]} cannot be read" in error
+    assert f"{names[2]} is empty or not a picture" in error
+    table = pd.read_csv(tmp_path / "r" / "key_points.csv")
+    assert table.photo.tolist() == [names[0]] + [names[3]] * 3
+    assert run(*flags) == 2  # those that were read are not looked at again
+    assert "2 of 4 photos could not" in capsys.readouterr().err
+    assert (tmp_path / "r" / "00003_key_points.png").exists()
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert run("--image", tmp_path / "list.txt", "--results", tmp_path / "r2") == 2
+    assert f"{names[0]} needs fsspec" in capsys.readouterr().err
+    assert address_of(Path("C:/a.png")) is address_of(Path("/p/a.png")) is None
 
 
 def test_a_large_folder_is_begun_before_all_of_it_is_checked(tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
+from data.images.addresses import address_of
 from data.system.files import InputError, printable, write_text
 from models.detect.search import Detections
 from results.batch.journal import Done, Journal
@@ -29,6 +31,11 @@ class Photo(NamedTuple):
     target: Path  # of its annotated picture
     size: int = 0  # in bytes
     changed: int = 0  # when, in nanoseconds
+
+    @property
+    def name(self) -> str:
+        """Its path or address, to print."""
+        return printable(address_of(self.path) or self.path)
 
 
 class Labels(NamedTuple):
@@ -103,12 +110,9 @@ class Answers:
     def new(self, photos: Iterable[Photo]) -> Iterator[Photo]:
         """The photos that were not looked at before, with their size and time."""
         for photo in photos:
-            try:
+            with contextlib.suppress(OSError):  # whoever reads the photo says what is wrong
                 status = os.stat(photo.path)
-            except OSError:  # whoever reads the photo says so
-                yield photo
-                continue
-            photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
+                photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
             try:
                 known = self.before.photos and self.before.holds(*known_by(photo))
             except InputError as problem:
@@ -130,7 +134,7 @@ class Answers:
             self.table.begin()
             self.journal.begin()
             self._now_written()
-        name, faces = printable(photo.path), len(outcome.rows)
+        name, faces = photo.name, len(outcome.rows)
         self.table.append([name, i, *row] for i, row in enumerate(outcome.rows, 1))
         self.journal.add(*known_by(photo), faces, self.table.end)
         self.done += 1
@@ -215,4 +219,4 @@ class Answers:
 
 def known_by(photo: Photo) -> tuple[str, int, int]:
     """What tells whether it is the same photo: path, size in bytes, time in nanoseconds."""
-    return os.path.abspath(photo.path), photo.size, photo.changed
+    return address_of(photo.path) or os.path.abspath(photo.path), photo.size, photo.changed
