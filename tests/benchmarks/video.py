@@ -27,7 +27,8 @@ import common
 import numpy as np
 
 from data.images.crops import affine_scales, affines_from_points
-from data.images.videos import VideoReader, VideoWriter
+from data.images.video_writer import VideoWriter
+from data.images.videos import VideoReader
 from data.synthetic.video import lively, make_frames, still, turning
 from data.system.command_line import natural, positive, run_script
 from models.storage import SHIPPED, load_landmarker
