@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.images import photos as photo_files
+from data.images.addresses import address_of
 from data.images.photos import list_photos
 from data.key_points import KEY_POINTS
 from data.synthetic.faces import make_faces
@@ -109,6 +111,9 @@ def test_a_torn_line_is_cut_off_by_the_next_run(tmp_path):
         CsvTable(path, ["a", "other"]).go_on(end, 1)
     with pytest.raises(InputError, match="start again, without --resume"):
         table.go_on(1000, 1)
+    with pytest.raises(InputError, match="was changed or replaced"):
+        table.go_on(end - 2, 1)  # as in a table that somebody has edited
+    assert path.read_text() == "a,b\n1,2\n6,7\n"
 
 
 def test_a_full_disk_leaves_whole_rows_and_is_one_sentence(tmp_path):
@@ -371,6 +376,33 @@ def test_a_list_of_paths_is_taken(stand_in, tmp_path, monkeypatch, capsys):
     assert "holds no paths of photos" in capsys.readouterr().err
 
 
+def test_photos_at_addresses_are_read(stand_in, tmp_path, monkeypatch, capsys):
+    fsspec = pytest.importorskip("fsspec", reason="an extra that reads s3:// and the like")
+    photos_in(tmp_path / "p", 3, start=1)
+    for file in (tmp_path / "p").iterdir():
+        with fsspec.open(f"memory://bucket/{file.name}", "wb") as copy:
+            copy.write(file.read_bytes())
+    with fsspec.open("memory://bucket/broken.png", "wb") as copy:
+        copy.write(b"nothing")
+    names = [f"memory://bucket/{n}.png" for n in ("00001", "missing", "broken", "00003")]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    flags = "--image", tmp_path / "list.txt", "--results", tmp_path / "r", "--resume"
+    stop_after(monkeypatch, 2)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert f"{names[1]} cannot be read" in error
+    assert f"{names[2]} is empty or not a picture" in error
+    table = pd.read_csv(tmp_path / "r" / "key_points.csv")
+    assert table.photo.tolist() == [names[0]] + [names[3]] * 3
+    assert run(*flags) == 2  # those that were read are not looked at again
+    assert "2 of 4 photos could not" in capsys.readouterr().err
+    assert (tmp_path / "r" / "00003_key_points.png").exists()
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert run("--image", tmp_path / "list.txt", "--results", tmp_path / "r2") == 2
+    assert f"{names[0]} needs fsspec" in capsys.readouterr().err
+    assert address_of(Path("C:/a.png")) is address_of(Path("/p/a.png")) is None
+
+
 def test_a_large_folder_is_begun_before_all_of_it_is_checked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(photo_files, "CHECKED_AHEAD", 10)
     photos_in(tmp_path / "p", 60)
@@ -433,6 +465,23 @@ def raise_for_three(number):
 def test_what_a_function_raises_in_a_process_is_raised_here(two_processes):
     with pytest.raises(InputError, match="the model is broken"):
         list(in_order(two_processes, raise_for_three, range(9)))
+
+
+def test_workers_may_come_and_go():
+    class Threads:
+        crashes = ()
+        counts = iter([3, 1, 1, 2] + [1] * 30)
+        pool = ThreadPoolExecutor(1)
+
+        @property
+        def count(self):
+            return next(self.counts)
+
+        def submit(self, function, item):
+            return self.pool.submit(function, item)
+
+    with Threads.pool:
+        assert list(in_order(Threads(), str, range(30))) == [(i, str(i)) for i in range(30)]
 
 
 def detect_or_die(landmarker, photo, *_):

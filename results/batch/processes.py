@@ -135,7 +135,7 @@ def in_order(
     items = iter(items)
     waiting: deque[tuple[Item, Any]] = deque()
     while True:
-        for item in islice(items, WAITING * workers.count + 1 - len(waiting)):
+        for item in islice(items, max(0, WAITING * workers.count + 1 - len(waiting))):
             waiting.append((item, workers.submit(function, item)))
         if not waiting:
             return
