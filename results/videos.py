@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
-from data.images.videos import Frame, VideoReader, VideoWriter
+from data.images.video_writer import VideoWriter
+from data.images.videos import Frame, VideoReader
 from data.key_points import output_columns, three_decimals
-from data.system.files import InputError, make_folder, replace_file
+from data.system.files import InputError, make_folder, why
 from data.system.progress import progress_bar
 from data.system.signals import GentleStop
 from models.detect.search import Detections
@@ -29,8 +32,32 @@ from results.photos import shortened
 AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search
 
 
+class Rows:
+    """A CSV that grows row by row: a kill loses none of them, a full disk leaves no half of one."""
+
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        self.file = open(path, "wb", buffering=0)  # noqa: SIM115  `write` closes it
+        self.add([columns])
+
+    def add(self, rows: list[list]) -> None:
+        """Write rows. Raises OSError, after which the file ends with the last whole one."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        left, whole = text.getvalue().encode(), self.file.tell()
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError:
+            self.file.truncate(whole)
+            raise
+
+
 class VideoAnswers:
-    """Writes the results of a video frame by frame: memory does not grow with its length."""
+    """Writes the results of a video frame by frame: memory does not grow with its length.
+
+    Until they are finished the annotated video and the table are called .partial.mp4 and
+    .partial.csv; both can be used when the process is killed.
+    """
 
     def __init__(
         self, video: VideoReader, landmarker: Landmarker, folder: Path, crop_size: int
@@ -46,32 +73,58 @@ class VideoAnswers:
         self.second = 0
         self.best: dict[int, tuple[float, int, np.ndarray, Detections]] = {}
 
-    def write(self, film: Path, table: Path, tracker: Tracker, stop: GentleStop) -> None:
-        """Write the annotated video and the CSV of its key points."""
-        writer = None
-        with open(table, "w", newline="", encoding="utf-8") as file:
-            columns = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
-            columns += output_columns(self.landmarker.names) + (
-                MATRIX_COLUMNS if self.crop_size else []
-            )
-            csv.writer(file, lineterminator="\n").writerow(columns)
-            try:
-                for number, frame, faces in steady_frames(self.video, tracker, stop):
-                    if writer is None:
-                        size = frame.picture.shape[1], frame.picture.shape[0]
-                        writer = VideoWriter(film, size, self.video.rate)
-                    drawing = self._add(file, number, frame, faces)
-                    writer.write(frame.picture, frame.time, drawing)
-                    self.frames += 1
-                self._save_crops()
-                if self.crop_size:
-                    self.crops.remove_earlier()
-            finally:
+    def write(self, tracker: Tracker, stop: GentleStop) -> None:
+        """Write the annotated video and the CSV of its key points.
+
+        Raises InputError if they cannot be written; what was written until then is kept.
+        """
+        partial = {path: path.with_suffix(f".partial{path.suffix}") for path in self.outputs}
+        kept = f"what was done until then is in {' and '.join(map(str, partial.values()))}"
+        writer, rows = None, None
+        try:
+            for number, frame, faces in steady_frames(self.video, tracker, stop):
+                if writer is None or rows is None:
+                    size = frame.picture.shape[1], frame.picture.shape[0]
+                    writer = VideoWriter(partial[self.film], size, self.video.rate)
+                    rows = Rows(partial[self.table], self._columns())
+                drawing = self._add(rows, number, frame, faces)
+                writer.write(frame.picture, frame.time, frame.duration, drawing)
+                self.frames += 1
+            self._save_crops()
+            if self.crop_size:
+                self.crops.remove_earlier()
+            if writer is not None:
+                writer.close()
+                writer = None
+        except OSError as error:
+            raise InputError(
+                f"{self.film} cannot be written ({why(error)}); {kept}: free some space, or choose"
+                " another folder."
+            ) from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped at once; {kept}.") from None
+        finally:
+            with suppress(OSError):
                 if writer is not None:
                     writer.close()
+            if rows is not None:
+                rows.file.close()
+        for path, written in partial.items():
+            os.replace(written, path)
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The annotated video and the table."""
+        return [self.film, self.table]
+
+    def _columns(self) -> list[str]:
+        """The header of the table."""
+        first = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
+        further = MATRIX_COLUMNS if self.crop_size else []
+        return [*first, *output_columns(self.landmarker.names), *further]
 
     def _add(
-        self, file: IO[str], number: int, frame: Frame, faces: list[Face]
+        self, rows: Rows, number: int, frame: Frame, faces: list[Face]
     ) -> Callable[[np.ndarray], None] | None:
         """Write the rows of one frame's faces; returns what draws them on a picture."""
         if not faces:
@@ -84,10 +137,9 @@ class VideoAnswers:
             affines = found.aligned_affines(self.crop_size)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
             self._keep_best(number, frame, faces)
-        rows = csv.writer(file, lineterminator="\n")
-        for face, row in zip(faces, fields, strict=True):
-            rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
         numbers = [face.number for face in faces]
+        time = f"{frame.time:.3f}"
+        rows.add([[number, time, n, *row] for n, row in zip(numbers, fields, strict=True)])
         return lambda canvas: draw_faces(canvas, found, numbers)
 
     def _detections(self, faces: list[Face]) -> Detections:
@@ -130,12 +182,7 @@ def run_video(arguments: argparse.Namespace) -> None:
             print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
 
         with GentleStop() as stop:
-            replace_file(
-                answers.table,
-                lambda table: replace_file(
-                    answers.film, lambda film: answers.write(film, table, tracker, stop)
-                ),
-            )
+            answers.write(tracker, stop)
     tell(answers, tracker.count)
     if stop.asked and not video.is_camera:
         raise KeyboardInterrupt(

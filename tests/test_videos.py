@@ -2,15 +2,18 @@
 
 import os
 import re
+import resource
 import signal
 import struct
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from killing import end, fork
 from PIL import Image
 
 import face_key_points as fkp
@@ -18,9 +21,11 @@ from data.faces import synthetic_faces
 from data.images import videos
 from data.images.aligned_crops import MATRIX_COLUMNS
 from data.images.crops import affines_from_points
-from data.images.videos import BUFFERED, VideoReader, VideoWriter
+from data.images.video_writer import BUFFERED, TIME_BASE, VideoWriter
+from data.images.videos import VideoReader
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
+from data.system.signals import STOP_SIGNALS
 from models.storage import Landmarker
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD
@@ -50,7 +55,7 @@ def write_clip(path, size=(160, 120), count=20, rate=25.0, times=None):
 def turned(path, matrix):
     """Put a display matrix into an .mp4, as phones do that were held upright."""
     data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 4 + 4 + 20 + 16
+    place = data.rindex(b"tkhd") + 4 + 4 + 20 + 16
     assert struct.unpack(">9i", data[place : place + 36])[0] == 0x10000
     a, b, c, d = (0x10000 * value for value in matrix)
     data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
@@ -63,7 +68,8 @@ class OneFace:
 
     def __init__(self, place=(20.0, 10.0)):
         self.points = synthetic_faces(1, seed=3).key_points[0].astype(float) + place
-        self.count, self.frames, self.stop_at = 1, 0, None
+        self.count, self.frames = 1, 0
+        self.stop_at, self.stop_by = None, signal.SIGINT  # the frame and the signal
         self.shown = []  # the times of frames that were shown ahead
 
     def prepare(self, grey, time):
@@ -72,7 +78,7 @@ class OneFace:
     def step(self, grey, time):
         self.frames += 1
         if self.frames == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.stop_by)
         spread = np.full(15, 1.0 + 0.1 * (self.frames % 7))
         return [Face(1, self.points.copy(), spread)] if self.frames % 5 else []
 
@@ -94,7 +100,7 @@ def test_what_is_written_is_read_again(tmp_path):
         assert (video.name, video.rate, video.count, video.trouble) == ("a", 25.0, 20, None)
         assert len(frames) == 20 and not video.has_sound
         np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=1e-4)
-        picture, grey, _ = frames[7]
+        picture, grey = frames[7][:2]
         assert picture.shape == (size[1], size[0], 3) and grey.shape == picture.shape[:2]
         row = size[1] // 2
         np.testing.assert_allclose(picture[row, size[0] // 4], RED, atol=6)
@@ -133,13 +139,13 @@ def encode(path, pictures, times, shape=None, sound=0.0):
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = videos.TIME_BASE
+        stream.codec_context.time_base = TIME_BASE
         if shape:
             stream.codec_context.sample_aspect_ratio = shape
         heard = container.add_stream("aac", rate=8000) if sound else None
         for picture, shown in zip(pictures, times, strict=True):
             frame = av.VideoFrame.from_ndarray(picture)
-            frame.pts, frame.time_base = round(shown / videos.TIME_BASE), videos.TIME_BASE
+            frame.pts, frame.time_base = round(shown / TIME_BASE), TIME_BASE
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         for i in range(round(8000 * sound) // 1024):
@@ -167,7 +173,7 @@ def test_a_whole_video_is_not_called_cut_short(ending, tmp_path):
 
 
 def test_non_square_pixels_are_resampled(tmp_path):
-    for shape, size in ((2, (48, 128)), (videos.Fraction(1, 2), (96, 64))):
+    for shape, size in ((2, (48, 128)), (Fraction(1, 2), (96, 64))):
         path = encode(tmp_path / "dv.mp4", [GREY] * 3, [0, 0.04, 0.08], shape=shape)
         with VideoReader(path) as video:
             assert all(f.picture.shape[:2] == f.grey.shape == size for f in video)
@@ -262,12 +268,14 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
 
 
 @pytest.mark.usefixtures("signals_at_default")
-@pytest.mark.parametrize("camera", [False, True])
-def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
-    camera, tracker, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize(
+    "camera, number", [(False, number) for number in STOP_SIGNALS] + [(True, signal.SIGINT)]
+)
+def test_a_stop_leaves_a_video_that_plays_and_a_whole_table(
+    camera, number, tracker, tmp_path, monkeypatch, capsys
 ):
-    before = signal.getsignal(signal.SIGINT)
-    tracker.stop_at = 12
+    before = signal.getsignal(number)
+    tracker.stop_at, tracker.stop_by = 12, number
     source = write_clip(tmp_path / "long.mp4", count=40)
     if camera:  # FFmpeg's test picture in its place, which never ends
         source = 0
@@ -284,26 +292,73 @@ def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
     table = pd.read_csv(tmp_path / "r" / f"{name}_key_points.csv")
     assert table.frame.tolist() == [i for i in range(12) if i % 5 != 4]
     assert table.notna().all().all()
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.getsignal(number) == before
+    assert len(list((tmp_path / "r").iterdir())) == 2
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
-    tracker, tmp_path, monkeypatch, capsys
-):
-    write_clip(tmp_path / "clip.mp4")
+def partial(results, name="clip"):
+    """The table and the film of a run that did not end; none of an ended one may be there."""
+    assert not list(results.glob(f"{name}_key_points.[cm]*"))
+    film = results / f"{name}_key_points.partial.mp4"
+    table = film.with_suffix(".csv")
+    with VideoReader(film) as video:
+        frames = list(video)
+    assert table.read_text().endswith("\n")
+    return pd.read_csv(table), frames
+
+
+@pytest.mark.usefixtures("signals_at_default")
+def test_a_killed_run_leaves_its_rows_and_a_film_that_plays(tracker, tmp_path):
+    path, results = write_clip(tmp_path / "clip.mp4", count=120), tmp_path / "r"
+    tracker.stop_at, tracker.stop_by = 90, signal.SIGKILL
+    child = fork(lambda: run("--video", path, "--results", results))
+    assert end(child) == -signal.SIGKILL
+    table, frames = partial(results)
+    assert table.frame.tolist() == [i for i in range(90 - LAG - 1) if i % 5 != 4]
+    assert table.notna().all().all() and 90 - 2.5 * 25 < len(frames) < 90
+    np.testing.assert_allclose([f.time for f in frames], np.arange(len(frames)) / 25, atol=1e-4)
+    tracker.stop_at = None
+    assert run("--video", path, "--results", results) == 0
+    assert {file.name for file in results.iterdir()} == {
+        *("clip_key_points.csv", "clip_key_points.mp4")
+    }
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_written(tracker, tmp_path, capsys):
+    """As with `ulimit -f`; what an earlier run wrote stays."""
+    rng = np.random.default_rng(0)
+    path = encode(tmp_path / "clip.mp4", rng.integers(0, 255, (120, 120, 160, 3), np.uint8),
+                  np.arange(120) / 25)  # fmt: skip
     results = tmp_path / "r"
     results.mkdir()
-    (results / "clip_key_points.mp4").write_bytes(b"earlier")
-
-    def full(self, frame):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(VideoWriter, "_mux", full)
-    assert run("--video", tmp_path / "clip.mp4", "--results", results) == 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, hard))
+    try:
+        assert run("--video", path, "--results", results) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     error = capsys.readouterr().err
-    assert "No space left" in error and error.count("\n") == 1
-    assert [file.name for file in results.iterdir()] == ["clip_key_points.mp4"]
-    assert (results / "clip_key_points.mp4").read_bytes() == b"earlier"
+    assert "File too large" in error and "clip_key_points.partial.mp4" in error
+    assert error.count("\n") == 1 and "choose another folder" in error
+    table, frames = partial(results)
+    assert 25 < len(frames) < 100 and table.frame.max() >= len(frames)
+
+
+@pytest.mark.parametrize("many", [0, 500])
+def test_a_table_ends_with_a_whole_row_where_the_disk_is_full(many, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    rows = room.Rows(tmp_path / "t.csv", ["a", "b"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            for i in range(300):
+                rows.add([[i, i]] * (1 + many))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        rows.file.close()
+    text = (tmp_path / "t.csv").read_text()
+    assert text.endswith("\n") and len(text) > 900 * (not many)
+    assert (pd.read_csv(tmp_path / "t.csv").a == pd.read_csv(tmp_path / "t.csv").b).all()
 
 
 def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
@@ -383,9 +438,9 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
 
     written, picture = [], np.zeros((120, 160, 3), np.uint8)
 
-    def slow(self, picture, shown, draw):
+    def slow(self, picture, shown, *rest):
         time.sleep(0.02)
-        encode(self, picture, shown, draw)
+        encode(self, picture, shown, *rest)
         written.append(shown)
 
     monkeypatch.setattr(VideoWriter, "_encode", slow)
@@ -426,11 +481,11 @@ def test_bad_videos_are_one_sentence_and_nothing_is_lost(kind, said, tracker, tm
         Image.new("RGB", (64, 64)).save(path, "PNG")
     elif kind == "no index":  # an .mp4 has it at its end
         write_clip(path)
-        path.write_bytes(path.read_bytes()[: path.read_bytes().index(b"moov") - 4])
+        path.write_bytes(path.read_bytes()[: path.read_bytes().rindex(b"moov") - 4])
     elif kind == "no frames":
         write_clip(path)
         data = path.read_bytes()
-        start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+        start, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
         path.write_bytes(data[:start] + bytes(end - start) + data[end:])
     assert run("--video", path, "--results", results) == 2
     error = capsys.readouterr().err
@@ -464,10 +519,11 @@ def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):
 
 
 def test_a_failing_camera_gets_its_own_advice(tracker, tmp_path, capsys, monkeypatch):
-    path = write_clip(tmp_path / "clip.mp4", count=40)
+    pictures = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
+    path = encode(tmp_path / "clip.mp4", pictures, np.arange(40) / 25)
     data = bytearray(path.read_bytes())
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
-    data[middle : middle + 200] = bytes(200)
+    data[middle : middle + 8000] = bytes(8000)
     path.write_bytes(data)
     monkeypatch.setattr(videos, "camera_input", lambda number: (str(path), "mp4"))
     assert run("--video", 3, "--results", tmp_path / "r") == 2

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.synthetic.faces import make_faces
-from data.synthetic.tables import write_faces
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, InputError, make_folder
+from data.tables import write_faces
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -26,9 +26,9 @@ from data.synthetic.rendered.faces import (
     render_faces,
 )
 from data.synthetic.rendered.points import Places, read_places
-from data.synthetic.tables import write_faces, write_rows
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
+from data.tables import write_faces, write_rows
 
 
 def write_csvs(folder: Path, name: str, faces: RenderedFaces, labelled: bool) -> None:

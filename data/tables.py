@@ -1,4 +1,4 @@
-"""Synthetic faces as CSVs in Kaggle's format."""
+"""Writing faces as CSVs in Kaggle's format."""
 
 from __future__ import annotations
 
