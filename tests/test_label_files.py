@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, train_in_few_steps
-from labels import detections, make_photos
+from conftest import ROOT, train_in_few_steps, write_csv
+from labels import detections, make_photos, write_pts
 from PIL import Image
 
 import face_key_points as fkp
@@ -18,7 +18,9 @@ from models.detect import search
 from models.detect.search import Detections
 from models.storage import SHIPPED, Landmarker
 from results import photos as searched
+from results.held_out import held_out_faces
 from results.label_files import FORMATS, LabelFiles
+from results.predictions import load_test_faces
 
 
 def run(module, *arguments):
@@ -157,3 +159,35 @@ def test_the_loop_from_photos_to_a_better_model(album, tmp_path, monkeypatch, ca
     assert f"on {len(record['data'][0]['validation_rows'])} faces" in capsys.readouterr().out
     header, *rows = (tmp_path / "held" / "test_key_points.csv").read_text().splitlines()
     assert len(rows) == 24 and rows[0].startswith('"01_photo_9.jpg, face 1"')
+
+
+def test_all_formats_and_a_csv_train_one_model(tiny, made, tmp_path, capsys):
+    """One command for four formats and a CSV; then the held-out and the test faces are found."""
+    data = [write_csv(tmp_path / "a.csv", made.pictures[:12], made.key_points[:12])]
+    for kind, first in (("coco", 12), ("labelme", 24), ("yolo", 36)):
+        photos, points = make_photos(
+            tmp_path / "photos" / kind, made.take(range(first, first + 12))
+        )
+        files = LabelFiles(tmp_path / kind, kind, KEY_POINTS)
+        for path, found in zip(photos, points, strict=True):
+            files.add(path, Image.open(path).size, detections(found, KEY_POINTS))
+        files.write()
+        data.append(tmp_path / kind)
+    pts = tmp_path / "pts"
+    for path, found in zip(*make_photos(pts, made.take(range(48, 60)), per_photo=1), strict=True):
+        write_pts(path.with_suffix(".pts"), found[0])
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(KEY_POINTS))
+    model = tmp_path / "models" / "m.keras"
+    places = "--model", model, "--points", names
+    few = "--epochs", "1", "--precision", "float32", "--batch-size", "16"
+    command = "--data", *data, pts, *places, "--results", tmp_path / "t", *few
+    assert run(mb, *command) == 0, capsys.readouterr().err
+    record = json.loads(model.with_suffix(".json").read_text())
+    assert [file["faces"] for file in record["data"]] == [12] * 5
+    assert record["labels"]["points"] == str(names)
+    for path, file in zip(data[1:] + [pts], record["data"][1:], strict=True):
+        held_out = held_out_faces(record, model, KEY_POINTS, path)
+        assert held_out.rows.tolist() == file["validation_rows"]
+    faces = next(iter(load_test_faces(pts)))
+    assert faces.pictures.shape == (12, 96, 96) and faces.image_ids[0] == "photo_0.jpg, face 1"
