@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, train_in_few_steps, write_csv
+from conftest import ROOT, write_csv
+from killing import tiny_model
 from labels import detections, make_photos, write_pts
 from PIL import Image
 
@@ -16,7 +17,7 @@ from data.key_points import KEY_POINTS
 from models import storage
 from models.detect import search
 from models.detect.search import Detections
-from models.storage import SHIPPED, Landmarker
+from models.storage import Landmarker
 from results import photos as searched
 from results.held_out import held_out_faces
 from results.label_files import FORMATS, LabelFiles
@@ -117,14 +118,22 @@ def test_photos_of_one_name_and_of_kinds_that_programs_do_not_read_are_placed(tm
             assert {photo.photo.suffix for photo in read.photos} == {".jpg", ".png"}
 
 
-def test_the_loop_from_photos_to_a_better_model(album, tmp_path, monkeypatch, capsys, sketched):
-    """Every command of data/README.md but `labelme`, in whose place a JSON is edited."""
+def test_the_loop_from_photos_to_a_better_model(
+    album, tmp_path, monkeypatch, capsys, sketched, tiny
+):
+    """Every command of data/README.md but `labelme`, in whose place a JSON is edited.
+
+    With a network of 1,000 weights in the place of the shipped one.
+    """
     folder, _ = album
     document = (ROOT / "data" / "README.md").read_text()
     loop = re.search(r"(?:^    .*\n)*^    labelme .*\n(?:^    .*\n)*", document, flags=re.M)[0]
     results, model = tmp_path / "results", tmp_path / "models" / "my_model.keras"
+    model.parent.mkdir()
     places = {"my_photos/": folder, "results/labels": results / "labels"}
-    places["models/pretrained.keras"], places["models/my_model.keras"] = SHIPPED, model
+    initial = tmp_path / "models" / "initial.keras"
+    storage.save_model(tiny_model(), initial, {"key_points": KEY_POINTS})
+    places["models/pretrained.keras"], places["models/my_model.keras"] = initial, model
     commands = [
         [places.get(word, word) for word in line.split("#")[0].split()]
         for line in loop.strip().splitlines()
@@ -139,7 +148,6 @@ def test_the_loop_from_photos_to_a_better_model(album, tmp_path, monkeypatch, ca
     shapes = json.loads(corrected.read_text())
     shapes["shapes"][1]["points"] = [[111.0, 77.0]]
     corrected.write_text(json.dumps(shapes))
-    train_in_few_steps(monkeypatch)
     assert train[1] == "model_builder.py"
     few = "--dry-run", "--epochs", "1", "--precision", "float32"
     assert run(mb, *train[2:], "--model", model, "--results", tmp_path / "t", *few) == 0
