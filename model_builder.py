@@ -40,7 +40,7 @@ from models.storage import Checkpoint, load_model, names_of, save_model, unfinis
 from models.training.fit import Outcome, train
 from models.training.score import score_files
 from models.training.workers import Worker, find_worker, join_workers
-from results.pictures import plot_training
+from results.figures.plots import plot_training
 
 if TYPE_CHECKING:
     import keras
