@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import sys
 import weakref
 
 import numpy as np
@@ -14,7 +15,6 @@ from PIL import Image
 from data.faces import load_faces, load_training
 from data.formats import crop
 from data.formats import labels as formats
-from data.formats.flat_yaml import parse_yaml
 from data.formats.labels import LabelOptions
 from data.formats.mean_face import KAGGLES, affines_from_labels, mean_face_in_crop
 from data.formats.pts import SIXTY_EIGHT
@@ -403,8 +403,8 @@ def test_a_bad_yolo_file_is_left_out_in_one_sentence(change, words, labelled, ca
     [
         ("train: images\n", ("kpt_shape",)),
         ("train: nowhere\nkpt_shape: [15, 3]\n", ("there are no photos",)),
-        ("just words", ("not YAML", "without a key")),
-        ("kpt_shape: [15, 3\n", ("not YAML", "not closed")),
+        ("just words", ("not YAML", "not a mapping")),
+        ("kpt_shape: [15, 3\n", ("not YAML", "line 2")),
     ],
 )
 def test_a_bad_data_set_is_refused_in_one_sentence(text, words, tmp_path):
@@ -412,45 +412,10 @@ def test_a_bad_data_set_is_refused_in_one_sentence(text, words, tmp_path):
     refused(tmp_path, tmp_path / "data.yaml", *words)
 
 
-def test_the_yaml_of_usual_data_sets_is_read():
-    text = """# Ultralytics
-path: ../datasets/tiger-pose # root
-train: images/train
-val:
-  - images/val
-  - images/more
-kpt_shape: [3, 2]  # x, y
-flip_idx: [0,
-  2, 1]
-names:
-  0: tiger
-kpt_names:
-  0:
-    - nose
-    - 'left: ear'
-    - "right # ear"
-download: https://github.com/x/y.zip
-nested: {0: [a, b], 'c d': 1.5}
-empty:
-list:
-- a
-- b
-last: 1
-"""
-    assert parse_yaml(text) == {
-        "path": "../datasets/tiger-pose",
-        "train": "images/train",
-        "val": ["images/val", "images/more"],
-        "kpt_shape": [3, 2],
-        "flip_idx": [0, 2, 1],
-        "names": {0: "tiger"},
-        "kpt_names": {0: ["nose", "left: ear", "right # ear"]},
-        "download": "https://github.com/x/y.zip",
-        "nested": {0: ["a", "b"], "c d": 1.5},
-        "empty": None,
-        "list": ["a", "b"],
-        "last": 1,
-    }
+def test_yaml_without_its_package_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    (tmp_path / "data.yaml").write_text("kpt_shape: [3, 2]")
+    refused(tmp_path, tmp_path / "data.yaml", "pip install pyyaml.")
 
 
 @pytest.fixture
