@@ -38,7 +38,7 @@ from results.batch.journal import Journal
 from results.batch.processes import Crash, Processes, Workers, in_order, process_count
 from results.batch.table import CsvTable, ParquetTable
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
-from results.drawing import draw_faces, draw_legend
+from results.figures.drawing import draw_faces, draw_legend
 from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 

@@ -5,8 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, train_in_few_steps
-from labels import detections, make_photos
+from conftest import ROOT, write_csv
+from killing import tiny_model
+from labels import detections, make_photos, write_pts
 from PIL import Image
 
 import face_key_points as fkp
@@ -16,9 +17,11 @@ from data.key_points import KEY_POINTS
 from models import storage
 from models.detect import search
 from models.detect.search import Detections
-from models.storage import SHIPPED, Landmarker
+from models.storage import Landmarker
 from results import photos as searched
+from results.held_out import held_out_faces
 from results.label_files import FORMATS, LabelFiles
+from results.predictions import load_test_faces
 
 
 def run(module, *arguments):
@@ -115,14 +118,22 @@ def test_photos_of_one_name_and_of_kinds_that_programs_do_not_read_are_placed(tm
             assert {photo.photo.suffix for photo in read.photos} == {".jpg", ".png"}
 
 
-def test_the_loop_from_photos_to_a_better_model(album, tmp_path, monkeypatch, capsys, sketched):
-    """Every command of data/README.md but `labelme`, in whose place a JSON is edited."""
+def test_the_loop_from_photos_to_a_better_model(
+    album, tmp_path, monkeypatch, capsys, sketched, tiny
+):
+    """Every command of data/README.md but `labelme`, in whose place a JSON is edited.
+
+    With a network of 1,000 weights in the place of the shipped one.
+    """
     folder, _ = album
     document = (ROOT / "data" / "README.md").read_text()
     loop = re.search(r"(?:^    .*\n)*^    labelme .*\n(?:^    .*\n)*", document, flags=re.M)[0]
     results, model = tmp_path / "results", tmp_path / "models" / "my_model.keras"
+    model.parent.mkdir()
     places = {"my_photos/": folder, "results/labels": results / "labels"}
-    places["models/pretrained.keras"], places["models/my_model.keras"] = SHIPPED, model
+    initial = tmp_path / "models" / "initial.keras"
+    storage.save_model(tiny_model(), initial, {"key_points": KEY_POINTS})
+    places["models/pretrained.keras"], places["models/my_model.keras"] = initial, model
     commands = [
         [places.get(word, word) for word in line.split("#")[0].split()]
         for line in loop.strip().splitlines()
@@ -137,7 +148,6 @@ def test_the_loop_from_photos_to_a_better_model(album, tmp_path, monkeypatch, ca
     shapes = json.loads(corrected.read_text())
     shapes["shapes"][1]["points"] = [[111.0, 77.0]]
     corrected.write_text(json.dumps(shapes))
-    train_in_few_steps(monkeypatch)
     assert train[1] == "model_builder.py"
     few = "--dry-run", "--epochs", "1", "--precision", "float32"
     assert run(mb, *train[2:], "--model", model, "--results", tmp_path / "t", *few) == 0
@@ -157,3 +167,35 @@ def test_the_loop_from_photos_to_a_better_model(album, tmp_path, monkeypatch, ca
     assert f"on {len(record['data'][0]['validation_rows'])} faces" in capsys.readouterr().out
     header, *rows = (tmp_path / "held" / "test_key_points.csv").read_text().splitlines()
     assert len(rows) == 24 and rows[0].startswith('"01_photo_9.jpg, face 1"')
+
+
+def test_all_formats_and_a_csv_train_one_model(tiny, made, tmp_path, capsys):
+    """One command for four formats and a CSV; then the held-out and the test faces are found."""
+    data = [write_csv(tmp_path / "a.csv", made.pictures[:12], made.key_points[:12])]
+    for kind, first in (("coco", 12), ("labelme", 24), ("yolo", 36)):
+        photos, points = make_photos(
+            tmp_path / "photos" / kind, made.take(range(first, first + 12))
+        )
+        files = LabelFiles(tmp_path / kind, kind, KEY_POINTS)
+        for path, found in zip(photos, points, strict=True):
+            files.add(path, Image.open(path).size, detections(found, KEY_POINTS))
+        files.write()
+        data.append(tmp_path / kind)
+    pts = tmp_path / "pts"
+    for path, found in zip(*make_photos(pts, made.take(range(48, 60)), per_photo=1), strict=True):
+        write_pts(path.with_suffix(".pts"), found[0])
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(KEY_POINTS))
+    model = tmp_path / "models" / "m.keras"
+    places = "--model", model, "--points", names
+    few = "--epochs", "1", "--precision", "float32", "--batch-size", "16"
+    command = "--data", *data, pts, *places, "--results", tmp_path / "t", *few
+    assert run(mb, *command) == 0, capsys.readouterr().err
+    record = json.loads(model.with_suffix(".json").read_text())
+    assert [file["faces"] for file in record["data"]] == [12] * 5
+    assert record["labels"]["points"] == str(names)
+    for path, file in zip(data[1:] + [pts], record["data"][1:], strict=True):
+        held_out = held_out_faces(record, model, KEY_POINTS, path)
+        assert held_out.rows.tolist() == file["validation_rows"]
+    faces = next(iter(load_test_faces(pts)))
+    assert faces.pictures.shape == (12, 96, 96) and faces.image_ids[0] == "photo_0.jpg, face 1"

@@ -17,7 +17,7 @@ from data.system.files import InputError
 from models.detect.search import Detections, detect
 from models.storage import SHIPPED, load_landmarker, load_model, save_model
 from models.track.tracker import make_tracker
-from results.drawing import draw_faces
+from results.figures.drawing import draw_faces
 from results.measures import measure
 
 FIVE = "left_eye_center", "right_eye_center", "nose_tip", "mouth_left_corner", "mouth_right_corner"
