@@ -31,12 +31,12 @@ from models.training import fit
 from models.training.optimizer import make_optimizer
 
 SETS = {
-    "Kaggle test, labelled by hand": "labelled by hand",
-    "– turned by less than 20°": "wild, below 20°",
-    "– turned by 20° to 40°": "20° to 40°",
-    "– turned by 40° or more": "40° or more",
+    "Kaggle test, labelled by hand": "hand-labelled",
+    "– turned by less than 20°": "wild, < 20°",
+    "– turned by 20° to 40°": "20–40°",
+    "– turned by 40° or more": "≥ 40°",
     "all, dark glasses": "dark glasses",
-    "all, hair, hat or hand over the face": "covered",
+    "all, hair, hat or hand over the face": "occluded",
 }
 NO_OCCLUSION, NO_GEOMETRY, NO_LIGHT = (
     dict.fromkeys(names, 0.0) for names in (OCCLUSION, GEOMETRY, LIGHT)
@@ -168,7 +168,7 @@ def table(done):
             spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.2f}{spread}")
         rows.append([name, str(len(runs)), *cells])
-    return common.markdown(["", "runs", "Kaggle, held out, px", *SETS.values()], rows)
+    return common.markdown(["variant", "runs", "Kaggle, held-out, px", *SETS.values()], rows)
 
 
 def parse_arguments(argv):

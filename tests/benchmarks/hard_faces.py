@@ -160,7 +160,7 @@ def parse_arguments(argv):
         "--plain-cnn",
         type=Path,
         metavar="PATH",
-        help="the plain CNN to compare with (default: models/plain_cnn.keras, if it exists)",
+        help="the plain CNN to compare with; unset: models/plain_cnn.keras, if it exists",
     )
     add(
         "--mirror",

@@ -223,7 +223,7 @@ def picture(archive, path, row):
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = common.parser(
-        "Recall and false alarms of the search for faces; how much the box matters."
+        "Recall and false alarms of the face detector; how much the box matters."
     )
     parser.add_argument(
         "archive", nargs="?", type=Path, default=common.ARCHIVE, help="of wild faces"
