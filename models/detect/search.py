@@ -106,12 +106,12 @@ def detect(
         photo: a PIL image (as from `read_photo`), or uint8 (H, W), (H, W, 1) or (H, W, 3) RGB.
         mirror: average the final prediction with that for the mirrored crops, where the model's
             training saw mirrored faces.
-        known: affines (M, 2, 3) of faces that need not be found.
+        known: affines (M, 2, 3) of faces already known, which are not searched for again.
         settings: thresholds and limits.
         finder, checker: as from `load_finder` and `load_checker`, the default.
 
     Returns:
-        Detections, of no face where there is none.
+        Detections; empty if there is no face.
 
     Raises:
         ValueError: `photo` is something else, or empty.
@@ -264,22 +264,22 @@ def _merge(rows: np.ndarray, settings: SearchSettings) -> Candidates:
     """
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     x, log_side, probability = (np.ascontiguousarray(rows[:, i]) for i in (0, 2, 5))
-    left = np.ones(len(rows), bool)
+    remaining = np.ones(len(rows), bool)
     found = []
     for first in np.argsort(-probability, kind="stable"):
-        if not left[first]:
+        if not remaining[first]:
             continue
         # Only these can be near: large photos have tens of thousands.
         reach = settings.merge_distance * np.exp(log_side[first] + settings.merge_log_size)
         some = slice(*np.searchsorted(x, [x[first] - reach, x[first] + reach]))
         distance = np.abs(rows[some, :2] - rows[first, :2]).max(1)
         distance /= np.exp(np.maximum(log_side[some], log_side[first]))
-        same = left[some] & (distance < settings.merge_distance)
+        same = remaining[some] & (distance < settings.merge_distance)
         same &= np.abs(log_side[some] - log_side[first]) < settings.merge_log_size
         taken = np.flatnonzero(same) + some.start
         weight = rows[taken, 5:]
         found.append([*(rows[taken, :5] * weight).sum(0) / weight.sum(), weight.sum()])
-        left[taken] = False
+        remaining[taken] = False
     x, y, log_side, cos, sin, score = np.reshape(found, (-1, 6)).T
     order = np.argsort(-score)
     centers, angles = np.stack([x, y], -1), np.arctan2(sin, cos)
@@ -359,17 +359,18 @@ def first_predictions(
     near a clear face that was found before are left out, and the search stops when a batch
     contains no face.
     """
-    affines, spread, left = [NO_AFFINES], [np.empty(0)], candidates
-    while len(left.centers):
-        batch = left.take(np.s_[: settings.batch])
+    affines, spread, remaining = [NO_AFFINES], [np.empty(0)], candidates
+    while len(remaining.centers):
+        batch = remaining.take(np.s_[: settings.batch])
         found, found_spread = predict_candidates(landmarker, pyramid, batch, settings)
         affines.append(found)
         spread.append(found_spread)
         if not (found_spread < settings.reject_spread).any():
             break
-        left = left.take(np.s_[settings.batch :])
+        remaining = remaining.take(np.s_[settings.batch :])
         clear = found[found_spread < settings.clear_spread]
-        left = left.take(far_from(clear, left.centers, left.sides, settings.same_face))
+        far = far_from(clear, remaining.centers, remaining.sides, settings.same_face)
+        remaining = remaining.take(far)
     return np.concatenate(affines), np.concatenate(spread)
 
 
