@@ -104,7 +104,7 @@ def run_export(arguments: argparse.Namespace) -> None:
     """Write the model for LiteRT or ONNX Runtime, and compare it with Keras on test faces."""
     import_extras(arguments.export)
     make_folder(arguments.results)
-    faces = next(iter(load_test_faces(arguments.data)))
+    faces = next(iter(load_test_faces(arguments.data, label_options(arguments))))
     path = arguments.model or find_model()
     if path.suffix in RUNTIMES:
         raise InputError(f"{path} is an export already; --export needs the .keras file.")

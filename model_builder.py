@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from data.batches import PART
-from data.faces import Faces, join_faces, synthetic_faces
+from data.faces import Faces, join_faces, labelled_points, synthetic_faces, without_labels
 from data.formats.labels import add_label_options, label_options
-from data.key_points import compute_mean_face, first_few
+from data.key_points import Names, compute_mean_face, first_few, mirror_partners
 from data.labels.training_files import can_mirror, check_labels, check_sides, load_files
 from data.settings import Settings
 from data.split import split_faces
@@ -36,11 +36,11 @@ from data.system.lock import locked
 from models.export.runtimes import RUNTIMES
 from models.network import check_backend, has_bfloat16, warm_start
 from models.record import describe, what_must_match
-from models.storage import Checkpoint, load_model, names_of, save_model, unfinished
+from models.storage import Checkpoint, Landmarker, load_landmarker, save_model, unfinished
 from models.training.fit import Outcome, train
 from models.training.score import score_files
 from models.training.workers import Worker, find_worker, join_workers
-from results.pictures import plot_training
+from results.figures.plots import plot_training
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +77,7 @@ def train_and_save(arguments: argparse.Namespace, worker: Worker) -> None:
     check_backend()
     if worker.count > 1:
         worker = join_workers(worker)  # before TensorFlow computes anything
-    initial = load_model(arguments.init) if arguments.init else None
+    initial = load_landmarker(arguments.init) if arguments.init else None
     if worker.number:
         train_into(paths, arguments, initial, worker)
         return
@@ -94,21 +94,17 @@ def train_and_save(arguments: argparse.Namespace, worker: Worker) -> None:
 def train_into(
     paths: OutputPaths,
     arguments: argparse.Namespace,
-    initial: tuple[keras.Model, dict[str, Any]] | None,
+    initial: Landmarker | None,
     worker: Worker,
 ) -> None:
-    """Load, split, train and save, while nobody else writes to `paths`.
-
-    Args:
-        initial: the model of --init and its record.
-    """
+    """Load, split, train and save, while nobody else writes to `paths`; `initial` is of --init."""
     csvs = arguments.data or [path for path in [find_data("training")] if path]
     settings = choose_settings(arguments, bool(csvs), worker)
     files = load(csvs, arguments, settings, worker)
     check_labels(files)
     if not can_mirror(files):
         settings = replace(settings, flip=0.0)
-    model = initial and start_from(arguments.init, *initial, files[0], settings.seed)
+    model = start_from(initial, files[0], settings.seed) if initial else None
     training, held_out = split(files, arguments, settings, worker)
     precision = choose_precision(arguments.precision)
     print(
@@ -119,9 +115,13 @@ def train_into(
     record = describe(
         settings, precision, arguments.complete_only, files, bool(csvs), held_out, paths.model
     )
-    record["mean_face"] = compute_mean_face(training.key_points)
+    partners = mirror_partners(training.names) if settings.flip > 0 else None
+    record["mean_face"] = compute_mean_face(training.key_points, partners)
     if any(file.from_photos for file in files):
         record["labels"] = label_options(arguments).as_record()
+    if never := never_labelled(training, settings, initial):
+        record["never_labelled"] = list(never)
+        held_out = without_labels(held_out, never)  # rows of these alone may be held out
     if paths.resume.exists() and not arguments.resume:
         print(f"{paths.resume} of an unfinished training is there: starting anew, without it.")
 
@@ -208,9 +208,7 @@ def load(
     return [synthetic_faces(count, settings.seed)]
 
 
-def start_from(
-    path: Path, initial: keras.Model, record: dict[str, Any], first: Faces, seed: int
-) -> keras.Model:
+def start_from(initial: Landmarker, first: Faces, seed: int) -> keras.Model:
     """The model of --init with the key points of the first file; says which of them start anew.
 
     Raises InputError if it means the opposite by left and right, or has another body than
@@ -218,8 +216,8 @@ def start_from(
     """
     import keras
 
-    known = names_of(initial, record)
-    check_sides(first, path, known, record.get("mean_face"))
+    path, known = initial.path, initial.names
+    check_sides(first, path, known, initial.record.get("mean_face"))
     new = tuple(name for name in first.names if name not in known)
     if new:
         print(
@@ -228,7 +226,7 @@ def start_from(
         )
     keras.utils.set_random_seed(seed)
     try:
-        return warm_start(initial, known, first.names)
+        return warm_start(initial.model, known, first.names)
     except ValueError:
         raise InputError(
             f"{path} has other layers than the network that is trained; --init needs a model made"
@@ -254,6 +252,28 @@ def split(
         faces, settings.validation_split, settings.further_split, settings.seed
     )
     return faces.take(training), faces.take(held_out)
+
+
+def never_labelled(training: Faces, settings: Settings, initial: Landmarker | None) -> Names:
+    """The key points of which neither these faces nor those of the model of --init have labels.
+
+    Prints them: the network has outputs for them, which mean nothing.
+    """
+    known: set[str] = set()
+    if initial:
+        known = set(initial.names) - set(initial.record.get("never_labelled", []))
+    learned = labelled_points(training, settings.flip > 0)
+    never = tuple(
+        name
+        for name, labelled in zip(training.names, learned, strict=True)
+        if not labelled and name not in known
+    )
+    if never:
+        print(
+            f"{len(never)} of the {len(learned)} key points are not labelled in any training face,"
+            f" so the model cannot find them: {first_few(never)}"
+        )
+    return never
 
 
 # --- save ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 
 from data.augment.non_faces import non_faces
 from data.augment.views import augment, relight
-from data.faces import Faces
+from data.faces import Faces, labelled_points
 from data.key_points import SIZE
 from data.settings import Settings
 
@@ -79,10 +79,11 @@ def draw_batch(
 
 def batches_with_non_faces(faces: Faces, settings: Settings, first_epoch: int) -> Iterator[tuple]:
     """As `batches`, but the first pictures of each batch show no face and get random key points,
-    from which the spread learns that there are none."""
+    from which the spread learns that there are none. Points without any label get none."""
     rng = np.random.default_rng((settings.seed, 1, 0))
+    unknown = np.repeat(~labelled_points(faces, settings.flip > 0), 2)
     for (x, source), y, _ in batches(faces, settings, first_epoch):
         count = round(settings.non_faces * len(x))
         x[:count, ..., 0] = relight(non_faces(x[:count, ..., 0], rng), rng, settings)
-        y[:count] = rng.uniform(0, SIZE - 1, y[:count].shape)
+        y[:count] = np.where(unknown, np.nan, rng.uniform(0, SIZE - 1, y[:count].shape))
         yield (x, source), y

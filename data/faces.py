@@ -323,6 +323,20 @@ def with_key_points(faces: Faces, names: Names) -> Faces:
     return faces._replace(key_points=key_points, names=names)
 
 
+def labelled_points(faces: Faces, mirrored: bool) -> np.ndarray:
+    """Which key points a training on these faces learns, bool (K,): those that some face labels
+    and, with `mirrored`, their mirror partners, which mirrored pictures label."""
+    labelled = np.isfinite(faces.key_points).any((0, 2))
+    partners = mirror_partners(faces.names) if mirrored else None
+    return labelled if partners is None else labelled | labelled[partners]
+
+
+def without_labels(faces: Faces, names: Names) -> Faces:
+    """The faces without the labels of the key points `names`."""
+    masked = np.isin(faces.names, names)
+    return faces._replace(key_points=np.where(masked[:, None], np.nan, faces.key_points))
+
+
 def synthetic_faces(count: int, seed: int, rows: Sequence[int] | None = None) -> Faces:
     """Faces drawn by data/synthetic/faces.py, with 15 exact key points each.
 

@@ -160,12 +160,21 @@ def interocular_distance(
     return np.linalg.norm(key_points[:, left] - key_points[:, right], axis=-1)
 
 
-def compute_mean_face(key_points: np.ndarray) -> list[list[float | None]]:
-    """The mean face: each point's mean over faces (N, K, 2) in pixels, as K pairs; [None, None]
-    for a point that is never labelled."""
+def compute_mean_face(
+    key_points: np.ndarray, partners: np.ndarray | None = None
+) -> list[list[float | None]]:
+    """The mean face: each point's mean over faces (N, K, 2) in pixels, as K pairs.
+
+    A point that is never labelled gets its partner's place in the mirrored picture, where there
+    are `partners` as from `mirror_partners`; else [None, None].
+    """
     labelled = np.isfinite(key_points)
     mean = np.where(labelled, key_points, 0).sum(0) / np.maximum(labelled.sum(0), 1)
-    return np.where(labelled.any(0), mean.round(3).astype(object), None).tolist()  # type: ignore
+    known = labelled.any(0)
+    if partners is not None:
+        mean = np.where(known, mean, mirror_key_points(mean[None], partners)[0])
+        known = known | known[partners]
+    return np.where(known, mean.round(3).astype(object), None).tolist()  # type: ignore
 
 
 def rmse(predicted: np.ndarray, truth: np.ndarray) -> float:

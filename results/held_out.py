@@ -21,8 +21,8 @@ from data.system.files import (
     write_text,
 )
 from models.storage import SHIPPED, Landmarker
+from results.figures.plots import plot_calibration, plot_errors, plot_worst
 from results.measures import FAILURE, measure, measure_spread, rmse_per_part
-from results.pictures import plot_calibration, plot_errors, plot_worst
 
 # The files about the held-out faces.
 HELD_OUT_FILES = (

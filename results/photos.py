@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.images.addresses import address_of, local_file
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
 from data.images.pixels import to_srgb
@@ -37,7 +38,7 @@ from results.batch.journal import Journal
 from results.batch.processes import Crash, Processes, Workers, in_order, process_count
 from results.batch.table import CsvTable, ParquetTable
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
-from results.drawing import draw_faces, draw_legend
+from results.figures.drawing import draw_faces, draw_legend
 from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows, training_rows
 
@@ -68,7 +69,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
     with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
         landmarker = load_for_photos(arguments.model)
         task = open_task(arguments, landmarker)
-        answers = open_answers(path, arguments, task, landmarker, len(photos))
+        answers = open_answers(path, arguments, task, landmarker, photos)
         try:
             workers = open_workers(arguments, len(photos) - answers.before.photos)
             answers.jobs = workers.count if workers else 1
@@ -82,7 +83,7 @@ def run_photos(arguments: argparse.Namespace) -> None:
 
 
 def open_answers(
-    path: Path, arguments: argparse.Namespace, task: Task, landmarker: Landmarker, photos: int
+    path: Path, arguments: argparse.Namespace, task: Task, landmarker: Landmarker, photos: PhotoList
 ) -> Answers:
     """The table at `path` and what belongs to it. Raises InputError where it cannot be resumed."""
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
@@ -93,7 +94,7 @@ def open_answers(
     journal = Journal(path, same_run(task, landmarker, columns))
     table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
     asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
-    large = photos > MANY or any(asked) or not arguments.pictures
+    large = len(photos) > MANY or any(asked) or not arguments.pictures
     answers = Answers(table, journal, training, labels, arguments.results, photos, large)
     answers.open(arguments.resume)
     return answers
@@ -160,7 +161,7 @@ def in_processes(
         if isinstance(outcome, Crash):
             how = f" ({outcome})" if str(outcome) else ""
             outcome = Outcome(
-                problem=f"{photo.path} crashed the process that looked at it{how}, or took more"
+                problem=f"{photo.name} crashed the process that looked at it{how}, or took more"
                 " memory than there is; leave it out, or save it in another format."
             )
         yield photo, outcome
@@ -175,7 +176,9 @@ def look_in_process(task: Task, photo: Photo) -> Outcome:
         LOADED.clear()
         LOADED[task.model] = task.load(task.model)
         gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
-    return look_at(photo._replace(path=task.base / photo.path), task, LOADED[task.model])
+    if not address_of(photo.path):
+        photo = photo._replace(path=task.base / photo.path)
+    return look_at(photo, task, LOADED[task.model])
 
 
 def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
@@ -255,7 +258,7 @@ def look_at(photo: Photo, task: Task, landmarker: Landmarker) -> Outcome:
     except InputError as problem:
         return Outcome(problem=str(problem))
     except Exception as error:
-        return Outcome(problem=f"{photo.path} cannot be used ({one_line(error)}).")
+        return Outcome(problem=f"{photo.name} cannot be used ({one_line(error)}).")
     return Outcome(rows, training, labels, said.getvalue())
 
 
@@ -268,7 +271,8 @@ def process_photo(
     files need, if wanted.
     """
     path = photo.path
-    picture = read_photo(path)
+    with local_file(path) as file:
+        picture = read_photo(file)
     if task.box:
         boxes = box_in_photo(task.box, picture, path)[None]
         faces = detect_in_boxes(landmarker, picture, boxes, task.mirror)
@@ -285,11 +289,11 @@ def process_photo(
     if not task.pictures:
         return rows, training, labels
     if not len(faces):
-        print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
+        print(f"{photo.name}: no face found; --box X Y W H says where one is.")
         forget(photo)
     else:
         save_annotated(picture, faces, photo)
-        print(f"{printable(path)}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
+        print(f"{photo.name}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
     return rows, training, labels
 
 

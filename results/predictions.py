@@ -14,7 +14,7 @@ from data.key_points import Names, output_columns
 from data.system.files import HERE, find_data, replace_file
 from data.system.progress import progress_bar
 from models.storage import Landmarker
-from results.pictures import PER_PICTURE, plot_faces
+from results.figures.plots import PER_PICTURE, plot_faces
 
 SYNTHETIC_TEST = 200  # synthetic test faces where there is no file: enough to look at
 SYNTHETIC_SEED = 1  # not the training's default, so that they are other faces

@@ -26,7 +26,7 @@ from models.storage import Landmarker, load_for_photos
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
 from results.crop_files import CropFiles
-from results.drawing import draw_faces
+from results.figures.drawing import draw_faces
 from results.photos import shortened
 
 AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search

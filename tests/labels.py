@@ -38,3 +38,9 @@ def make_photos(folder, faces, per_photo=2):
 def detections(points, names, spread=1.0):
     """What a search would have found: faces with these points (n, K, 2) and spreads."""
     return Detections(points, np.full(points.shape[:2], 1.0) * spread, names, None)
+
+
+def write_pts(path, points):
+    """Write points (K, 2) as 300-W does: counted from 1."""
+    rows = "\n".join(f"{x:.6f} {y:.6f}" for x, y in points + 1)
+    path.write_text(f"version: 1\nn_points:  {len(points)}\n{{\n{rows}\n}}\n")

@@ -399,7 +399,7 @@ from data.system.command_line import run_script
 
 def work(arguments):
     import matplotlib.pyplot
-    from results.pictures import new_figure, save_figure
+    from results.figures.plots import new_figure, save_figure
     figure = new_figure(2, 2)
     figure.subplots().plot([1, 2])
     save_figure(figure, f'{sys.argv[1]}/{number}.png')

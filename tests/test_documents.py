@@ -135,7 +135,7 @@ def test_readmes_commands_are_the_agreed_ones():
 def test_tree_names_every_folder_of_code_and_nothing_else():
     (tree,) = re.findall(r"^```\n(.*?)^```$", section(README, "The tree"), flags=re.M | re.S)
     named, top = [], ""
-    for indent, name in re.findall(r"^( *)([\w.]+/?) {2,}\S", tree, flags=re.M):
+    for indent, name in re.findall(r"^( *)([\w./]+) {2,}\S", tree, flags=re.M):
         top = top if indent else name
         named.append(top + name if indent else name)
     assert len(named) == len(tree.splitlines())

@@ -1,4 +1,4 @@
-"""results/drawing.py, profiles.py and colours.py: what people see on their photos."""
+"""results/figures/: what people see on their photos."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from PIL import Image
 from data.images.crops import similarity_transforms, transform_points
 from data.key_points import KEY_POINTS
 from models.detect.search import Detections
-from results import drawing, fonts
-from results.colours import COLOURS, EACH, OTHER, group_of, rgb, style_of, styles_of
-from results.drawing import boxes_to_chins, draw_faces, draw_legend
+from results.figures import drawing, fonts
+from results.figures.colours import COLOURS, EACH, OTHER, group_of, rgb, style_of, styles_of
+from results.figures.drawing import boxes_to_chins, draw_faces, draw_legend
+from results.figures.profiles import eyes_of, hidden_points, nose_tip
 from results.measures import UNSURE
 from results.photos import annotate
-from results.profiles import eyes_of, hidden_points, nose_tip
 
 # A face as in Kaggle's pictures, the same on both sides.
 EYES = [[66, 38], [30, 38], [59, 38], [73, 38], [37, 38], [23, 38]]

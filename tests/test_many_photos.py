@@ -1,69 +1,37 @@
-"""face_key_points.py --image for many photos: rows appended, runs resumed, several processes."""
+"""face_key_points.py --image for many photos: rows appended, runs resumed, lists of photos."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 from PIL import Image
+from stand_ins import photos_in, run, stand_in_detect, stand_in_model
 
-import face_key_points as fkp
 from data.images import photos as photo_files
+from data.images.addresses import address_of
 from data.images.photos import list_photos
 from data.key_points import KEY_POINTS
-from data.synthetic.faces import make_faces
 from data.system.files import InputError
 from data.system.lock import locked
-from models.detect.search import Detections
-from models.storage import SHIPPED, Landmarker, load_landmarker
+from models.storage import Landmarker
 from results import photos as photos_module
 from results.batch import answers as answers_module
-from results.batch import cluster as cluster_module
 from results.batch.journal import Journal
-from results.batch.processes import Crash, Processes, in_order, process_count
 from results.batch.table import CsvTable, ParquetTable
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import many_photos  # noqa: E402
-
-POINTS = make_faces(1, seed=9)[1][0] + 40.0
-
-
-def stand_in_detect(landmarker, photo, *_):
-    """As many faces as the photo's grey value says."""
-    count = int(np.asarray(photo).flat[0]) % 4
-    moved = POINTS + np.arange(count)[:, None, None]
-    return Detections(moved, np.ones((count, 15)), KEY_POINTS, None)
-
-
-def stand_in_model(path=None):
-    """A model that needs no TensorFlow."""
-    return Landmarker(None, {"key_points": KEY_POINTS, "weights_sha256": "a"}, Path("m.keras"))
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
     monkeypatch.setattr(photos_module, "load_for_photos", stand_in_model)
     monkeypatch.setattr(photos_module, "detect", stand_in_detect)
-
-
-def photos_in(folder, count, start=0):
-    """So many photos, each of one grey value: its number."""
-    folder.mkdir(exist_ok=True)
-    for i in range(start, start + count):
-        Image.new("L", (8, 8), i % 256).save(folder / f"{i:05}.png")
-    return folder
-
-
-def run(*arguments):
-    return fkp.main([str(a) for a in arguments])
 
 
 def stop_after(monkeypatch, count, trouble=KeyboardInterrupt):
@@ -109,6 +77,9 @@ def test_a_torn_line_is_cut_off_by_the_next_run(tmp_path):
         CsvTable(path, ["a", "other"]).go_on(end, 1)
     with pytest.raises(InputError, match="start again, without --resume"):
         table.go_on(1000, 1)
+    with pytest.raises(InputError, match="was changed or replaced"):
+        table.go_on(end - 2, 1)  # as in a table that somebody has edited
+    assert path.read_text() == "a,b\n1,2\n6,7\n"
 
 
 def test_a_full_disk_leaves_whole_rows_and_is_one_sentence(tmp_path):
@@ -371,6 +342,33 @@ def test_a_list_of_paths_is_taken(stand_in, tmp_path, monkeypatch, capsys):
     assert "holds no paths of photos" in capsys.readouterr().err
 
 
+def test_photos_at_addresses_are_read(stand_in, tmp_path, monkeypatch, capsys):
+    fsspec = pytest.importorskip("fsspec", reason="an extra that reads s3:// and the like")
+    photos_in(tmp_path / "p", 3, start=1)
+    for file in (tmp_path / "p").iterdir():
+        with fsspec.open(f"memory://bucket/{file.name}", "wb") as copy:
+            copy.write(file.read_bytes())
+    with fsspec.open("memory://bucket/broken.png", "wb") as copy:
+        copy.write(b"nothing")
+    names = [f"memory://bucket/{n}.png" for n in ("00001", "missing", "broken", "00003")]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    flags = "--image", tmp_path / "list.txt", "--results", tmp_path / "r", "--resume"
+    stop_after(monkeypatch, 2)
+    assert run(*flags) == 2
+    error = capsys.readouterr().err
+    assert f"{names[1]} cannot be read" in error
+    assert f"{names[2]} is empty or not a picture" in error
+    table = pd.read_csv(tmp_path / "r" / "key_points.csv")
+    assert table.photo.tolist() == [names[0]] + [names[3]] * 3
+    assert run(*flags) == 2  # those that were read are not looked at again
+    assert "2 of 4 photos could not" in capsys.readouterr().err
+    assert (tmp_path / "r" / "00003_key_points.png").exists()
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    assert run("--image", tmp_path / "list.txt", "--results", tmp_path / "r2") == 2
+    assert f"{names[0]} needs fsspec" in capsys.readouterr().err
+    assert address_of(Path("C:/a.png")) is address_of(Path("/p/a.png")) is None
+
+
 def test_a_large_folder_is_begun_before_all_of_it_is_checked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(photo_files, "CHECKED_AHEAD", 10)
     photos_in(tmp_path / "p", 60)
@@ -393,180 +391,3 @@ def test_a_photo_is_listed_once(tmp_path):
     some = [tmp_path / "other" / "00002.png", tmp_path / "p", tmp_path / "p" / "00000.png"]
     names = [path.relative_to(tmp_path).as_posix() for path in list_photos(some)]
     assert names == ["other/00002.png", "p/00000.png", "p/00001.png"]
-
-
-# --- several processes ---------------------------------------------------------------------------
-
-
-def square_or_die(number):
-    """Runs in other processes."""
-    if number == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number**2
-
-
-@pytest.fixture(scope="module")
-def two_processes():
-    workers = Processes(2)
-    yield workers
-    workers.stop()
-
-
-def test_results_come_in_order_and_a_crash_costs_one_item(two_processes):
-    given = []
-    items = (given.append(i) or i for i in range(40))
-    results = in_order(two_processes, square_or_die, items)
-    assert next(results) == (0, 0)
-    assert len(given) < 12  # a window, however many there are
-    results = dict(results)
-    assert list(results) == list(range(1, 40))
-    crashed = {i: r for i, r in results.items() if isinstance(r, Crash)}
-    assert {i: str(crash) for i, crash in crashed.items()} == {7: "SIGKILL(-9)"}
-    assert all(r == i**2 for i, r in results.items() if i not in crashed)
-
-
-def raise_for_three(number):
-    if number == 3:
-        raise InputError("the model is broken.")
-
-
-def test_what_a_function_raises_in_a_process_is_raised_here(two_processes):
-    with pytest.raises(InputError, match="the model is broken"):
-        list(in_order(two_processes, raise_for_three, range(9)))
-
-
-def detect_or_die(landmarker, photo, *_):
-    if int(np.asarray(photo).flat[0]) == 6:
-        os._exit(1)
-    return stand_in_detect(landmarker, photo)
-
-
-def test_a_photo_that_crashes_its_process_is_named_and_the_rest_done(
-    stand_in, tmp_path, monkeypatch, capsys
-):
-    photos_in(tmp_path / "p", 20)
-    flags = "--image", tmp_path / "p", "--no-pictures", "--results"
-    assert run(*flags, tmp_path / "whole", "--jobs", 1) == 0
-    monkeypatch.setattr(photos_module, "detect", detect_or_die)
-    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
-    assert run(*flags, tmp_path / "r", "--jobs", 2) == 2
-    error = capsys.readouterr().err
-    assert "00006.png crashed the process that looked at it (EXIT(1)), or took more" in error
-    assert error.count("\n") == 2 and "1 of 20 photos could not be" in error
-    whole = (tmp_path / "whole" / "key_points.csv").read_text().splitlines()
-    rows = (tmp_path / "r" / "key_points.csv").read_text().splitlines()
-    assert rows == [line for line in whole if "00006.png" not in line]
-
-
-def test_as_many_processes_as_pay(monkeypatch):
-    import joblib
-
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "sysconf", lambda name: 1 << 20)
-    assert [process_count(n, 100) for n in (0, 3, 199, 200, 750, 10**6)] == [1, 1, 1, 2, 7, 8]
-    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 5}.get(name, 1 << 30))
-    assert process_count(10**6, 100) == 2  # 5 GB
-    monkeypatch.setitem(sys.modules, "joblib", None)
-    assert process_count(10**6, 100) == 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_processes_die_with_the_run(number, tmp_path):
-    code = f"""
-import sys, time
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-from data.system.signals import stoppable
-from results.batch.processes import Processes, in_order
-with stoppable():
-    workers = Processes(2)
-    try:
-        for _ in in_order(workers, time.sleep, [0, 0, 0, 100, 100]):
-            children = [p.pid for p in workers._pool._processes.values()]
-            print(*children, flush=True)
-    finally:
-        workers.stop()
-"""
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    children = {int(pid) for _ in range(3) for pid in child.stdout.readline().split()}
-    assert len(children) == 2
-    child.send_signal(number)
-    child.wait()
-    child.stdout.close()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_a_worker_of_a_cluster_that_dies_loses_nothing(stand_in, tmp_path, monkeypatch, capsys):
-    distributed = pytest.importorskip("distributed", reason="an extra for several machines")
-    folder = photos_in(tmp_path / "p", 30)
-    monkeypatch.chdir(tmp_path)
-    flags = "--image", folder.name, "--no-pictures", "--results"
-    assert run(*flags, "whole") == 0
-    monkeypatch.setattr(photos_module, "load_landmarker", stand_in_model)
-    monkeypatch.setattr(photos_module, "detect", detect_or_kill_once)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
-    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")  # where the workers are
-    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    with distributed.LocalCluster(n_workers=2, **options) as cluster:
-        monkeypatch.chdir(tmp_path)
-        assert run(*flags, "r", "--cluster", cluster.scheduler_address) == 0
-    assert (tmp_path / "killed").exists()
-    tables = [(tmp_path / r / "key_points.csv").read_bytes() for r in ("whole", "r")]
-    assert tables[0] == tables[1]
-    assert "30 photos: 43 face(s)" in capsys.readouterr().out
-
-
-def detect_or_kill_once(landmarker, photo, *_):
-    killed = Path(os.environ["KILLED"])
-    if int(np.asarray(photo).flat[0]) == 11 and not killed.exists():
-        killed.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return stand_in_detect(landmarker, photo)
-
-
-def test_a_cluster_that_is_not_there_is_one_sentence(stand_in, tmp_path, monkeypatch, capsys):
-    photos_in(tmp_path / "p", 2)
-    flags = "--image", tmp_path / "p", "--results", tmp_path / "r"
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    assert run(*flags, "--cluster", "tcp://127.0.0.1:1") == 2
-    error = capsys.readouterr().err
-    assert "needs Dask" in error and "'dask[distributed]'" in error and error.count("\n") == 1
-    monkeypatch.undo()
-    pytest.importorskip("distributed", reason="an extra for several machines")
-    monkeypatch.setattr(cluster_module, "ANSWER", 1)
-    with pytest.raises(InputError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
-        cluster_module.Cluster("tcp://127.0.0.1:1")
-
-
-def test_two_processes_find_what_one_finds(tmp_path, monkeypatch, capsys):
-    """The real network, and pictures and crops."""
-    from matplotlib.cbook import get_sample_data
-
-    loaded = load_landmarker(SHIPPED)
-    monkeypatch.setattr(photos_module, "load_for_photos", lambda path: loaded)
-    (tmp_path / "p").mkdir()
-    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photo:
-        for i in range(3):
-            photo.crop((106, 50 + 9 * i, 426, 410)).save(tmp_path / "p" / f"{i}.png")
-    Image.new("L", (50, 50), 90).save(tmp_path / "p" / "none.png")
-    (tmp_path / "p" / "broken.png").write_bytes(b"nothing")
-    flags = "--image", tmp_path / "p", "--crops", "--results"
-    said = []
-    for jobs in (1, 2):
-        assert run(*flags, tmp_path / f"r{jobs}", "--jobs", jobs) == 2
-        output = capsys.readouterr()
-        lines = output.out.replace(f"/r{jobs}/", "/r/").splitlines()
-        said.append([line for line in lines if ".png" in line] + [output.err])
-    assert said[0] == said[1] and "2.png: 1 face(s), pictured in" in said[0][2]
-    files = [
-        {path.relative_to(folder) for path in folder.rglob("*.png")}
-        for folder in (tmp_path / "r1", tmp_path / "r2")
-    ]
-    assert files[0] == files[1] and len(files[0]) == 6
-    tables = [pd.read_csv(tmp_path / r / "key_points.csv") for r in ("r1", "r2")]
-    pd.testing.assert_frame_equal(*tables, atol=0.002, rtol=0)
-    assert len(tables[0]) == 3

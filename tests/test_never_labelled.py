@@ -17,7 +17,7 @@ from data.system.files import InputError
 from models.detect.search import Detections, detect
 from models.storage import SHIPPED, load_landmarker, load_model, save_model
 from models.track.tracker import make_tracker
-from results.drawing import draw_faces
+from results.figures.drawing import draw_faces
 from results.measures import measure
 
 FIVE = "left_eye_center", "right_eye_center", "nose_tip", "mouth_left_corner", "mouth_right_corner"
@@ -98,16 +98,13 @@ def test_photos_leave_them_empty_and_do_not_draw_them(five, photo, tmp_path, cap
 
 
 def test_drawing_skips_them():
-    points = np.full((1, 15, 2), 50.0)
-    points[0, :, 0] += np.arange(15) * 20
-    spread = np.ones((1, 15))
-    points[:, ~KNOWN] = spread[:, ~KNOWN] = np.nan
-    canvas = np.zeros((100, 400, 3), np.uint8)
-    mean_face = np.where(KNOWN[:, None], points[0], np.nan)
-    draw_faces(canvas, Detections(points, spread, KEY_POINTS, mean_face), [1])
-    drawn = canvas[45:56].any((0, 2))
-    for k in range(15):
-        assert drawn[48 + 20 * k : 53 + 20 * k].any() == KNOWN[k]
+    shape = 5 * synthetic_faces(1, seed=4).key_points[0].astype(float)
+    points, spread = np.where(KNOWN[:, None], shape, np.nan)[None], np.ones((1, 15))
+    spread[:, ~KNOWN] = np.nan
+    canvas = np.zeros((500, 500, 3), np.uint8)
+    draw_faces(canvas, Detections(points, spread, KEY_POINTS, points[0]), [1])
+    for (x, y), known in zip(shape.round().astype(int), KNOWN, strict=True):
+        assert canvas[y - 1 : y + 2, x - 1 : x + 2].any() == known
 
 
 def test_a_video_tracks_by_the_others(five, tmp_path):

@@ -148,7 +148,7 @@ def test_own_pictures_are_no_photos_and_stale_ones_go(tmp_path, capsys):
 
 
 def test_figures_say_whose_they_are(tmp_path):
-    from results.pictures import plot_training
+    from results.figures.plots import plot_training
 
     plot_training(
         tmp_path / "t.png",

@@ -38,9 +38,9 @@ from data.key_points import (
 from data.system.files import InputError
 from models.network import POINT_AXIS, build_model, predict, warm_start
 from models.storage import SHIPPED, load_model, names_of, save_model, weights_digest
-from results import pictures as pictures_room
 from results import predictions
-from results.colours import OTHER, style_of
+from results.figures import plots as pictures_room
+from results.figures.colours import OTHER, style_of
 from results.measures import measure
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))

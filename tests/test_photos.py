@@ -27,7 +27,7 @@ from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
 from models.detect.search import Detections, detect_in_boxes
 from models.storage import SHIPPED, load_for_photos, load_landmarker
 from results import photos as photos_room
-from results.colours import style_of
+from results.figures.colours import style_of
 from results.photos import annotate, output_paths
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))

@@ -1,4 +1,4 @@
-"""results/pictures.py: what is drawn is where it should be."""
+"""results/figures/plots.py: what is drawn is where it should be."""
 
 import warnings
 
@@ -7,9 +7,15 @@ import pytest
 
 from data.faces import Faces
 from data.key_points import KEY_POINTS
-from results import pictures as pictures_room
-from results.colours import style_of
-from results.pictures import plot_calibration, plot_errors, plot_faces, plot_training, plot_worst
+from results.figures import plots as pictures_room
+from results.figures.colours import style_of
+from results.figures.plots import (
+    plot_calibration,
+    plot_errors,
+    plot_faces,
+    plot_training,
+    plot_worst,
+)
 
 
 def test_worst_faces_are_pictured_worst_first(faces, tmp_path, monkeypatch):

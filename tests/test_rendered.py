@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.faces import load_training
-from data.images.crops import CENTRE, RADIUS
+from data.images.crops import CENTER, RADIUS
 from data.key_points import KEY_POINTS, SIZE, mirror_key_points, mirror_partners
 from data.synthetic.rendered import __main__ as command
 from data.synthetic.rendered import make_heads
@@ -266,7 +266,7 @@ def test_faces_are_framed_as_the_crops_are():
         flat = camera.pixels(camera.turn(points))
         middles.append(flat.mean(0))
         radii.append(np.sqrt(((flat - flat.mean(0)) ** 2).sum(1).mean()))
-    assert np.abs(np.mean(middles, 0) - CENTRE).max() < 2
+    assert np.abs(np.mean(middles, 0) - CENTER).max() < 2
     assert abs(np.mean(radii) - RADIUS) < 1
 
 

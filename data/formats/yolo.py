@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from data.formats.flat_yaml import parse_yaml
 from data.formats.labels import (
     LabelledFace,
     LabelledPhoto,
@@ -38,10 +37,7 @@ SPLITS = ("train", "val", "test")  # the project makes a split of its own
 def read_yolo(path: Path, options: LabelOptions) -> LabelledPhotos:
     """Read a data set by its YAML. Raises InputError if it cannot be read."""
     check_file(path, "check the path")
-    try:
-        settings = parse_yaml(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not YAML that can be read ({one_line(error)}).") from None
+    settings = read_yaml(path)
     names, values = read_settings(settings, path, options)
     photos = list(dict.fromkeys(find_photos(settings, path)))
     if not photos:
@@ -54,6 +50,26 @@ def read_yolo(path: Path, options: LabelOptions) -> LabelledPhotos:
         found = problems.collect(read_labels, photo, names, values, shift)
         read += [found] if found else []
     return LabelledPhotos(path, names, read, problems)
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """The mapping in a YAML file. Raises InputError if it is something else, or without PyYAML."""
+    try:
+        import yaml
+    except ImportError:
+        raise InputError(
+            f"{path} is YAML, for which another package is needed; pip install pyyaml."
+        ) from None
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(settings, dict):
+            raise ValueError("it is not a mapping")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = one_line(error)
+        raise InputError(
+            f"{path} is not YAML that can be read ({reason}); correct it, or export it again."
+        ) from None
+    return settings
 
 
 def read_settings(settings: dict[str, Any], path: Path, options: LabelOptions) -> tuple[Names, int]:

@@ -91,8 +91,9 @@ def list_photos(paths: Iterable[Path]) -> PhotoList:
     """The photos to look at, each once: `paths`, and in place of a folder the files in it, by name.
 
     In place of a text file (.txt), or of `-` for the standard input, stand the paths in it, one a
-    line. What is left out of a folder is printed, this project's own pictures as well. Raises
-    InputError if a path does not exist or is no file, or a folder has no pictures.
+    line; they may be addresses, such as s3://bucket/photo.jpg. What is left out of a folder is
+    printed, this project's own pictures as well. Raises InputError if a path does not exist or is
+    no file, or a folder has no pictures.
     """
     listed: list[str] = []
     folders: set[str] = set()

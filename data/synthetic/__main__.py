@@ -6,38 +6,14 @@ python -m data.synthetic --train 2000 --test 200    # writes training.csv and te
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from data.key_points import COLUMNS
 from data.synthetic.faces import make_faces
 from data.system.command_line import natural, run_script
-from data.system.files import HERE, InputError, make_folder, replace_file
-
-
-def write_csv(path: Path | str, pictures: np.ndarray, key_points: np.ndarray | None = None) -> None:
-    """Write pictures (N, 96, 96) as Kaggle's CSV, whole or not at all.
-
-    With key_points (N, 15, 2) it is a training file (30 coordinates and Image), without them a
-    test file (ImageId, counted from 1, and Image). Raises InputError if it cannot be written.
-    """
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*(["ImageId"] if key_points is None else COLUMNS), "Image"])
-            for index, picture in enumerate(pictures):
-                image = " ".join(map(str, picture.ravel().tolist()))
-                if key_points is None:
-                    writer.writerow([index + 1, image])
-                else:
-                    writer.writerow([f"{v:.4f}" for v in key_points[index].ravel()] + [image])
-
-    replace_file(path, write)
+from data.system.files import HERE, InputError, make_folder
+from data.tables import write_faces
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -63,8 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise InputError(f"{path} exists; give --force to overwrite it.")
     make_folder(arguments.out)
     pictures, key_points = make_faces(arguments.train + arguments.test, arguments.seed)
-    write_csv(training, pictures[: arguments.train], key_points[: arguments.train])
-    write_csv(test, pictures[arguments.train :])
+    write_faces(training, pictures[: arguments.train], key_points[: arguments.train])
+    write_faces(test, pictures[arguments.train :])
     print(f"wrote {arguments.train} faces to {training} and {arguments.test} to {test}")
 
 

@@ -99,4 +99,4 @@ def holder(lock: Path) -> str:
         who = json.loads(lock.read_text(encoding="utf-8"))
         return f"process {who['process']} on {who['machine']} since {who['since']}"
     except (OSError, ValueError, LookupError, TypeError):
-        return "another training"
+        return "another process"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from data.batches import batches, epoch_rows
-from data.faces import Faces
+from data.faces import Faces, labelled_points
 from data.key_points import Names, mirror_partners
 from data.settings import Settings, scale_augmentation
 from data.system.progress import progress_bar
@@ -109,14 +109,19 @@ class Sources:
 
     count: int  # the files, and perhaps the first one's rows of few points
     few_points: bool  # whether the last source is those rows
-    alike: list[int]  # key points that all of them label at the same spot: no offset
+    alike: list[int]  # key points without offsets: all sources label the same spot, as far as known
 
 
 def find_sources(training: Faces, validation: Faces, settings: Settings) -> Sources:
-    """The sources of the faces, counted over both parts."""
+    """The sources of the faces, counted over both parts.
+
+    A point that the first source never labels has no convention there and so no offsets either:
+    without labels nothing would hold the network itself to any spot.
+    """
     present = np.append(training.source, validation.source)
     few_points = bool(present.min() < 0)
-    alike = [training.names.index(name) for name in settings.alike]
+    learned = labelled_points(training.take(training.source == 0), settings.flip > 0)
+    alike = np.flatnonzero(np.isin(training.names, settings.alike) | ~learned).tolist()
     return Sources(int(present.max()) + 1 + few_points, few_points, alike)
 
 

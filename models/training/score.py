@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from data.faces import Faces
 from data.key_points import rmse
 from models.network import predict
@@ -33,7 +35,8 @@ def score_files(
     """
     scores = []
     for i, file in enumerate(files):
-        part = held_out.take(held_out.file == i)
+        labelled = np.isfinite(held_out.key_points).any((1, 2))
+        part = held_out.take((held_out.file == i) & labelled)
         score = {"path": str(file.path), "faces": len(part.rows)}
         if score["faces"]:
             for name, mirror in (("rmse_px", False), ("rmse_mirrored_px", mirrored)):

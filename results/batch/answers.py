@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
+from data.images.addresses import address_of
 from data.system.files import InputError, printable, write_text
 from models.detect.search import Detections
 from results.batch.journal import Done, Journal
@@ -29,6 +31,11 @@ class Photo(NamedTuple):
     target: Path  # of its annotated picture
     size: int = 0  # in bytes
     changed: int = 0  # when, in nanoseconds
+
+    @property
+    def name(self) -> str:
+        """Its path or address, to print."""
+        return printable(address_of(self.path) or self.path)
 
 
 class Labels(NamedTuple):
@@ -58,14 +65,14 @@ class Answers:
         training: TrainingRows | None,
         labels: LabelFiles | None,
         folder: Path,
-        photos: int,
+        listed: Sized,
         large: bool,
     ) -> None:
-        """`folder`: for summary.json; `photos`: how many were given; `large`: whether the run is
-        one that somebody may want to count, and to add photos to later."""
+        """`folder`: for summary.json; `listed`: the photos that were given; `large`: whether the
+        run is one that somebody may want to count, and to add photos to later."""
         self.table, self.journal = table, journal
         self.training, self.labels = training, labels
-        self.folder, self.photos, self.large = folder, photos, large
+        self.folder, self.listed, self.large = folder, listed, large
         self.jobs = 1  # processes
         self.started = time.monotonic()
         self.before = Done()
@@ -103,12 +110,9 @@ class Answers:
     def new(self, photos: Iterable[Photo]) -> Iterator[Photo]:
         """The photos that were not looked at before, with their size and time."""
         for photo in photos:
-            try:
+            with contextlib.suppress(OSError):  # whoever reads the photo says what is wrong
                 status = os.stat(photo.path)
-            except OSError:  # whoever reads the photo says so
-                yield photo
-                continue
-            photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
+                photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
             try:
                 known = self.before.photos and self.before.holds(*known_by(photo))
             except InputError as problem:
@@ -122,7 +126,7 @@ class Answers:
         if outcome.problem:
             self.failed += 1
             self.first_problem = self.first_problem or outcome.problem
-            if self.photos > 1:
+            if len(self.listed) > 1:
                 print(f"error: {printable(outcome.problem)}", file=sys.stderr, flush=True)
             return
         if not self.table.is_open:  # the first photo: until now an earlier table stays
@@ -130,7 +134,7 @@ class Answers:
             self.table.begin()
             self.journal.begin()
             self._now_written()
-        name, faces = printable(photo.path), len(outcome.rows)
+        name, faces = photo.name, len(outcome.rows)
         self.table.append([name, i, *row] for i, row in enumerate(outcome.rows, 1))
         self.journal.add(*known_by(photo), faces, self.table.end)
         self.done += 1
@@ -144,7 +148,7 @@ class Answers:
 
     def finish(self) -> None:
         """Say what was found. Raises InputError if photos could not be read."""
-        if self.failed and self.photos == 1:
+        if self.failed and len(self.listed) == 1:
             raise InputError(self.first_problem)
         if self.written:
             self.journal.finish(self.large)
@@ -156,7 +160,7 @@ class Answers:
             self.summarize(finished=True)
         if self.failed:
             raise InputError(
-                f"{self.failed} of {self.photos} photos could not be read, as said above;"
+                f"{self.failed} of {len(self.listed)} photos could not be read, as said above;"
                 " fix them or leave them out."
             )
 
@@ -167,7 +171,7 @@ class Answers:
         rate = looked_at / seconds if seconds else 0.0
         counts = {
             "finished": finished,
-            "photos": self.photos,
+            "photos": len(self.listed),
             "photos_in_table": self.before.photos + self.done,
             "faces": self.before.faces + self.faces,
             "photos_without_face": self.before.without_face + self.without_face,
@@ -195,10 +199,10 @@ class Answers:
         self.table.finish()
         if self.large:
             self.summarize(finished=False)
+        faces, photos = self.before.faces + self.faces, self.before.photos + self.done
         return (
-            f"stopped; the {self.before.faces + self.faces} face(s) of"
-            f" {self.before.photos + self.done} of {self.photos} photos are in {self.table.path}."
-            " To go on, give the same command with --resume."
+            f"stopped; the {faces} face(s) of {photos} of {len(self.listed)} photos are in"
+            f" {self.table.path}. To go on, give the same command with --resume."
         )
 
     def close(self) -> None:
@@ -215,4 +219,4 @@ class Answers:
 
 def known_by(photo: Photo) -> tuple[str, int, int]:
     """What tells whether it is the same photo: path, size in bytes, time in nanoseconds."""
-    return os.path.abspath(photo.path), photo.size, photo.changed
+    return address_of(photo.path) or os.path.abspath(photo.path), photo.size, photo.changed

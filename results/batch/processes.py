@@ -111,15 +111,17 @@ def begin_process(parent: int) -> None:
 def process_count(items: int, worth: int) -> int:
     """How many processes to use where the user does not say: as many cores as this process may use
     and as the memory allows, each with at least `worth` items; 1 without joblib."""
-    try:
-        joblib = importlib.import_module("joblib")
-    except ImportError:
-        return 1
     most = items // worth
-    if most > 1 and hasattr(os, "sysconf"):
+    if most < 2:
+        return 1
+    if hasattr(os, "sysconf"):
         with contextlib.suppress(ValueError, OSError):
             most = min(most, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY)
-    return max(1, min(most, joblib.cpu_count() if most > 1 else 1))
+    try:
+        cores = importlib.import_module("joblib").cpu_count()
+    except ImportError:
+        return 1
+    return max(1, min(most, cores))
 
 
 def in_order(
@@ -135,7 +137,7 @@ def in_order(
     items = iter(items)
     waiting: deque[tuple[Item, Any]] = deque()
     while True:
-        for item in islice(items, WAITING * workers.count + 1 - len(waiting)):
+        for item in islice(items, max(0, WAITING * workers.count + 1 - len(waiting))):
             waiting.append((item, workers.submit(function, item)))
         if not waiting:
             return

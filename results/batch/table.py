@@ -52,6 +52,8 @@ class CsvTable:
         try:
             with open(self.path, "rb") as file:
                 whole = file.read(len(header)) == header and file.seek(0, 2) >= end
+                file.seek(max(0, end - 1))
+                whole = whole and file.read(1) == b"\n"
         except OSError:
             whole = False
         if not whole or end < len(header):

@@ -1,17 +1,18 @@
-"""Does the model know when it does not know? Its spread on faces that no training saw.
+"""Calibration of the spread on faces that no training saw.
 
     python tests/benchmarks/wild_faces_csv.py
     python tests/benchmarks/calibration.py --model models/pretrained.keras
 
-Prints two GitHub-markdown tables. The first says, for the sets of hard_faces.py, which share of
-the true points lies within the regions that should hold 50, 80, 90 and 95 % of them, and by how
+Prints two GitHub-markdown tables. The first says, for the sets of scored_faces.py, which share of
+the true points lies within the regions that should contain 50, 80, 90 and 95 % of them, and by how
 much the RMSE falls when the fifth of the points with the largest spread is left out, beside the
-most that any ranking could win. As there, the model's median offset from each file's labels is
-taken off first: the spread is about where the point is, not about what an annotator calls it.
+most that any ranking could gain. As in hard_faces.py, the model's median offset from each file's
+labels is taken off first: the spread is about where the point is, not about an annotator's
+convention.
 
-The second says how well pictures without a face are told from the faces, by the root mean square
-of a picture's spreads: the area under the ROC curve, and the share of non-faces above all but
-1 % of the faces. The landscapes are crops of the photos that come with scikit-learn.
+The second says how well pictures without a face are distinguished from faces, by the root mean
+square of a picture's spreads: the area under the ROC curve, and the share of non-faces above all
+but 1 % of the faces. The landscapes are crops of the photos that come with scikit-learn.
 """
 
 import argparse
@@ -49,7 +50,7 @@ def landscapes(count, rng):
 
 
 def pictures_without_a_face(count, seed=0):
-    """Name and pictures (count, 96, 96) of each kind; none of them is made as in training."""
+    """Name and pictures (count, 96, 96) of each kind; none of them is drawn as in training."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     grey = rng.uniform(0, 255, (count, 1, 1))

@@ -47,7 +47,7 @@ def without_offsets(predicted, faces):
     for source in np.unique(faces.source):
         rows = faces.source == source
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # points a file never marks: all NaN
+            warnings.simplefilter("ignore", RuntimeWarning)  # points a file never labels: all NaN
             offset = np.nanmedian(predicted[rows] - faces.truth[rows], axis=0)
         predicted[rows] -= np.nan_to_num(offset)
     return predicted
@@ -77,7 +77,7 @@ def point_errors(moved, faces):
     """Mean error in percent of UNIT_PX by file and kind of point, of each method.
 
     Returns {(file, kind): {method: {"points": labelled and found, "mean": their error}}}; kinds
-    that a file does not mark are left out.
+    that a file does not label are left out.
     """
     report = {}
     for source, file in enumerate(FILES):
@@ -93,7 +93,7 @@ def point_errors(moved, faces):
 
 
 def shared_error(one, other, truth, near=6.0):
-    """What two methods' errors have in common, in pixels.
+    """The common part of two methods' errors, in pixels.
 
     Where two independent methods are off by the same vector, the label is wrong or the face misled
     both. Their own errors cancel out in the mean of the errors' scalar product, which estimates the
@@ -101,10 +101,10 @@ def shared_error(one, other, truth, near=6.0):
 
     Args:
         one, other, truth: (N, 15, 2) pixels; NaN where not labelled or not found.
-        near: points on which either is further off than this are left out: those are mistakes.
+        near: points on which either is further off than this are left out: those are outliers.
 
     Returns:
-        Root mean squares of one's error, of the other's and of what is common to both.
+        Root mean squares of one's error, of the other's and of the common part.
     """
     one, other = one - truth, other - truth
     with np.errstate(invalid="ignore"):
@@ -114,8 +114,8 @@ def shared_error(one, other, truth, near=6.0):
 
 
 def summary(errors, draws=1000):
-    """What the table says of a set: the errors' mean over the found faces with its bootstrap 95 %
-    interval, and in percent of all faces those that failed, not found ones among them."""
+    """The figures of a set: the mean error over the found faces with its bootstrap 95 % interval,
+    and the percentage of all faces that failed, including those not found."""
     found = errors[np.isfinite(errors)]
     result = {"faces": len(errors), "found": len(found), "mean": None, "interval": None}
     if found.size:
@@ -160,7 +160,7 @@ def parse_arguments(argv):
         "--plain-cnn",
         type=Path,
         metavar="PATH",
-        help="the plain CNN to compare with; models/plain_cnn.keras is, where it is there",
+        help="the plain CNN to compare with; unset: models/plain_cnn.keras, if it exists",
     )
     add(
         "--mirror",
@@ -178,7 +178,7 @@ def parse_arguments(argv):
     add(
         "--any-split",
         action="store_true",
-        help="only warn if a model was trained on faces that it is scored on: for trying things",
+        help="only warn if a model was trained on faces that it is scored on: for experiments",
     )
     add(
         "--mediapipe",
@@ -190,10 +190,10 @@ def parse_arguments(argv):
         "--mediapipe-env",
         type=Path,
         default=mediapipe_rival.environment_folder(),
-        help="its virtual environment, made where it is missing",
+        help="its virtual environment, made if it is missing",
     )
     add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
-    add("--mediapipe-variants", action="store_true", help="try its settings against one another")
+    add("--mediapipe-variants", action="store_true", help="compare its settings")
     add("--verbose", action="store_true", help="with bootstrap 95 %% intervals of the means")
     add("--out", type=Path, metavar="JSON", help="write all figures there too")
     return parser.parse_args(argv)

@@ -17,7 +17,7 @@ from data.system.command_line import run_script
 from data.system.files import HERE, replace_file
 
 FACE = (7, 656)  # seed and number of a face that looks ahead, with lips that show
-# What is written beside a point and where, in the face's pixels; the other side's are alike.
+# The text beside a point, and where it is, in the face's pixels; both sides are alike.
 NOTES = {
     "left_eye_center": ("eye centre:\nmean of corners\nand lids", (104, 52)),
     "left_eye_outer_corner": ("outer eye corner:\nthe lids meet", (104, 39)),

