@@ -71,7 +71,7 @@ class VideoAnswers:
         self.crops = CropFiles(self.folder, self.name, source, crop_size, is_video=True)
         self.frames = self.with_faces = 0
         self.second = 0
-        self.best: dict[int, tuple[float, int, np.ndarray, Detections]] = {}
+        self.best: dict[int, tuple[float, Frame, Detections]] = {}
 
     def write(self, tracker: Tracker, stop: GentleStop) -> None:
         """Write the annotated video and the CSV of its key points.
@@ -82,12 +82,12 @@ class VideoAnswers:
         kept = f"what was done until then is in {' and '.join(map(str, partial.values()))}"
         writer, rows = None, None
         try:
-            for number, frame, faces in steady_frames(self.video, tracker, stop):
+            for frame, faces in steady_frames(self.video, tracker, stop):
                 if writer is None or rows is None:
                     size = frame.picture.shape[1], frame.picture.shape[0]
                     writer = VideoWriter(partial[self.film], size, self.video.rate)
                     rows = Rows(partial[self.table], self._columns())
-                drawing = self._add(rows, number, frame, faces)
+                drawing = self._add(rows, frame, faces)
                 writer.write(frame.picture, frame.time, frame.duration, drawing)
                 self.frames += 1
             self._save_crops()
@@ -124,7 +124,7 @@ class VideoAnswers:
         return [*first, *output_columns(self.landmarker.names), *further]
 
     def _add(
-        self, rows: Rows, number: int, frame: Frame, faces: list[Face]
+        self, rows: Rows, frame: Frame, faces: list[Face]
     ) -> Callable[[np.ndarray], None] | None:
         """Write the rows of one frame's faces; returns what draws them on a picture."""
         if not faces:
@@ -136,10 +136,10 @@ class VideoAnswers:
         if self.crop_size:
             affines = found.aligned_affines(self.crop_size)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
-            self._keep_best(number, frame, faces)
+            self._keep_best(frame, faces)
         numbers = [face.number for face in faces]
         time = f"{frame.time:.3f}"
-        rows.add([[number, time, n, *row] for n, row in zip(numbers, fields, strict=True)])
+        rows.add([[frame.number, time, n, *row] for n, row in zip(numbers, fields, strict=True)])
         return lambda canvas: draw_faces(canvas, found, numbers)
 
     def _detections(self, faces: list[Face]) -> Detections:
@@ -147,7 +147,7 @@ class VideoAnswers:
         points, spread = (np.array([getattr(f, n) for f in faces]) for n in ("points", "spread"))
         return Detections(points, spread, self.landmarker.names, self.landmarker.mean_face)
 
-    def _keep_best(self, number: int, frame: Frame, faces: list[Face]) -> None:
+    def _keep_best(self, frame: Frame, faces: list[Face]) -> None:
         """Remember each face at its smallest spread in this second, for its aligned crop."""
         if int(frame.time) != self.second:
             self._save_crops()
@@ -155,12 +155,13 @@ class VideoAnswers:
         for face in faces:
             spread = float(face_spread(face.spread[None])[0])
             if face.number not in self.best or spread < self.best[face.number][0]:
-                self.best[face.number] = spread, number, frame.picture, self._detections([face])
+                self.best[face.number] = spread, frame, self._detections([face])
 
     def _save_crops(self) -> None:
         """Write the aligned crops of the second that is over."""
-        for face, (_, number, picture, found) in self.best.items():
-            self.crops.write(picture, found.aligned_affines(self.crop_size)[0], face, number)
+        for face, (_, frame, found) in self.best.items():
+            affine = found.aligned_affines(self.crop_size)[0]
+            self.crops.write(frame.picture, affine, face, frame.number)
         self.best = {}
 
 
@@ -190,7 +191,7 @@ def run_video(arguments: argparse.Namespace) -> None:
         )
     if video.trouble:
         raise InputError(
-            f"{video.source}: {video.trouble}; the answers are of the rest; {video.advice}"
+            f"{video.source}: {video.trouble}; the results are of the rest; {video.advice}"
         )
 
 
@@ -208,13 +209,17 @@ def tell(answers: VideoAnswers, count: int) -> None:
 
 def steady_frames(
     video: VideoReader, tracker: Tracker, stop: GentleStop
-) -> Iterator[tuple[int, Frame, list[Face]]]:
-    """Each frame with its number, from 0, and its faces, `LAG` frames later, when their points are
-    final. Shows a progress bar, and ends early when asked to stop."""
-    waiting: deque[tuple[int, Frame, list[Face]]] = deque()
+) -> Iterator[tuple[Frame, list[Face]]]:
+    """Each frame with its faces, `LAG` frames later, when their points are final; none where the
+    frame is damaged. Shows a progress bar, and ends early when asked to stop."""
+    waiting: deque[tuple[Frame, list[Face]]] = deque()
     with progress_bar("frames", video.count) as advance:
-        for number, frame in enumerate(shown_ahead(video, tracker)):
-            waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
+        for frame in shown_ahead(video, tracker):
+            if frame.damaged:
+                tracker.follow_damaged(frame.grey, frame.time)
+                waiting.append((frame, []))
+            else:
+                waiting.append((frame, tracker.step(frame.grey, frame.time)))
             if len(waiting) > LAG:
                 yield waiting.popleft()
             advance(1)
@@ -227,7 +232,8 @@ def shown_ahead(video: VideoReader, tracker: Tracker) -> Iterator[Frame]:
     """The frames; the tracker sees each one `AHEAD` frames before, or fewer if they are large."""
     coming: deque[Frame] = deque()
     for frame in video:
-        tracker.prepare(frame.grey, frame.time)
+        if not frame.damaged:
+            tracker.prepare(frame.grey, frame.time)
         coming.append(frame)
         if len(coming) > min(AHEAD, AHEAD_BYTES // frame.picture.nbytes):
             yield coming.popleft()

@@ -68,12 +68,15 @@ class OneFace:
 
     def __init__(self, place=(20.0, 10.0)):
         self.points = synthetic_faces(1, seed=3).key_points[0].astype(float) + place
-        self.count, self.frames = 1, 0
+        self.count, self.frames, self.damaged = 1, 0, 0
         self.stop_at, self.stop_by = None, signal.SIGINT  # the frame and the signal
         self.shown = []  # the times of frames that were shown ahead
 
     def prepare(self, grey, time):
         self.shown.append(time)
+
+    def follow_damaged(self, grey, time):
+        self.damaged += 1
 
     def step(self, grey, time):
         self.frames += 1
@@ -133,19 +136,21 @@ def test_a_phones_turn_is_respected(matrix, shape, corner, tmp_path):
     assert max(corners, key=corners.get) == corner and corners[corner] > 240
 
 
-def encode(path, pictures, times, shape=None, sound=0.0):
+def encode(
+    path, pictures, times, shape=None, sound=0.0, codec="libx264", options=None, base=TIME_BASE
+):
     """A video as others write it: with pixels of a shape, with so many seconds of sound."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = TIME_BASE
+        stream.codec_context.time_base = base
         if shape:
             stream.codec_context.sample_aspect_ratio = shape
         heard = container.add_stream("aac", rate=8000) if sound else None
         for picture, shown in zip(pictures, times, strict=True):
             frame = av.VideoFrame.from_ndarray(picture)
-            frame.pts, frame.time_base = round(shown / TIME_BASE), TIME_BASE
+            frame.pts, frame.time_base = round(shown / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         for i in range(round(8000 * sound) // 1024):
@@ -366,8 +371,8 @@ def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
     write_clip(tmp_path / "clip.mp4", count=60)
     given = 0
     with VideoReader(tmp_path / "clip.mp4") as video, room.GentleStop() as stop:
-        for number, _, _ in room.steady_frames(video, tracker, stop):
-            assert tracker.frames - number <= LAG + 1
+        for frame, _ in room.steady_frames(video, tracker, stop):
+            assert tracker.frames - frame.number <= LAG + 1
             assert len(tracker.shown) == min(tracker.frames + AHEAD, 60)
             given += 1
     assert given == 60 and tracker.shown == pytest.approx(np.arange(60) / 25, abs=1e-3)
@@ -509,6 +514,87 @@ def test_a_video_that_is_cut_short_gives_what_it_has_and_says_so(tracker, tmp_pa
     assert "copy the video again" in error and error.count("\n") == 1
     with VideoReader(tmp_path / "r" / "short_key_points.mp4") as video:
         assert 20 < len(list(video)) < 60
+
+
+def moving(count):
+    """Frames of a texture that moves: what refers to a damaged frame is damaged too."""
+    texture = np.random.default_rng(0).integers(40, 216, (36, 60, 3)).astype(np.uint8)
+    large = np.array(Image.fromarray(texture).resize((360, 216), Image.Resampling.BICUBIC))
+    noise = np.random.default_rng(1).integers(-9, 10, (count, 120, 160, 3))
+    return [(large[i % 60 :, i:][:120, :160] + noise[i]).astype(np.uint8) for i in range(count)]
+
+
+def spoil(source, path, which, change):
+    """Copy a video; the data of the packets whose number `which` accepts are changed."""
+    with av.open(str(source)) as whole, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        packets = [packet for packet in whole.demux(video=0) if packet.size]
+        for number, packet in enumerate(packets):
+            copy = av.Packet(change(bytearray(bytes(packet))) if which(number) else bytes(packet))
+            for name in ("pts", "dts", "time_base", "duration", "is_keyframe"):
+                setattr(copy, name, getattr(packet, name))
+            copy.stream = stream
+            container.mux(copy)
+    return path
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_damaged_frames_are_counted_and_have_no_rows(b_frames, tracker, tmp_path, capsys):
+    """40 random bytes in some packets: FFmpeg conceals what it cannot decode."""
+    options = {"g": "15", "bf": str(b_frames), "crf": "10"}
+    times = np.arange(90) / 25
+    whole = encode(tmp_path / "whole.mp4", moving(90), times, options=options)
+    rng = np.random.default_rng(0)
+
+    def change(data):
+        middle = len(data) // 2
+        data[middle : middle + 40] = rng.bytes(40)
+        return data
+
+    path = spoil(whole, tmp_path / "clip.mp4", lambda number: number % 20 == 5, change)
+    assert run("--video", path, "--results", tmp_path / "r") == 2
+    told = capsys.readouterr()
+    with VideoReader(whole) as video:
+        clean = [frame.grey.astype(int) for frame in video]
+    with VideoReader(path) as video:
+        frames = list(video)
+    damaged = {frame.number for frame in frames if frame.damaged}
+    for frame in frames:  # those that are not marked are as they were
+        assert frame.number == round(frame.time * 25)
+        assert frame.damaged or np.abs(frame.grey - clean[frame.number]).max() < 3
+    assert 20 < len(damaged) < 70
+    missing = 90 - len(frames)
+    assert f"clip.mp4: of its 90 frames, {len(damaged)} are damaged" in told.err
+    assert (f"and {missing} are missing" in told.err) == bool(missing)
+    assert "; the results are of the rest; copy the video again." in told.err
+    assert told.err.count("\n") == 1 and tracker.frames == 90 - len(damaged) - missing
+    assert tracker.damaged == len(damaged)
+    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
+    assert len(table) > 10 and not set(table.frame) & damaged
+    np.testing.assert_allclose(table.time, table.frame / 25, atol=1e-3)
+    with VideoReader(tmp_path / "r" / "clip_key_points.mp4") as video:
+        assert len(list(video)) == len(frames)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
+def test_frames_after_missing_ones_keep_their_numbers(codec, tracker, tmp_path, capsys):
+    options = {"g": "10", "x265-params": "keyint=10:log-level=none"}
+    times = np.arange(40) / 25
+    ways = {"options": options, "codec": codec, "base": Fraction(1, 25)}
+    whole = encode(tmp_path / "a.mp4", moving(40), times, **ways)
+    path = spoil(whole, tmp_path / "clip.mp4", lambda number: number in (13, 23),
+                 lambda data: bytes(len(data)))  # fmt: skip
+    assert run("--video", path, "--results", tmp_path / "r") == 2
+    assert re.search(r"of its 40 frames, .*\d+ are missing; ", capsys.readouterr().err)
+    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
+    assert 5 < len(table) < 30 and table.frame.max() > 30
+    np.testing.assert_allclose(table.time, table.frame / 25, atol=1e-3)
+    with VideoReader(whole) as video:
+        clean = [frame.grey.astype(int) for frame in video]
+    with VideoReader(path) as video:
+        for frame in video:
+            assert frame.damaged or np.abs(frame.grey - clean[frame.number]).max() < 3
+        assert video.trouble
 
 
 def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from data.images.damage import FrameOrder, Numbered
 from data.images.pyav import import_av
 from data.system.files import InputError, check_file, why
 
@@ -32,6 +33,8 @@ class Frame(NamedTuple):
     grey: np.ndarray  # uint8 (H, W)
     time: float  # when it is shown: seconds after the first frame
     duration: float  # for how long, in seconds
+    number: int  # how many frames of the video are shown before it
+    damaged: bool = False  # a part of the picture is not what it was meant to be
 
 
 def camera_input(number: int) -> tuple[str, str]:
@@ -68,7 +71,7 @@ class VideoReader:
         """Open `source`: a path, or a camera's number. Raises InputError if that fails."""
         av = import_av()
         self.is_camera = str(source).isdecimal()
-        self.source, self.advice = str(source), "it may be cut short: copy the video again."
+        self.source, self.advice = str(source), "copy the video again."
         if self.is_camera:
             self.source, self.advice = f"Camera {source}", "is it plugged in, and free?"
         self.trouble: str | None = None
@@ -157,18 +160,18 @@ class VideoReader:
 
         # One for all frames: setting one up takes as long as converting a frame.
         to_colour, to_grey = VideoReformatter(), VideoReformatter()
-        first, last, end, number = 0.0, 0.0, 0.0, 0
+        first, last, end, started = 0.0, 0.0, 0.0, False
         size: dict[str, int] = {}
-        for frame in self._decode():
+        for frame, number, damaged in self._decode():
             # A few files lack times, or go back in time: then the frame rate gives the next time.
             time = frame.time
-            if number and (time is None or time <= last):
+            if started and (time is None or time <= last):
                 time = last + 1 / self.rate
             last = time or 0.0
-            first = first if number else last
+            first = first if started else last
             duration = float((frame.duration or 0) * (frame.time_base or 0)) or 1 / self.rate
             end = last + max(duration, 1 / self.rate)
-            number += 1
+            started = True
             size = size or self._size(frame)  # later frames are resized to the first one's size
             matrix = display_matrix(frame)
             picture, grey = (
@@ -178,8 +181,8 @@ class VideoReader:
                     to_grey.reformat(frame, **size, format="gray"),
                 )
             )
-            yield Frame(picture, grey, last - first, duration)
-        if not number:
+            yield Frame(picture, grey, last - first, duration, number, damaged)
+        if not started:
             raise InputError(f"{self.source} has no frame that can be read; {self.advice}")
         if self.length and end - first < COMPLETE * self.length and not self.trouble:
             self.trouble = f"only {end - first:.1f} of its {self.length:.1f} s can be read"
@@ -192,18 +195,27 @@ class VideoReader:
         width, height = frame.width * max(shape, 1), frame.height / min(shape, 1)
         return {"width": round(width), "height": round(height)}
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
-        """PyAV's frames; broken ones are left out, and `trouble` says so."""
+    def _decode(self) -> Iterator[Numbered]:
+        """PyAV's frames; after the last one `trouble` says what is wrong with them."""
         import av
 
+        order = FrameOrder(self.stream.codec_context.name)
+        stopped = None
         try:
             for packet in self.container.demux(self.stream):
                 try:
-                    yield from packet.decode()
-                except av.error.InvalidDataError:
-                    self.trouble = "some of its frames are broken"
+                    frames, failed = packet.decode(), False
+                except (av.error.InvalidDataError, av.error.BlockingIOError) as error:
+                    frames, failed = [], True
+                    if isinstance(error, av.error.BlockingIOError):  # it would take no more packets
+                        self.stream.codec_context.flush_buffers()
+                order.add_packet(packet, failed)
+                for frame in frames:
+                    yield from order.add_frame(frame)
         except (av.error.FFmpegError, OSError) as error:
-            self.trouble = f"reading it stopped at an error ({why(error)})"
+            stopped = f"reading it stopped at an error ({why(error)})"
+        yield from order.end()
+        self.trouble = stopped or order.trouble()
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
