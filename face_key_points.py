@@ -3,7 +3,7 @@
     python face_key_points.py                            # my_model.keras, else the shipped one
     python face_key_points.py --data test.zip            # Kaggle's test file as it is
     python face_key_points.py --image photo.jpg holiday/ # the faces in your own photos
-    python face_key_points.py --video clip.mp4           # and in a video, or --video 0: a camera
+    python face_key_points.py --video clip.mp4 holiday/  # and in videos, or --video 0: a camera
     python face_key_points.py --submission IdLookupTable.csv # Kaggle's answers
     python face_key_points.py --export litert            # the model for phones, or onnx for servers
 
@@ -46,7 +46,7 @@ from results.predictions import (
     picture_test_faces,
 )
 from results.submission import run_submission
-from results.videos import run_video
+from results.videos import run_videos
 
 # What the flags are about that some modes do not use.
 ABOUT = {"data": "test faces", "training": "held-out faces"}
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.image:
         run_photos(arguments)
     elif arguments.video is not None:
-        run_video(arguments)
+        run_videos(arguments)
     elif arguments.submission:
         run_submission(arguments)
     elif arguments.export:
@@ -178,9 +178,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--video",
+        nargs="+",
         metavar="VIDEO",
-        help="a video, or a camera's number such as 0, to track the faces in; writes"
-        " <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
+        help="videos, folders of them, or a camera's number such as 0, to track the faces in; for"
+        " each writes <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
     )
     add(
         "--smooth",

@@ -355,13 +355,19 @@ def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
 
 
 def output_paths(
-    listed: Sequence[Path | str], photos: Iterable[Path], results: Path
+    listed: Sequence[Path | str],
+    photos: Iterable[Path],
+    results: Path,
+    ending: str = "_key_points.png",
+    is_free: Callable[[Path, Path], bool] | None = None,
 ) -> Iterator[Path]:
     """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
     Photos of the same name in several folders have the folders' names in front. `listed`: all
-    photos, and maybe more, before the first of `photos` is named.
+    photos, and maybe more, before the first of `photos` is named. `is_free` says whether a photo's
+    picture may have a path.
     """
+    is_free = is_free or is_free_for_photo
     resolved = lru_cache(1000)(lambda folder: Path(folder).resolve())
 
     def parts_of(photo: Path | str) -> tuple[str, ...]:
@@ -376,7 +382,7 @@ def output_paths(
         *folder, name = parts_of(photo)
         name = name.lower()
         (repeated if hash(name) in seen else seen).add(hash(name))
-        if name.endswith("_key_points.png") and fold(folder) == here:
+        if name.endswith(ending) and fold(folder) == here:
             taken |= set() if is_own_output(Path(photo)) else {name}
     del seen
     whole = (parts_of(p) for p in listed if hash(os.path.basename(p).lower()) in repeated)
@@ -389,7 +395,7 @@ def output_paths(
         folders = ("_".join([*map(printable, some[:-1]), ""]) for some in shown)
         names = chain.from_iterable((f + photo.stem, f + photo.name) for f in folders)
         names = chain(names, (f"{photo.name}_{i}" for i in count(2)))
-        candidates = (f"{shortened(name)}_key_points.png" for name in names)
+        candidates = (f"{shortened(name)}{ending}" for name in names)
         free = next(
             name
             for name in candidates
@@ -399,7 +405,7 @@ def output_paths(
         yield results / free
 
 
-def is_free(target: Path, photo: Path) -> bool:
+def is_free_for_photo(target: Path, photo: Path) -> bool:
     """Whether a photo's picture may have that path: no user's file is there, and neither the file
     there nor the first crop of its name was made from another photo."""
     crop, source = target.parent / "crops" / f"{stem_of(target)}_1.png", source_id(photo)

@@ -1,4 +1,4 @@
-"""`--video`: an annotated video, and a table of its faces' key points."""
+"""`--video`: annotated videos, and a table of each one's faces and key points."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import argparse
 import csv
 import io
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
+from data.images.video_list import OWN_FILM, film_comment, is_camera, list_videos
 from data.images.video_writer import VideoWriter
 from data.images.videos import Frame, VideoReader
 from data.key_points import output_columns, three_decimals
-from data.system.files import InputError, make_folder, why
+from data.system.files import InputError, make_folder, printable, why
 from data.system.progress import progress_bar
 from data.system.signals import GentleStop
 from models.detect.search import Detections
@@ -25,10 +27,11 @@ from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
-from results.crop_files import CropFiles
+from results.crop_files import CropFiles, source_id
 from results.figures.drawing import draw_faces
-from results.photos import shortened
+from results.photos import output_paths
 
+FILM_ENDING = "_key_points.mp4"
 AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search
 
 
@@ -60,15 +63,16 @@ class VideoAnswers:
     """
 
     def __init__(
-        self, video: VideoReader, landmarker: Landmarker, folder: Path, crop_size: int
+        self, video: VideoReader, landmarker: Landmarker, film: Path, crop_size: int
     ) -> None:
-        """`folder`: of the results; `crop_size`: side of the aligned crops, 0 for none."""
-        self.video, self.landmarker, self.folder = video, landmarker, folder / "crops"
-        self.name, self.crop_size = shortened(video.name), crop_size
-        self.film = folder / f"{self.name}_key_points.mp4"
-        self.table = self.film.with_suffix(".csv")
+        """`film`: path of the annotated video; `crop_size`: side of the aligned crops, 0 for
+        none."""
+        self.video, self.landmarker, self.crop_size = video, landmarker, crop_size
+        self.film, self.table = film, film.with_suffix(".csv")
+        name = film.name.removesuffix(FILM_ENDING)
         source = video.source if video.is_camera else Path(video.source)
-        self.crops = CropFiles(self.folder, self.name, source, crop_size, is_video=True)
+        self.comment = film_of(source)
+        self.crops = CropFiles(film.parent / "crops", name, source, crop_size, is_video=True)
         self.frames = self.with_faces = 0
         self.second = 0
         self.best: dict[int, tuple[float, Frame, Detections]] = {}
@@ -78,14 +82,14 @@ class VideoAnswers:
 
         Raises InputError if they cannot be written; what was written until then is kept.
         """
-        partial = {path: path.with_suffix(f".partial{path.suffix}") for path in self.outputs}
+        partial = {path: partial_path(path) for path in (self.film, self.table)}
         kept = f"what was done until then is in {' and '.join(map(str, partial.values()))}"
         writer, rows = None, None
         try:
             for frame, faces in steady_frames(self.video, tracker, stop):
                 if writer is None or rows is None:
                     size = frame.picture.shape[1], frame.picture.shape[0]
-                    writer = VideoWriter(partial[self.film], size, self.video.rate)
+                    writer = VideoWriter(partial[self.film], size, self.video.rate, self.comment)
                     rows = Rows(partial[self.table], self._columns())
                 drawing = self._add(rows, frame, faces)
                 writer.write(frame.picture, frame.time, frame.duration, drawing)
@@ -111,11 +115,6 @@ class VideoAnswers:
                 rows.file.close()
         for path, written in partial.items():
             os.replace(written, path)
-
-    @property
-    def outputs(self) -> list[Path]:
-        """The annotated video and the table."""
-        return [self.film, self.table]
 
     def _columns(self) -> list[str]:
         """The header of the table."""
@@ -165,25 +164,68 @@ class VideoAnswers:
         self.best = {}
 
 
-def run_video(arguments: argparse.Namespace) -> None:
-    """Track the faces in a video or in front of a camera; write the annotated video and the CSV.
+def run_videos(arguments: argparse.Namespace) -> None:
+    """Track the faces in videos or in front of a camera; write annotated videos and their CSVs.
 
-    Ctrl-C ends it early; what was processed until then is written. Raises InputError if the video
-    cannot be read, or only in part: then what could be read is written first.
+    A video that cannot be read, or only in part, is reported, and the others are processed; at the
+    end InputError is raised. Ctrl-C ends it early; what was processed until then is written.
     """
-    with VideoReader(arguments.video) as video:
-        make_folder(arguments.results)
-        landmarker = load_for_photos(arguments.model)
-        tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
-        if arguments.crops:
-            check_names(landmarker.found_names)
-            make_folder(arguments.results / "crops")
-        answers = VideoAnswers(video, landmarker, arguments.results, arguments.crops)
-        if video.is_camera:
-            print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
+    sources = list_videos(arguments.video)
+    films = film_paths(sources, arguments.results)
+    problems: list[InputError] = []
+    landmarker = None
+    for source, film in zip(sources, films, strict=True):
+        try:
+            video = VideoReader(source)
+        except InputError as problem:
+            problems.append(problem)
+            report(problem, len(sources))
+            continue
+        with video:
+            landmarker = landmarker or open_model(arguments)
+            try:
+                process_video(video, film, landmarker, arguments)
+            except InputError as problem:
+                problems.append(problem)
+                report(problem, len(sources))
+    if len(sources) == 1 and problems:
+        raise problems[0]
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(sources)} videos could not be read, or only in part, as said"
+            " above; fix them or leave them out."
+        )
 
-        with GentleStop() as stop:
-            answers.write(tracker, stop)
+
+def report(problem: InputError, videos: int) -> None:
+    """Print what is wrong with one of several videos."""
+    if videos > 1:
+        print(f"error: {printable(problem)}", file=sys.stderr, flush=True)
+
+
+def open_model(arguments: argparse.Namespace) -> Landmarker:
+    """The model for all videos; makes the folders that the results need."""
+    make_folder(arguments.results)
+    landmarker = load_for_photos(arguments.model)
+    if arguments.crops:
+        check_names(landmarker.found_names)
+        make_folder(arguments.results / "crops")
+    return landmarker
+
+
+def process_video(
+    video: VideoReader, film: Path, landmarker: Landmarker, arguments: argparse.Namespace
+) -> None:
+    """Track the faces in one video and write its results.
+
+    Raises InputError if not all of it could be read; what could be read is written first.
+    """
+    tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
+    answers = VideoAnswers(video, landmarker, film, arguments.crops)
+    if video.is_camera:
+        print(f"Recording {video.source}; Ctrl-C ends it.", flush=True)
+    with GentleStop() as stop:
+        answers.write(tracker, stop)
     tell(answers, tracker.count)
     if stop.asked and not video.is_camera:
         raise KeyboardInterrupt(
@@ -195,16 +237,43 @@ def run_video(arguments: argparse.Namespace) -> None:
         )
 
 
+def film_paths(sources: Sequence[str], results: Path) -> Iterator[Path]:
+    """The path of each annotated video: no two are the same, none is a video's own path, and none
+    is taken by an earlier run on another video."""
+    if is_camera(sources[0]):
+        return iter([results / f"camera_{sources[0]}{FILM_ENDING}"])
+    inputs = {os.path.realpath(source) for source in sources}
+
+    def is_free(film: Path, video: Path) -> bool:
+        there = [path for path in (film, partial_path(film)) if path.exists()]
+        # Films of earlier versions do not say what they were made from.
+        own = {film_comment(path) for path in there} <= {"", film_of(video)}
+        return own and os.path.realpath(film) not in inputs
+
+    return output_paths(sources, map(Path, sources), results, FILM_ENDING, is_free)
+
+
+def film_of(source: Path | str) -> str:
+    """The comment in an annotated video: what it was made from."""
+    return f"{OWN_FILM} {source_id(source)}"
+
+
+def partial_path(path: Path) -> Path:
+    """What a result is called until it is finished."""
+    return path.with_suffix(f".partial{path.suffix}")
+
+
 def tell(answers: VideoAnswers, count: int) -> None:
     """Print what was found and where it is."""
     video = answers.video
     print(
-        f"{video.source}: {count} face(s), seen in {answers.with_faces} of {answers.frames} frames,"
-        f" pictured in {answers.film}" + (", without the sound" if video.has_sound else "")
+        f"{printable(video.source)}: {count} face(s), seen in {answers.with_faces} of"
+        f" {answers.frames} frames, pictured in {printable(answers.film)}"
+        + (", without the sound" if video.has_sound else "")
     )
     if crops := len(answers.crops.written):
-        print(f"{crops} aligned crop(s) are in {answers.folder}")
-    print(f"key points are in {answers.table}", flush=True)
+        print(f"{crops} aligned crop(s) are in {printable(answers.crops.folder)}")
+    print(f"key points are in {printable(answers.table)}", flush=True)
 
 
 def steady_frames(

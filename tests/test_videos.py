@@ -393,6 +393,78 @@ def test_a_long_name_is_shortened(tracker, tmp_path):
     assert sorted(file.suffix for file in (tmp_path / "r").iterdir()) == [".csv", ".mp4"]
 
 
+def test_videos_of_one_name_keep_their_results_apart(tracker, tmp_path):
+    """In one run and in several, in other folders and with other endings."""
+    for folder, ending in (("a", "mp4"), ("b", "mov"), ("c", "mp4"), ("d", "mp4")):
+        (tmp_path / folder).mkdir()
+        count = 3 + len(list(tmp_path.iterdir()))
+        write_clip(tmp_path / folder / f"clip.{ending}", count=count)
+    clips, results = sorted(tmp_path.glob("?/clip.*")), tmp_path / "r"
+    assert run("--video", *clips[:1], "--results", results) == 0
+    assert run("--video", *clips[1:2], "--results", results) == 0
+    assert run("--video", *clips[2:], "--results", results) == 0
+    for _ in range(2):  # again: each overwrites its own
+        films = {film: len(list(VideoReader(film))) for film in results.glob("*_key_points.mp4")}
+        assert sorted(films.values()) == [4, 5, 6, 7]
+        assert {film.name.removesuffix("_key_points.mp4") for film in films} == {
+            *("clip", "clip.mov", "c_clip", "d_clip")
+        }
+        for film, count in films.items():
+            assert pd.read_csv(film.with_suffix(".csv")).frame.max() >= count - 2
+        assert run("--video", *clips[1:], "--results", results) == 0
+        assert run("--video", clips[0], "--results", results) == 0
+    assert len(list(results.iterdir())) == 8
+
+
+def test_folders_and_lists_of_videos_are_taken(tracker, tmp_path, capsys):
+    write_clip(tmp_path / "b.mp4", count=4)
+    write_clip(tmp_path / "a.mkv", count=3)
+    (tmp_path / "notes.md").write_text("no video")
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'b.mp4'}\n{tmp_path / 'a.mkv'}\n")
+    assert run("--video", tmp_path, tmp_path / "b.mp4", "--results", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert out.index("a.mkv: 1 face(s)") < out.index("b.mp4: 1 face(s)") and "3 other file" in out
+    assert out.count("face(s)") == 2
+    assert run("--video", tmp_path, "--results", tmp_path) == 0  # own films are no videos
+    assert "7 other file" in capsys.readouterr().out
+    assert run("--video", tmp_path / "list.txt", "--results", tmp_path / "r") == 0
+    out = capsys.readouterr().out
+    assert out.index("b.mp4: 1 face(s)") < out.index("a.mkv: 1 face(s)")
+    for flags, said in (
+        ([0, tmp_path], "Camera 0 never ends"),
+        ([tmp_path / "x.mp4"], "not exist"),
+    ):
+        assert run("--video", tmp_path / "a.mkv", *flags) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_broken_video_does_not_harm_the_others(tracker, tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        write_clip(tmp_path / f"{name}.mp4", count=5)
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    assert run("--video", *sorted(tmp_path.glob("*.mp4")), "--results", tmp_path / "r") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "b.mp4 cannot be read" in said[0]
+    assert "1 of 3 videos could not be read, or only in part, as said above" in said[1]
+    assert {path.name for path in (tmp_path / "r").glob("*.csv")} == {
+        *("a_key_points.csv", "c_key_points.csv")
+    }
+
+
+def test_a_video_among_its_results_is_not_overwritten(tracker, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", count=4)
+    own = write_clip(tmp_path / "clip_key_points.mp4", count=6)
+    before = own.read_bytes()
+    assert run("--video", clip, own, "--results", tmp_path) == 0
+    assert own.read_bytes() == before
+    counts = {path.name: len(list(VideoReader(path))) for path in tmp_path.glob("*.mp4")}
+    assert counts == {
+        **{"clip.mp4": 4, "clip_key_points.mp4": 6, "clip.mp4_key_points.mp4": 4},
+        **{"clip_key_points_key_points.mp4": 6},
+    }
+
+
 def test_crops_of_an_earlier_run_go_and_all_others_stay(tracker, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -417,7 +489,7 @@ def test_crops_of_an_earlier_run_go_and_all_others_stay(tracker, tmp_path):
 
 def test_no_name_and_a_pipe_get_a_sentence(tmp_path, capsys):
     assert run("--video", "") == 2
-    assert "is a folder" in capsys.readouterr().err
+    assert "A name of --video is empty" in capsys.readouterr().err
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.mp4")
         assert run("--video", tmp_path / "pipe.mp4") == 2
