@@ -37,6 +37,7 @@ LONG = (
     *("test_workers", "test_resume", "test_command_line", "test_own_points", "test_fuzz"),
     *("test_face_key_points", "test_keras_settings", "test_export", "test_submission"),
     *("test_runtimes", "test_bad_input", "test_photos", "test_training_rows", "test_benchmarks"),
+    *("test_many_processes", "test_never_labelled", "test_label_files", "test_formats"),
 )
 
 
