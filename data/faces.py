@@ -16,6 +16,7 @@ from data.formats.read import has_photos, read_photo_faces
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, first_few, mirror_partners
 from data.synthetic.faces import make_faces
 from data.system.files import InputError, columns_in, read_table
+from data.system.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,11 @@ def load_faces(path: Path | str, options: LabelOptions = AS_USUAL) -> Faces:
     Raises:
         InputError: the file is missing or is not what it should be; says which row.
     """
-    parts = list(read_faces(path, options))
+    parts = []
+    with progress_bar(f"reading {Path(path).name}, row") as advance:
+        for part in read_faces(path, options):
+            parts.append(part)
+            advance(len(part.rows))
     whole: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name, value in parts[0]._asdict().items()
@@ -202,19 +207,26 @@ def unused_columns(path: Path | str) -> tuple[list[str], list[str]]:
     return [n for n in header if n not in known and not n.startswith("Unnamed:")], lacking
 
 
+EXCEL_CELL = 32_767  # characters; a picture takes up to 36,863
+
+
 def _parse_pictures(chunk: pd.DataFrame, path: Path) -> np.ndarray:
     """The pictures of some rows, uint8 (N, 96, 96). Raises InputError that names the row."""
     import pandas as pd
 
     pictures = np.empty((len(chunk), SIZE * SIZE), np.uint8)
     for i, text in enumerate(chunk["Image"]):
+        text = "" if pd.isna(text) else text
         try:
-            pictures[i] = parse_picture("" if pd.isna(text) else text)
+            pictures[i] = parse_picture(text)
         except ValueError as problem:
-            raise InputError(
-                f"{path}: the picture in row {chunk.index[i] + 1} below the header {problem};"
-                " fix or delete that row."
-            ) from None
+            row = f"{path}: the picture in row {chunk.index[i] + 1} below the header"
+            if EXCEL_CELL - 1 <= len(text) <= EXCEL_CELL:  # a blank at its end may be gone
+                raise InputError(
+                    f"{row} ends after {EXCEL_CELL:,} characters, the most that Excel keeps of a"
+                    " field; use the file from before Excel saved it."
+                ) from None
+            raise InputError(f"{row} {problem}; fix or delete that row.") from None
     return pictures.reshape(-1, SIZE, SIZE)
 
 

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import os
 import zipfile
 
@@ -177,3 +178,32 @@ def test_a_pipe_is_no_table(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(InputError, match="t.csv is a pipe or a device; write it to a file"):
         load_faces(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("kept", [32_767, 32_766])  # with and without a blank at its end
+def test_a_field_that_excel_has_cut_is_recognised(kept, training_csv, tmp_path):
+    """Excel keeps 32,767 characters of a field and puts the rest into the next row."""
+    table = pd.read_csv(training_csv, nrows=3, dtype=str)
+    bright = " ".join(["200"] * 9216)
+    table.loc[1, "Image"] = bright[:kept]
+    lines = table.to_csv(index=False).splitlines(keepends=True)
+    lines.insert(3, bright[kept:] + "," * 30 + "\n")
+    path = tmp_path / "saved.csv"
+    path.write_text("".join(lines))
+    expected = "saved.csv: the picture in row 2 below the header ends after 32,767 characters, the"
+    with pytest.raises(InputError, match=f"{expected} most that Excel keeps") as caught:
+        load_faces(path)
+    assert "file from before Excel saved it" in str(caught.value)
+    table.loc[1, "Image"] = bright  # longer than Excel allows, but whole
+    table.to_csv(path, index=False)
+    assert len(load_faces(path).rows) == 3
+
+
+def test_reading_a_long_file_shows_how_far_it_is(faces, tmp_path, monkeypatch, capsys):
+    from data.system import progress
+
+    path = write_csv(tmp_path / "long.csv", np.concatenate([faces.pictures] * 3))
+    seconds = itertools.count(0, 3)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    load_faces(path)
+    assert "reading long.csv, row: 256\n" in capsys.readouterr().out

@@ -82,6 +82,31 @@ def test_a_terminal_gets_one_line_that_renews_itself(monkeypatch):
     assert "drawing" in shown and "40/40" in shown and "\x1b[2K" in shown  # erased at the end
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_one_bar_within_another_harms_nothing(refused, monkeypatch):
+    """rich below 14.1 raises LiveError for a second bar."""
+    import rich.progress
+    from rich.errors import LiveError
+
+    screen, start, started = Terminal(), rich.progress.Progress.start, []
+
+    def only_one(bar):
+        if refused and started:
+            raise LiveError("Only one live display may be active at once")
+        started.append(bar)
+        start(bar)
+
+    monkeypatch.setattr(rich.progress.Progress, "start", only_one)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar("files", 2) as advance:
+        for _ in range(2):
+            assert list(follow("abc", "rows")) == ["a", "b", "c"]
+            advance(1)
+    assert "files" in screen.getvalue() and "2/2" in screen.getvalue()
+    assert len(started) == (1 if refused else 3)
+
+
 def test_a_terminal_without_rich_gets_plain_lines(clock, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.faces import Faces, join_faces, load_training
-from data.split import group_similar, nearest_share, split_faces
+from data.split import group_similar, join_similar, nearest_share, split_faces, thumbnails
 from data.system.files import InputError
 
 
@@ -41,6 +41,68 @@ def test_equal_identities_stay_together():
     assert groups[3] == groups[28] == groups[53]
     assert groups[10] == groups[40] == groups[35] == groups[15]
     assert len(np.unique(groups)) == 24
+
+
+def chains(rng, count):
+    """Thumbnails of random walks, near-identical only from one step to the next, in disorder."""
+    steps = rng.normal(0, 0.012, (count // 40, 40, 256)).cumsum(1) + rng.normal(
+        0, 1 / 16, (count // 40, 1, 256)
+    )
+    described = steps.reshape(-1, 256)[rng.permutation(count)]
+    described -= described.mean(1, keepdims=True)
+    return (described / np.linalg.norm(described, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_groups_are_those_of_dbscan(faces):
+    from sklearn.cluster import DBSCAN
+
+    rng = np.random.default_rng(0)
+    blank = np.full((5, 96, 96), 7, np.uint8) * np.arange(1, 6, dtype=np.uint8)[:, None, None]
+    film = np.tile(chains(rng, 40)[:1], (300, 1)) + rng.normal(0, 0.002, (300, 256))
+    film = (film / np.linalg.norm(film, axis=1, keepdims=True)).astype(np.float32)
+    pictures = thumbnails(np.concatenate([faces.pictures, blank, faces.pictures[:20], blank[:2]]))
+    several = set()
+    for described in (chains(rng, 800), film, np.concatenate([film, chains(rng, 80)]), pictures):
+        eps = np.sqrt(2 - 2 * 0.95)  # the distance of vectors of length 1 that correlate by 0.95
+        expected = DBSCAN(eps=eps, min_samples=1).fit_predict(described)
+        np.testing.assert_array_equal(join_similar(described), expected)
+        several.add(len(np.unique(expected)))
+    assert len(several) == 4 and min(several) == 1
+    blanks = join_similar(pictures)[120:125]
+    assert len(set(blanks.tolist())) == 1  # blank pictures are near-identical
+
+
+def test_the_most_similar_picture_of_another_file_is_found(faces, monkeypatch):
+    from data import split
+
+    monkeypatch.setattr(split, "BLOCK", 7)
+    described = thumbnails(faces.pictures)
+    nearest, correlation = split.most_similar(described[20:], described[:20])
+    products = described[20:] @ described[:20].T
+    np.testing.assert_array_equal(nearest, products.argmax(1))
+    np.testing.assert_allclose(correlation, products.max(1), rtol=1e-5)
+
+
+def test_thumbnails_are_means_of_6x6_pixels(faces):
+    small = faces.pictures[:9].reshape(9, 16, 6, 16, 6).mean((2, 4)).reshape(9, -1)
+    small -= small.mean(1, keepdims=True)
+    small /= np.linalg.norm(small, axis=1, keepdims=True)
+    np.testing.assert_allclose(thumbnails(faces.pictures[:9]), small, atol=1e-5)
+
+
+def test_comparing_many_pictures_shows_how_far_it_is(monkeypatch, capsys):
+    from data import split
+    from data.system import progress
+
+    seconds = itertools.count(0, 3)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(split, "BLOCK", 20)
+    described = chains(np.random.default_rng(0), 120)
+    split.join_similar(described)
+    split.most_similar(described, described)
+    said = capsys.readouterr().out
+    assert "comparing pictures with one another: 80 of 120, " in said
+    assert "comparing pictures with the files before: 80 of 120, " in said
 
 
 def test_first_files_split_does_not_depend_on_the_others(faces):

@@ -26,6 +26,7 @@ from data.faces import FEW_POINTS, Faces, load_faces
 from data.key_points import KEY_POINTS, LEFT_EYE
 from data.system.command_line import run_script
 from data.system.files import HERE, InputError, find_data, make_folder, read_table, replace_file
+from data.system.progress import progress_bar
 
 COMPLETE = 2140  # rows of Kaggle's file with all 15 points, in the file's order
 
@@ -154,13 +155,17 @@ def drop_inconsistent(faces: Faces) -> Faces:
 def write_without(path: Path, source: Path, dropped: np.ndarray) -> None:
     """Copy the CSV `source` to `path`, with the fields of the labels `dropped` (N, 15) empty."""
     first = 0
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with (
+        open(path, "w", newline="", encoding="utf-8") as file,
+        progress_bar("writing row", len(dropped)) as advance,
+    ):
         for chunk in read_table(source):
             for point, name in enumerate(KEY_POINTS):
                 empty = dropped[first : first + len(chunk), point]
                 chunk.loc[empty, [f"{name}_x", f"{name}_y"]] = np.nan
             chunk.to_csv(file, index=False, header=first == 0, lineterminator="\n")
             first += len(chunk)
+            advance(len(chunk))
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
