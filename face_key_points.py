@@ -3,7 +3,7 @@
     python face_key_points.py                            # my_model.keras, else the shipped one
     python face_key_points.py --data test.zip            # Kaggle's test file as it is
     python face_key_points.py --image photo.jpg holiday/ # the faces in your own photos
-    python face_key_points.py --video clip.mp4           # and in a video, or --video 0: a camera
+    python face_key_points.py --video clip.mp4 holiday/  # and in videos, or --video 0: a camera
     python face_key_points.py --submission IdLookupTable.csv # Kaggle's answers
     python face_key_points.py --export litert            # the model for phones, or onnx for servers
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from data.faces import synthetic_faces
+from data.formats.labels import add_label_options, label_options
 from data.images.aligned_crops import TEMPLATE_SIZE
-from data.system.command_line import run_script
+from data.system.command_line import positive, run_script
 from data.system.files import HERE, InputError, make_folder, printable
 from models.export.export import EXTRAS, export, import_extras
 from models.export.runtimes import RUNTIMES
@@ -35,6 +37,7 @@ from results.held_out import (
     leave_out_held_out_faces,
     measure_held_out_faces,
 )
+from results.label_files import FORMATS
 from results.photos import run_photos
 from results.predictions import (
     SYNTHETIC_SEED,
@@ -43,15 +46,23 @@ from results.predictions import (
     picture_test_faces,
 )
 from results.submission import run_submission
-from results.videos import run_video
+from results.videos import run_videos
+
+# What the flags are about that some modes do not use.
+ABOUT = {"data": "test faces", "training": "held-out faces"}
+IGNORED = {"image": ABOUT, "video": ABOUT, "submission": ["training"], "export": ["training"]}
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    for mode, flags in IGNORED.items():
+        for flag in flags if getattr(arguments, mode) is not None else ():
+            if getattr(arguments, flag) is not None:
+                print(f"--{flag} is ignored: it is about {ABOUT[flag]}, --{mode} is not.")
     if arguments.image:
         run_photos(arguments)
     elif arguments.video is not None:
-        run_video(arguments)
+        run_videos(arguments)
     elif arguments.submission:
         run_submission(arguments)
     elif arguments.export:
@@ -64,14 +75,15 @@ def run_pictures(arguments: argparse.Namespace) -> None:
     """Predict and picture the test faces; measure and picture the held-out ones."""
     results = arguments.results
     make_folder(results)
-    parts = load_test_faces(arguments.data)
+    options = label_options(arguments)
+    parts = load_test_faces(arguments.data, options)
     landmarker = load_landmarker(arguments.model or find_model())
     print(describe_model(landmarker.path, landmarker.record), flush=True)
     # First what may turn out to be unreadable: an error leaves the earlier results whole.
     held_out, missing = None, None
     try:
         held_out = held_out_faces(
-            landmarker.record, landmarker.path, landmarker.names, arguments.training
+            landmarker.record, landmarker.path, landmarker.names, arguments.training, options
         )
     except InputError as problem:
         if arguments.training:
@@ -92,7 +104,7 @@ def run_export(arguments: argparse.Namespace) -> None:
     """Write the model for LiteRT or ONNX Runtime, and compare it with Keras on test faces."""
     import_extras(arguments.export)
     make_folder(arguments.results)
-    faces = next(iter(load_test_faces(arguments.data)))
+    faces = next(iter(load_test_faces(arguments.data, label_options(arguments))))
     path = arguments.model or find_model()
     if path.suffix in RUNTIMES:
         raise InputError(f"{path} is an export already; --export needs the .keras file.")
@@ -123,16 +135,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--data",
         type=Path,
         metavar="PATH",
-        help="test CSV in Kaggle's format, plain, .gz or .zip (default: data/test.csv, .csv.gz or"
-        " .zip, else synthetic faces)",
+        help="test CSV in Kaggle's format, plain, .gz or .zip, or labelled photos (default:"
+        " data/test.csv, .csv.gz or .zip, else synthetic faces)",
     )
     add(
         "--training",
         type=Path,
         metavar="PATH",
-        help="the CSV that the model was trained on, which contains the held-out faces (default:"
+        help="the file that the model was trained on, which contains the held-out faces (default:"
         " the one that the model's JSON names, else data/training.csv, .csv.gz or .zip)",
     )
+    add_label_options(parser)
     add(
         "--results",
         type=Path,
@@ -148,11 +161,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--image",
-        type=Path,
+        type=photo_path,
         nargs="+",
         metavar="PHOTO",
         help="photos, or folders of them, to find the faces and their key points in; writes"
-        " <name>_key_points.png and key_points.csv",
+        " <name>_key_points.png and key_points.csv (a .txt file, or - for standard input, lists"
+        " photos, one per line)",
     )
     add(
         "--box",
@@ -164,9 +178,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--video",
+        nargs="+",
         metavar="VIDEO",
-        help="a video, or a camera's number such as 0, to track the faces in; writes"
-        " <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
+        help="videos, folders of them, or a camera's number such as 0, to track the faces in; for"
+        " each writes <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
     )
     add(
         "--smooth",
@@ -182,7 +197,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=0,
         metavar="SIZE",
         help="with --image or --video: also write aligned colour crops of the faces into crops/,"
-        " as face recognition expects them (of a video one per second; default: 112 pixels)",
+        " as face recognition expects them, of a video one per second (default: 112 pixels a side;"
+        " multiples of 112 and of 128 are cropped as by insightface, other sizes as 112, scaled)",
     )
     add(
         "--csv",
@@ -190,6 +206,44 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="with --image: also write the faces as rows of a training CSV, least certain first,"
         " to be corrected and trained on",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="with --image: go on where a run was stopped; photos that its table holds are skipped",
+    )
+    add(
+        "--jobs",
+        type=positive(int),
+        metavar="N",
+        help="with --image: find faces in N processes (default: one for a few photos, as many as"
+        " there are cores for many)",
+    )
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="with --image: let the workers of the Dask scheduler at ADDRESS find the faces; they"
+        " need the photos, --results and this project under the same paths (needs"
+        " dask[distributed])",
+    )
+    add(
+        "--no-pictures",
+        dest="pictures",
+        action="store_false",
+        help="with --image: write no annotated photos, only the table",
+    )
+    add(
+        "--table",
+        type=table_name,
+        metavar="NAME",
+        help="with --image: the table's name in --results; NAME.parquet is a folder of Parquet"
+        " files (needs pyarrow; default: key_points.csv)",
+    )
+    add(
+        "--labels",
+        choices=FORMATS,
+        help="with --image: also write the faces into results/labels, as labels to be corrected in"
+        " an annotation program and trained on",
     )
     add(
         "--submission",
@@ -215,6 +269,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--crops needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
+    many = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    if arguments.image is None and (any(many) or not arguments.pictures):
+        parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
+    if arguments.resume and arguments.csv:
+        parser.error("--csv needs the faces of all photos: it goes without --resume")
+    if arguments.resume and arguments.labels:
+        parser.error("--labels needs the faces of all photos: it goes without --resume")
+    if arguments.jobs and arguments.cluster:
+        parser.error("--jobs is for this machine, --cluster for others; give one of them")
+    if arguments.labels and not arguments.image:
+        parser.error("--labels needs --image")
     if not arguments.smooth and arguments.video is None:
         parser.error("--no-smooth needs --video")
     if arguments.box:
@@ -225,12 +290,26 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def photo_path(text: str) -> Path:
+    """An argparse type: the path of a photo or a folder."""
+    if re.match(r"\w+://", text):
+        raise argparse.ArgumentTypeError(f"{text} is an address; download the photo first")
+    return Path(text)
+
+
 def crop_size(text: str) -> int:
     """An argparse type: the side of an aligned crop in pixels."""
     size = int(text)
     if not 16 <= size <= 2048:
         raise argparse.ArgumentTypeError(f"{size} is not from 16 to 2048 pixels")
     return size
+
+
+def table_name(text: str) -> Path:
+    """An argparse type: the path of a table that can be written."""
+    if not text.endswith((".csv", ".parquet")):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .csv or .parquet")
+    return Path(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

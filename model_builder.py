@@ -25,6 +25,7 @@ import numpy as np
 
 from data.batches import PART
 from data.faces import Faces, join_faces, labelled_points, synthetic_faces, without_labels
+from data.formats.labels import add_label_options, label_options
 from data.key_points import Names, compute_mean_face, first_few, mirror_partners
 from data.labels.training_files import can_mirror, check_labels, check_sides, load_files
 from data.settings import Settings
@@ -39,7 +40,7 @@ from models.storage import Checkpoint, Landmarker, load_landmarker, save_model, 
 from models.training.fit import Outcome, train
 from models.training.score import score_files
 from models.training.workers import Worker, find_worker, join_workers
-from results.pictures import plot_training
+from results.figures.plots import plot_training
 
 if TYPE_CHECKING:
     import keras
@@ -116,6 +117,8 @@ def train_into(
     )
     partners = mirror_partners(training.names) if settings.flip > 0 else None
     record["mean_face"] = compute_mean_face(training.key_points, partners)
+    if any(file.from_photos for file in files):
+        record["labels"] = label_options(arguments).as_record()
     if never := never_labelled(training, settings, initial):
         record["never_labelled"] = list(never)
         held_out = without_labels(held_out, never)  # rows of these alone may be held out
@@ -196,7 +199,7 @@ def load(
 ) -> list[Faces]:
     """The files to train on, one Faces each; where there is none, synthetic faces."""
     if csvs:
-        return load_files(csvs, arguments.complete_only, settings.alike)
+        return load_files(csvs, arguments.complete_only, settings.alike, label_options(arguments))
     print(
         f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
         " real faces): training on synthetic faces."
@@ -334,12 +337,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--data",
         "training CSVs in Kaggle's format, or with other key points as <name>_x and <name>_y,"
-        " plain, .gz or .zip; the first sets which points there are and what they mean"
+        " plain, .gz or .zip, and labelled photos: COCO's JSON, a folder of LabelMe's JSONs or of"
+        " .pts files, the YAML of a YOLO pose data set; the first sets which points there are and"
+        " what they mean"
         " (default: data/training.csv, .csv.gz or .zip, else synthetic faces)",
         nargs="+",
         type=Path,
         metavar="PATH",
     )
+    add_label_options(parser)
     add("--model", "where to save (default: models/my_model.keras)", type=Path)
     add("--results", "folder of the log and its picture (default: results)", type=Path)
     add(

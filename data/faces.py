@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from data.formats.labels import AS_USUAL, LabelOptions
+from data.formats.read import has_photos, read_photo_faces
 from data.key_points import COLUMNS, KEY_POINTS, SIZE, Names, columns_of, first_few, mirror_partners
 from data.synthetic.faces import make_faces
 from data.system.files import InputError, columns_in, read_table
@@ -32,6 +34,13 @@ class Faces(NamedTuple):
     # the first file's second source (`mark_second_source`)
     path: Path  # of the first file
     names: tuple[str, ...] = KEY_POINTS  # of the K key points
+    from_photos: bool = False  # labelled photos, cropped: image_ids say which photo and which face
+
+    def place(self, i: int) -> str:
+        """Where the face at index `i` is in its file, for messages."""
+        if self.from_photos:
+            return str(self.image_ids[i])
+        return f"row {self.rows[i] + 1} below the header"
 
     @property
     def file(self) -> np.ndarray:
@@ -70,14 +79,17 @@ def parse_picture(text: str) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def load_faces(path: Path | str) -> Faces:
-    """Load a CSV in Kaggle's format, plain or as .gz or .zip.
+def load_faces(path: Path | str, options: LabelOptions = AS_USUAL) -> Faces:
+    """Load a CSV in Kaggle's format, plain or as .gz or .zip, or labelled photos.
 
     Args:
         path: the file. Columns are found by name, in any order: `Image` and, in a training file,
             the `<key point>_x` and `<key point>_y` columns; `ImageId` and `identity` are optional,
             others are ignored. Where all key points are among Kaggle's, they are Kaggle's 15 (a
             missing pair counts as not labelled), else those of the header in its order.
+            Labelled photos: a folder or file as `data.formats.read` reads them; each face is
+            cropped, and all faces of a photo have the same identity.
+        options: for labelled photos.
 
     Returns:
         Faces: `pictures` uint8 (N, 96, 96), `key_points` float32 (N, K, 2) in pixels with NaN
@@ -88,7 +100,7 @@ def load_faces(path: Path | str) -> Faces:
     """
     parts = []
     with progress_bar(f"reading {Path(path).name}, row") as advance:
-        for part in read_faces(path):
+        for part in read_faces(path, options):
             parts.append(part)
             advance(len(part.rows))
     whole: dict[str, Any] = {
@@ -99,8 +111,23 @@ def load_faces(path: Path | str) -> Faces:
     return parts[0]._replace(**whole)
 
 
-def read_faces(path: Path | str) -> Iterator[Faces]:
+def read_faces(path: Path | str, options: LabelOptions = AS_USUAL) -> Iterator[Faces]:
     """Yield what `load_faces` returns a few hundred rows at a time: any length fits in memory."""
+    if has_photos(path):
+        for part in read_photo_faces(path, options):
+            rows = np.arange(part.first, part.first + len(part.pictures))
+            yield Faces(
+                pictures=part.pictures,
+                key_points=part.key_points,
+                image_ids=part.labels,
+                identities=part.photos,
+                rows=rows,
+                source=np.zeros_like(rows),
+                path=Path(path),
+                names=part.names,
+                from_photos=True,
+            )
+        return
     for chunk in read_table(path):
         yield _parse_chunk(chunk, Path(path))
 
@@ -167,7 +194,12 @@ def tidy_header(columns: Iterable[str]) -> list[str]:
 
 
 def unused_columns(path: Path | str) -> tuple[list[str], list[str]]:
-    """The columns of a training file that are not used, and which of Kaggle's points it lacks."""
+    """The columns of a training file that are not used, and which of Kaggle's points it lacks.
+
+    Labelled photos have no columns.
+    """
+    if has_photos(path):
+        return [], []
     header = tidy_header(next(read_table(path)).columns)
     points = [name[:-2] for name in header if name[-2:] in ("_x", "_y") and name[:-2]]
     lacking = [p for p in KEY_POINTS if p not in points] if set(points) <= set(KEY_POINTS) else []
@@ -239,7 +271,10 @@ def _parse_key_points(
 
 
 def load_training(
-    path: Path | str, complete_only: bool = False, names: Names | None = None
+    path: Path | str,
+    complete_only: bool = False,
+    names: Names | None = None,
+    options: LabelOptions = AS_USUAL,
 ) -> Faces:
     """`load_faces` for training: rows without any labelled key point are left out.
 
@@ -247,10 +282,11 @@ def load_training(
         path: the file.
         complete_only: leave out rows that lack a key point, too.
         names: give the faces these key points and no others.
+        options: for labelled photos.
 
     Raises InputError if nothing is left, or a mirror partner is missing.
     """
-    faces = load_faces(path)
+    faces = load_faces(path, options)
     if faces.key_points is None:
         raise InputError(
             f"{path} has no key point columns; training needs {COLUMNS[0]}, {COLUMNS[1]} and so on."
@@ -262,8 +298,9 @@ def load_training(
         mirror_partners(faces.names)
     except ValueError as problem:
         raise InputError(
-            f"{path} {problem}; add that one's columns, empty where it is not labelled, or rename"
-            " the point."
+            f"{path} {problem}; add that one"
+            + ("" if faces.from_photos else "'s columns, empty where it is not labelled,")
+            + " or rename the point."
         ) from None
     labelled = np.isfinite(faces.key_points[..., 0])
     keep = labelled.all(1) if complete_only else labelled.any(1)

@@ -1,7 +1,7 @@
 """The key points: their names, CSV columns and mirror images, and the error of a prediction."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +42,11 @@ LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("rig
 def output_columns(names: Names) -> list[str]:
     """The CSV columns of the key points `names` (K,): the 2K coordinates, then the K spreads."""
     return [*columns_of(names), *(f"{name}_spread" for name in names)]
+
+
+def three_decimals(values: Iterable[float]) -> list[str]:
+    """Numbers as fields of a CSV, empty where NaN."""
+    return [f"{value:.3f}" if value == value else "" for value in values]
 
 
 # A name's words: by underscores, blanks and the like, digits, and capitals (eyeLeft, LEyeOuter).

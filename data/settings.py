@@ -16,7 +16,7 @@ class Settings:
     # --- data and split ---
     seed: int = 0  # the split, the first weights, the order and every augmentation follow from it
     validation_split: float = 0.2  # share of the rows held out, near-identical pictures together
-    further_split: float = 0.1  # share held out of each further file: those are there to teach
+    further_split: float = 0.1  # share held out of each further file: those are mainly for training
     first_repeats: int = 10  # uses of the first file per epoch, so that others do not swamp it
     alike: tuple[str, ...] = ()  # key points that all files label at the same spot: no offset
 
@@ -30,7 +30,7 @@ class Settings:
     huber_px: float = 1.0  # Huber's delta: mislabelled points must not dominate
 
     # --- augmentation: the pictures are varied as those differ on which a network fails ---
-    full_augmentation: int = 64  # epochs; shorter trainings are augmented in proportion: 32 epochs
+    full_augmentation: int = 64  # epochs; shorter runs are augmented in proportion: 32 epochs
     # give 1.00 px that way, and 1.10 px at full strength
     # geometry
     flip: float = 0.5  # probability of the mirrored picture (left and right points swap)
@@ -62,7 +62,7 @@ OCCLUSION = ("cut_out", "sunglasses", "hat", "hair", "hand")
 
 
 def scale_augmentation(settings: Settings, epochs: int) -> Settings:
-    """The settings with the augmentation as strong as suits a training of so many epochs.
+    """The settings with the augmentation as strong as suits a run of so many epochs.
 
     Below `full_augmentation` epochs all of it but the flip is turned down in proportion: there is
     no time to learn the hard views, and none to learn the faces by heart.

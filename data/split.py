@@ -119,7 +119,7 @@ def split_faces(
         rows = np.flatnonzero(faces.file == file)
         identities = None if faces.identities is None else faces.identities[rows]
         groups = join_people(join_similar(described[rows]), identities)
-        free = np.ones(len(rows), bool)
+        free: np.ndarray = np.ones(len(rows), bool)
         earlier = np.flatnonzero(faces.file < file)
         if earlier.size:
             nearest, correlation = most_similar(described[rows], described[earlier])

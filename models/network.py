@@ -29,9 +29,8 @@ def check_backend(training: bool = True) -> None:
     """
     backend = os.environ.get("KERAS_BACKEND", "")
     if not backend:
-        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
         try:
-            settings = json.loads((home / "keras.json").read_text(encoding="utf-8"))
+            settings = json.loads(keras_settings().read_text(encoding="utf-8"))
             backend = settings.get("backend", "tensorflow")
         except (OSError, ValueError, AttributeError):
             backend = "tensorflow"
@@ -45,6 +44,13 @@ def check_backend(training: bool = True) -> None:
         f"Keras is set to the backend {backend} (KERAS_BACKEND or keras.json), which {reason}; set"
         " KERAS_BACKEND=tensorflow, which requirements.txt installs."
     )
+
+
+def keras_settings() -> Path:
+    """Where Keras looks for keras.json, as in its keras/src/backend/config.py."""
+    home = os.path.expanduser("~")  # stays "~" where there is no home
+    folder = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME", folder)), "keras.json")
 
 
 @contextmanager
@@ -247,21 +253,24 @@ def predict(
         float32 key points (N, K, 2) in pixels, and float32 spread (N, K): the standard
         deviation per axis in pixels; the 90 % region is the disc of radius REGION_90 * spread.
 
-    Raises ValueError if the pictures have another shape or type, or if the model has another
-    number of key points than `names`.
+    Raises ValueError if the pictures have another shape or type or, with `mirror`, if the model
+    has another number of key points than `names`.
     """
     inputs = as_input(pictures)
     names = KEY_POINTS if names is None else tuple(names)
-    if mirror and len(names) != (count := model.output["spread"].shape[-1]):
+    count = model.output["spread"].shape[-1]
+    if mirror and len(names) != count:
         raise ValueError(
             f"the model has {count} key points, but the names of {len(names)} are given; to mirror,"
             " give names=names_of(model, record), with both from load_model"
         )
+    if not len(inputs):
+        return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
     partners = mirror_partners(names) if mirror else None
     step = batch_size if partners is None else max(batch_size // 2, 1)
     take_any_batch(model)
     parts = []
-    for start in range(0, max(len(inputs), 1), step):
+    for start in range(0, len(inputs), step):
         part = inputs[start : start + step]
         if partners is not None:  # in one batch: for a single face that takes a third less time
             part = np.concatenate([part, part[:, :, ::-1]])

@@ -30,8 +30,11 @@ REGION_90 = region_radius(0.9)
 
 
 def face_spread(spread: np.ndarray) -> np.ndarray:
-    """One number per face, (N,): the root mean square of its points' spreads (N, K)."""
-    return np.sqrt((spread**2).mean(1))
+    """One number per face, (N,): the root mean square of its points' spreads (N, K).
+
+    Points of spread NaN, which the training never saw labelled, do not count.
+    """
+    return np.sqrt(np.nanmean(spread**2, 1))
 
 
 def freeze_spread(network: keras.Model) -> None:

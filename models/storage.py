@@ -53,6 +53,17 @@ class Landmarker:
         points. Raises InputError if its record has none that faces can be cropped by."""
         return mean_face_of(self.record, self.names, self.path)
 
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Which key points its training saw labelled, bool (K,); the others are never found."""
+        never = self.record.get("never_labelled") or ()
+        return np.array([name not in never for name in self.names])
+
+    @property
+    def found_names(self) -> Names:
+        """The names of the key points that it finds: those that were labelled."""
+        return tuple(name for name, here in zip(self.names, self.labelled, strict=True) if here)
+
     @property
     def mirror(self) -> bool:
         """Whether test-time flip averaging makes sense: its training saw mirrored faces."""
@@ -60,11 +71,15 @@ class Landmarker:
         return not isinstance(settings, dict) or settings.get("flip", 1) > 0
 
     def predict(self, pictures: np.ndarray, mirror: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """The key points (N, K, 2) and spread (N, K) of cropped faces (N, 96, 96), in their pixels.
+        """The key points (N, K, 2) and spread (N, K) of cropped faces (N, 96, 96), in their pixels;
+        both are NaN for points that were never labelled.
 
         `mirror`: average with the prediction for the mirrored pictures, where that makes sense.
         """
-        return predict(self.model, pictures, mirror and self.mirror, names=self.names)
+        found = predict(self.model, pictures, mirror and self.mirror, names=self.names)
+        for values in found:
+            values[:, ~self.labelled] = np.nan
+        return found
 
 
 def load_landmarker(path: Path | str) -> Landmarker:
@@ -248,7 +263,8 @@ def load_model(path: Path | str) -> tuple[Any, dict[str, Any]]:
             of_this = record.get("weights_sha256") in (None, weights_digest(model))
         names = names_of(model, record if of_this else {})
         mirror_partners(names)  # ValueError if one is missing
-        if not count == len(names) == len(set(names)):
+        never = list((record if of_this else {}).get("never_labelled") or [])
+        if not count == len(names) == len(set(names)) or not set(never) < set(names):
             raise ValueError
     except (OSError, ValueError, AttributeError, TypeError):
         raise InputError(
@@ -330,6 +346,8 @@ def describe_model(path: Path, record: dict[str, Any], reason: str = "") -> str:
     except (LookupError, TypeError, AttributeError):
         doubts = ["there is no JSON that describes its training"]
     text = f"Model: {printable(path)}" + (f", {reason}" if reason else "")
+    if never := record.get("never_labelled"):
+        text += f". Never labelled in its training, so not found: {', '.join(never)}"
     if not any(doubts):
         return text
     text += f". Do not trust its answers: {'; '.join(doubt for doubt in doubts if doubt)}."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from data.faces import Faces, fingerprint, load_training, mark_second_source, synthetic_faces
+from data.formats.labels import AS_USUAL, LabelOptions
 from data.key_points import Names
 from data.labels.kaggle import drop_inconsistent, first_rows
 from data.system.files import (
@@ -20,8 +21,8 @@ from data.system.files import (
     write_text,
 )
 from models.storage import SHIPPED, Landmarker
+from results.figures.plots import plot_calibration, plot_errors, plot_worst
 from results.measures import FAILURE, measure, measure_spread, rmse_per_part
-from results.pictures import plot_calibration, plot_errors, plot_worst
 
 # The files about the held-out faces.
 HELD_OUT_FILES = (
@@ -33,7 +34,11 @@ HELD_OUT_FILES = (
 
 
 def held_out_faces(
-    record: dict[str, Any], model_path: Path, names: Names, training: Path | None = None
+    record: dict[str, Any],
+    model_path: Path,
+    names: Names,
+    training: Path | None = None,
+    options: LabelOptions = AS_USUAL,
 ) -> Faces | None:
     """The faces that were held out when the model was trained.
 
@@ -41,8 +46,9 @@ def held_out_faces(
         record: the JSON saved beside the model.
         model_path: the model's path.
         names: of the model's key points.
-        training: the CSV that contains them; None: the one that the record names, or training.csv
-            in data/, or the synthetic faces drawn again.
+        training: the CSV that contains them, or labelled photos; None: the one that the record
+            names, or training.csv in data/, or the synthetic faces drawn again.
+        options: for labelled photos; what they leave open is as in the training.
 
     Returns:
         Faces; `rows` are 0-based rows of the file. None for the shipped model, whose training data
@@ -67,7 +73,8 @@ def held_out_faces(
             faces = synthetic_faces(data["faces"], seed)  # an early record has no such digest
         else:
             try:
-                faces = load_training(path, record.get("complete_only", False), names)
+                complete_only = record.get("complete_only", False)
+                faces = load_training(path, complete_only, names, options.or_recorded(record))
             except InputError as problem:
                 problems.append(problem)
                 continue
@@ -116,7 +123,7 @@ def recorded_paths(record: dict[str, Any], model_path: Path) -> list[Path | None
         beside = data.get("from_model") or data["path"], Path(data["path"]).name
         candidates += [model_path.parent / name for name in beside]
     candidates.append(find_data("training"))
-    found = {path.resolve(): path for path in candidates if path and path.is_file()}
+    found = {path.resolve(): path for path in candidates if path and path.exists()}
     return list(found.values())
 
 

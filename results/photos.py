@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import hashlib
+import io
 import os
-import sys
-import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, check_names, cut_aligned, matrix_fields
-from data.images.photos import OWN_OUTPUT, is_own_output, list_photos, read_photo
-from data.key_points import Names, output_columns
+from data.images.addresses import address_of, local_file
+from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
+from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
+from data.images.pixels import to_srgb
+from data.key_points import Names, output_columns, three_decimals
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
-from data.system.progress import follow
+from data.system.lock import locked
+from data.system.progress import progress_bar
 from data.system.signals import acknowledge_stop
 from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread
-from models.storage import Landmarker, load_for_photos
-from results.drawing import draw_faces
-from results.training_rows import TrainingRows
+from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
+from results.batch.answers import Answers, Labels, Outcome, Photo
+from results.batch.cluster import Cluster
+from results.batch.journal import Journal
+from results.batch.processes import Crash, Processes, Workers, in_order, process_count
+from results.batch.table import CsvTable, ParquetTable
+from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
+from results.figures.drawing import draw_faces, draw_legend
+from results.label_files import LabelFiles
+from results.training_rows import TrainingRow, TrainingRows, training_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,6 +48,10 @@ if TYPE_CHECKING:
 # How annotated photos are compressed: otherwise a large one takes seconds. For photos, run-length
 # encoding gives smaller files than zlib's fastest search for repetitions.
 QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+
+
+WORTH = 50  # photos for each process, whose start takes as long as about ten photos
+MANY = 100  # photos from which on a run is one that somebody may want to resume or to count
 
 
 def run_photos(arguments: argparse.Namespace) -> None:
@@ -46,204 +63,356 @@ def run_photos(arguments: argparse.Namespace) -> None:
     photos = list_photos(arguments.image)
     if arguments.box and len(photos) > 1:
         raise InputError("--box says where the face is in one photo; give only one photo.")
+    path = arguments.results / (arguments.table or "key_points.csv")
     make_folder(arguments.results)
-    landmarker = load_for_photos(arguments.model)
-    answers = open_answers(arguments, landmarker.names)
-    problems: list[InputError] = []
-    failed: list[tuple[Path, Path]] = []
-    targets = output_paths(photos, arguments.results)
+    make_folder(path.parent)
+    with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
+        landmarker = load_for_photos(arguments.model)
+        task = open_task(arguments, landmarker)
+        answers = open_answers(path, arguments, task, landmarker, photos)
+        try:
+            workers = open_workers(arguments, len(photos) - answers.before.photos)
+            answers.jobs = workers.count if workers else 1
+            look_at_all(photos, task, landmarker, workers, answers)
+            answers.finish()
+        except KeyboardInterrupt:
+            acknowledge_stop()  # or it would be raised again while the rows are written
+            raise KeyboardInterrupt(answers.stopped()) from None
+        finally:
+            answers.close()
+
+
+def open_answers(
+    path: Path, arguments: argparse.Namespace, task: Task, landmarker: Landmarker, photos: PhotoList
+) -> Answers:
+    """The table at `path` and what belongs to it. Raises InputError where it cannot be resumed."""
+    training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
+    labels = None
+    if arguments.labels:
+        labels = LabelFiles(arguments.results / "labels", arguments.labels, landmarker.names)
+    columns = photo_columns(landmarker.names, task.crop_size)
+    journal = Journal(path, same_run(task, landmarker, columns))
+    table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
+    asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    large = len(photos) > MANY or any(asked) or not arguments.pictures
+    answers = Answers(table, journal, training, labels, arguments.results, photos, large)
+    answers.open(arguments.resume)
+    return answers
+
+
+def look_at_all(
+    photos: PhotoList,
+    task: Task,
+    landmarker: Landmarker,
+    workers: Workers | None,
+    answers: Answers,
+) -> None:
+    """Look at all photos that were not looked at before, under a progress bar."""
+    left = max(1, len(photos) - answers.before.photos)
+    new = answers.new(name_photos(photos, task))
+    # Photos that failed; their pictures of an earlier run go once the table is this run's.
+    stale: list[Photo] = []
+    found = looking(new, task, landmarker, workers)
+    with progress_bar("photos", left) as advance, found as outcomes:
+        for photo, outcome in outcomes:
+            answers.add(photo, outcome)
+            if outcome.problem and task.pictures:
+                stale.append(photo)
+            while answers.written and stale:
+                forget(stale.pop())
+            advance(1)
+
+
+@contextlib.contextmanager
+def looking(
+    photos: Iterable[Photo], task: Task, landmarker: Landmarker, workers: Workers | None
+) -> Iterator[Iterator[tuple[Photo, Outcome]]]:
+    """A context that gives each photo with what came of it, in order."""
+    if workers is None:
+        yield ((photo, look_at(photo, task, landmarker)) for photo in photos)
+        return
     try:
-        for path, target in follow(list(zip(photos, targets, strict=True)), "photos"):
-            try:
-                process_photo(path, target, landmarker, arguments, answers)
-            except InputError as problem:
-                problems.append(problem)
-            except Exception as error:  # one photo must not stop the others
-                problems.append(InputError(f"{path} cannot be used ({one_line(error)})."))
-            else:
-                continue
-            failed.append((path, target))
-            if len(photos) > 1:
-                print(f"error: {printable(problems[-1])}", file=sys.stderr, flush=True)
+        yield in_processes(workers, photos, task)
     except KeyboardInterrupt:
-        acknowledge_stop()  # or it would be raised again while the rows are written
-        answers.write()
-        raise KeyboardInterrupt(
-            f"stopped; the {len(answers.table.rows)} face(s) of {answers.table.photos} of"
-            f" {len(photos)} photos are in {answers.table.path}."
-        ) from None
-    if problems and len(photos) == 1:
-        raise problems[0]
-    if answers.table.photos:
-        answers.write()
-        for path, target in failed:
-            forget(path, target)
-        found = len(answers.table.rows)
-        print(f"{found} face(s) in all; key points are in {printable(answers.table.path)}")
-    if problems:
-        raise InputError(
-            f"{len(problems)} of {len(photos)} photos could not be read, as said above;"
-            " fix them or leave them out."
-        )
+        acknowledge_stop()  # or it would be raised again while they are ended
+        raise
+    finally:
+        workers.stop()
 
 
-class Table:
-    """key_points.csv, written every few seconds, so that a kill loses few rows."""
-
-    def __init__(self, path: Path, names: Names, further: Sequence[str] = ()) -> None:
-        """`further` columns follow the key points' spreads."""
-        self.path = path
-        self.columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
-        self.columns += further
-        self.rows: list[list] = []
-        self.photos = 0  # processed
-        self.written = -np.inf  # when
-
-    def add(self, photo: Path, rows: list[list]) -> None:
-        """The faces of one photo, each a row of the columns without the first two."""
-        self.rows += [[printable(photo), i, *row] for i, row in enumerate(rows, 1)]
-        self.photos += 1
-        if time.monotonic() > self.written + 5:
-            self.write()
-
-    def write(self) -> None:
-        """Write the file as a whole, in UTF-8."""
-        import pandas as pd
-
-        table = pd.DataFrame(self.rows, columns=self.columns)
-        options: dict[str, Any] = {"index": False, "float_format": "%.3f", "encoding": "utf-8"}
-        replace_file(self.path, lambda file: table.to_csv(file, **options))
-        self.written = time.monotonic()
+def open_workers(arguments: argparse.Namespace, photos: int) -> Workers | None:
+    """The processes for so many photos; None if this one is to do it alone."""
+    if arguments.cluster:
+        workers: Workers = Cluster(arguments.cluster)
+        print(f"Dask's workers run {workers.count} tasks at once.", flush=True)
+        return workers
+    jobs = arguments.jobs or process_count(photos, WORTH)
+    if jobs == 1:
+        return None
+    print(f"Starting {jobs} processes ...", flush=True)
+    return Processes(jobs)
 
 
-class Answers(NamedTuple):
-    """What is written besides the annotated photos."""
+def in_processes(
+    workers: Workers, photos: Iterable[Photo], task: Task
+) -> Iterator[tuple[Photo, Outcome]]:
+    """Each photo with what came of it, in order; one that crashes its process has a problem."""
+    for photo, outcome in in_order(workers, partial(look_in_process, task), photos):
+        if isinstance(outcome, Crash):
+            how = f" ({outcome})" if str(outcome) else ""
+            outcome = Outcome(
+                problem=f"{photo.name} crashed the process that looked at it{how}, or took more"
+                " memory than there is; leave it out, or save it in another format."
+            )
+        yield photo, outcome
 
-    table: Table
-    training: TrainingRows | None  # with --csv
-    crop_size: int  # side of the aligned crops in pixels; 0 without --crops
-    folder: Path  # of the aligned crops
 
-    def write(self) -> None:
-        """Write both tables."""
-        self.table.write()
-        if self.training:
-            self.training.write()
+LOADED: dict[Path, Landmarker] = {}  # in a process that looks at photos: the model
 
 
-def open_answers(arguments: argparse.Namespace, names: Names) -> Answers:
-    """The tables and crops that the command line asks for. Raises InputError where this model's key
-    points do not allow crops."""
-    training = TrainingRows(arguments.csv, names) if arguments.csv else None
-    folder = arguments.results / "crops"
+def look_in_process(task: Task, photo: Photo) -> Outcome:
+    """Look at a photo in one of several processes, which loads the model for its first one."""
+    if task.model not in LOADED:
+        LOADED.clear()
+        LOADED[task.model] = task.load(task.model)
+        gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
+    if not address_of(photo.path):
+        photo = photo._replace(path=task.base / photo.path)
+    return look_at(photo, task, LOADED[task.model])
+
+
+def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
+    """What must be the same for a run to be resumed."""
+    return {
+        "model": digest_of(landmarker),
+        "--mirror": task.mirror,
+        "--crops": task.crop_size,
+        "--box": task.box,
+        "key points": columns,
+        "search settings": asdict(DEFAULTS),
+    }
+
+
+def digest_of(landmarker: Landmarker) -> str | None:
+    """What tells a model from others: the digest in its record, else that of its file."""
+    record = landmarker.record
+    known = record.get("weights_sha256") or record.get("file_sha256")
+    return known or (file_digest(landmarker.path) if landmarker.path.exists() else None)
+
+
+def photo_columns(names: Names, crop_size: int) -> list[str]:
+    """The columns of key_points.csv; with aligned crops their affines follow."""
+    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
+    return columns + (MATRIX_COLUMNS if crop_size else [])
+
+
+# --- one photo -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with each photo."""
+
+    mirror: bool
+    box: list[float] | None
+    crop_size: int  # side of the aligned crops in pixels; 0 for none
+    results: Path  # folder of the pictures; the crops are in its folder `crops`
+    training: bool  # whether rows of a training CSV are wanted
+    labels: bool  # whether label files are wanted
+    pictures: bool  # whether annotated photos are wanted
+    model: Path
+    base: Path  # in front of relative paths of photos, where processes have another folder
+    # Named here so that processes use the same as this one, whatever it is.
+    load: Callable[[Path], Landmarker]
+    detect: Callable[..., Detections]
+
+
+def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
+    """The task that the command line sets. Raises InputError where this model's key points do not
+    allow crops."""
     if arguments.crops:
-        check_names(names)
-        make_folder(folder)
-    further = MATRIX_COLUMNS if arguments.crops else []
-    table = Table(arguments.results / "key_points.csv", names, further)
-    return Answers(table, training, arguments.crops or 0, folder)
+        check_names(landmarker.found_names)
+        make_folder(arguments.results / "crops")
+    base = Path.cwd() if arguments.cluster else Path()
+    return Task(
+        mirror=arguments.mirror,
+        box=arguments.box,
+        crop_size=arguments.crops,
+        results=base / arguments.results,
+        training=arguments.csv is not None,
+        labels=arguments.labels is not None,
+        pictures=arguments.pictures,
+        model=base / landmarker.path,
+        base=base,
+        load=load_landmarker,
+        detect=detect,
+    )
+
+
+def look_at(photo: Photo, task: Task, landmarker: Landmarker) -> Outcome:
+    """Process one photo, whatever it holds: one photo must not stop the others."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            rows, training, labels = process_photo(photo, task, landmarker)
+    except InputError as problem:
+        return Outcome(problem=str(problem))
+    except Exception as error:
+        return Outcome(problem=f"{photo.name} cannot be used ({one_line(error)}).")
+    return Outcome(rows, training, labels, said.getvalue())
 
 
 def process_photo(
-    path: Path,
-    target: Path,
-    landmarker: Landmarker,
-    arguments: argparse.Namespace,
-    answers: Answers,
-) -> None:
-    """Find the faces in one photo, or the one in `--box`; draw them, add them to the tables."""
-    photo = read_photo(path)
-    if arguments.box:
-        boxes = box_in_photo(arguments.box, photo, path)[None]
-        faces = detect_in_boxes(landmarker, photo, boxes, arguments.mirror)
+    photo: Photo, task: Task, landmarker: Landmarker
+) -> tuple[list[list[str]], list[TrainingRow], Labels | None]:
+    """Find the faces in one photo, or the one in the box, and draw them.
+
+    Returns their fields in the table, after `photo` and `face`; their training rows and what label
+    files need, if wanted.
+    """
+    path = photo.path
+    with local_file(path) as file:
+        picture = read_photo(file)
+    if task.box:
+        boxes = box_in_photo(task.box, picture, path)[None]
+        faces = detect_in_boxes(landmarker, picture, boxes, task.mirror)
     else:
-        faces = detect(landmarker, photo, arguments.mirror)
-    points = faces.points.reshape(len(faces), 2 * len(faces.names))
-    rows = np.column_stack([faces.boxes, points, faces.spread_in_photo]).tolist()
-    if answers.crop_size:
-        save_crops(photo, faces, answers.crop_size, answers.folder, target)
-        fields = matrix_fields(faces.aligned_affines(answers.crop_size))
+        faces = task.detect(landmarker, picture, task.mirror)
+    rows = table_fields(faces)
+    if task.crop_size:
+        affines = faces.aligned_affines(task.crop_size)
+        save_crops(photo, picture, affines, task)
+        fields = matrix_fields(affines)
         rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
-    answers.table.add(path, rows)
+    training = training_rows(path, picture, faces) if task.training else []
+    labels = Labels(picture.size, faces) if task.labels else None
+    if not task.pictures:
+        return rows, training, labels
     if not len(faces):
-        print(f"{printable(path)}: no face found; --box X Y W H says where one is.")
-        forget(path, target)
-        return
-    if answers.training:
-        answers.training.add(path, photo, faces)
-    save_annotated(photo, faces, target)
-    found = f"{len(faces)} face(s)"
+        print(f"{photo.name}: no face found; --box X Y W H says where one is.")
+        forget(photo)
+    else:
+        save_annotated(picture, faces, photo)
+        print(f"{photo.name}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
+    return rows, training, labels
+
+
+def say_found(faces: Detections, task: Task) -> str:
+    """How many faces were found, or that the box is not around one."""
     spread = float(face_spread(faces.spread)[0])
-    if arguments.box and not spread < DEFAULTS.max_spread:
-        found = (
+    if task.box and not spread < DEFAULTS.max_spread:
+        return (
             f"the box hardly shows a face, or not one that this model can handle: its spread is"
             f" {spread:.1f} px, that of faces below {DEFAULTS.max_spread:g}"
         )
-    print(f"{printable(path)}: {found}, pictured in {printable(target)}", flush=True)
+    return f"{len(faces)} face(s)"
 
 
-def save_annotated(photo: Image.Image, faces: Detections, target: Path) -> None:
-    """Write the photo with its faces drawn on it, as a PNG that says which program made it."""
-    from PIL.PngImagePlugin import PngInfo
-
-    own = PngInfo()
-    for key, value in OWN_OUTPUT.items():
-        own.add_text(key, value)
-    drawn = annotate(photo, faces)
-    replace_file(target, lambda file: drawn.save(file, pnginfo=own, **QUICK_PNG))
+def table_fields(faces: Detections) -> list[list[str]]:
+    """Box, key points and spread of each face, in pixels of the photo, as fields of a table."""
+    points = faces.points.reshape(len(faces), 2 * len(faces.names))
+    values = np.column_stack([faces.boxes, points, faces.spread_in_photo])
+    return [three_decimals(row) for row in values]
 
 
-def forget(photo: Path, target: Path) -> None:
+def save_crops(photo: Photo, picture: Image.Image, affines: np.ndarray, task: Task) -> None:
+    """Write the aligned crops of a photo's faces, by their affines (N, 2, 3)."""
+    folder = task.results / "crops"
+    files = CropFiles(folder, stem_of(photo.target), photo.path, task.crop_size)
+    colours = np.asarray(to_srgb(picture))
+    for number, affine in enumerate(affines, 1):
+        files.write(colours, affine, number)
+    files.remove_earlier()
+
+
+def save_annotated(picture: Image.Image, faces: Detections, photo: Photo) -> None:
+    """Write the picture with its faces drawn on it, as a PNG that names the photo it is of."""
+    info = png_text(**OWN_OUTPUT, **{SOURCE: source_id(photo.path)})
+    drawn = annotate(to_srgb(picture), faces)
+    replace_file(photo.target, lambda file: drawn.save(file, pnginfo=info, **QUICK_PNG))
+
+
+def forget(photo: Photo) -> None:
     """Remove the annotated photo of an earlier run, which shows what this run did not find."""
-    elsewhere = target.resolve().parent != photo.resolve().parent
-    if target.exists() and (elsewhere or is_own_output(target)):
+    target = photo.target
+    if is_own_output(target):
         target.unlink()
         print(f"{printable(target)} of an earlier run is removed.")
 
 
-def save_crops(
-    photo: Image.Image, faces: Detections, size: int, folder: Path, pictured: Path
-) -> None:
-    """Write the aligned crops of a photo's faces, named as its picture is."""
-    name = pictured.name.removesuffix("_key_points.png")
-    picture = np.asarray(photo)
-    for number, affine in enumerate(faces.aligned_affines(size), 1):
-        save_crop(folder / f"{name}_{number}.png", picture, affine, size)
-    for number in count(len(faces) + 1):  # of an earlier run that found more
-        left = folder / f"{name}_{number}.png"
-        if not left.exists():
-            break
-        left.unlink()
+def stem_of(target: Path) -> str:
+    """How the names of a photo's crops begin, by the path of its annotated picture."""
+    return target.name.removesuffix("_key_points.png")
 
 
-def save_crop(path: Path, picture: np.ndarray, affine: np.ndarray, size: int) -> None:
-    """Write an aligned crop, by its affine (2, 3), of a picture (H, W, 3), `size` pixels a side."""
-    from PIL import Image
+def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
+    """The photos, each with the path of its annotated picture, if one or a crop is wanted."""
+    if not (task.pictures or task.crop_size):
+        yield from (Photo(path, Path()) for path in photos)
+        return
+    targets = output_paths(photos.listed, photos, task.results)
+    yield from (Photo(path, target) for path, target in zip(photos, targets, strict=False))
 
-    replace_file(path, Image.fromarray(cut_aligned(picture, affine, size)).save)
 
-
-def output_paths(photos: Sequence[Path], results: Path) -> list[Path]:
+def output_paths(
+    listed: Sequence[Path | str],
+    photos: Iterable[Path],
+    results: Path,
+    ending: str = "_key_points.png",
+    is_free: Callable[[Path, Path], bool] | None = None,
+) -> Iterator[Path]:
     """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
-    Photos of the same name in several folders have the folders' names in front.
+    Photos of the same name in several folders have the folders' names in front. `listed`: all
+    photos, and maybe more, before the first of `photos` is named. `is_free` says whether a photo's
+    picture may have a path.
     """
-    whole = [photo.resolve().parts[1:] for photo in photos]
+    is_free = is_free or is_free_for_photo
+    resolved = lru_cache(1000)(lambda folder: Path(folder).resolve())
+
+    def parts_of(photo: Path | str) -> tuple[str, ...]:
+        folder, name = os.path.split(photo)
+        return (*resolved(folder).parts[1:], name)
+
+    here = fold(results.resolve().parts[1:])
+    seen: set[int] = set()
+    repeated: set[int] = set()  # hashes of names that photos in several folders have
+    taken: set[str] = set()  # names in `results`
+    for photo in listed:
+        *folder, name = parts_of(photo)
+        name = name.lower()
+        (repeated if hash(name) in seen else seen).add(hash(name))
+        if name.endswith(ending) and fold(folder) == here:
+            taken |= set() if is_own_output(Path(photo)) else {name}
+    del seen
+    whole = (parts_of(p) for p in listed if hash(os.path.basename(p).lower()) in repeated)
     ends = Counter(fold(parts[-n:]) for parts in whole for n in range(1, len(parts) + 1))
-    taken = {str(photo.resolve()).lower() for photo in photos}
-    paths = []
-    for photo, parts in zip(photos, whole, strict=True):
+    for photo in photos:
         # As many folders as make it unique, more where that name is taken.
+        parts = parts_of(photo)
         lengths = range(1, len(parts) + 1)
-        shown = [parts[-n:] for n in lengths if ends[fold(parts[-n:])] == 1] or [parts]
+        shown = [parts[-n:] for n in lengths if ends[fold(parts[-n:])] <= 1] or [parts]
         folders = ("_".join([*map(printable, some[:-1]), ""]) for some in shown)
         names = chain.from_iterable((f + photo.stem, f + photo.name) for f in folders)
         names = chain(names, (f"{photo.name}_{i}" for i in count(2)))
-        candidates = (results / f"{shortened(name)}_key_points.png" for name in names)
-        free = (path for path in candidates if str(path.resolve()).lower() not in taken)
-        paths.append(next(free))
-        taken.add(str(paths[-1].resolve()).lower())
-    return paths
+        candidates = (f"{shortened(name)}{ending}" for name in names)
+        free = next(
+            name
+            for name in candidates
+            if name.lower() not in taken and is_free(results / name, photo)
+        )
+        taken.add(free.lower())
+        yield results / free
+
+
+def is_free_for_photo(target: Path, photo: Path) -> bool:
+    """Whether a photo's picture may have that path: no user's file is there, and neither the file
+    there nor the first crop of its name was made from another photo."""
+    crop, source = target.parent / "crops" / f"{stem_of(target)}_1.png", source_id(photo)
+    if target.exists() and not is_own_output(target):
+        return False
+    # Files of earlier versions do not say what they were made from.
+    return all(read_png_text(file).get(SOURCE, source) == source for file in (target, crop))
 
 
 def fold(parts: Sequence[str]) -> str:
@@ -281,5 +450,6 @@ def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
 
     canvas = np.array(photo)
     numbers = range(1, len(faces) + 1)
-    draw_faces(canvas, faces.boxes, faces.points, faces.spread, numbers, faces.names)
+    draw_faces(canvas, faces, numbers)
+    draw_legend(canvas, faces)
     return Image.fromarray(canvas)

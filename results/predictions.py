@@ -9,21 +9,22 @@ from typing import IO
 import numpy as np
 
 from data.faces import Faces, read_faces, synthetic_faces
+from data.formats.labels import AS_USUAL, LabelOptions
 from data.key_points import Names, output_columns
 from data.system.files import HERE, find_data, replace_file
 from data.system.progress import progress_bar
 from models.storage import Landmarker
-from results.pictures import PER_PICTURE, plot_faces
+from results.figures.plots import PER_PICTURE, plot_faces
 
 SYNTHETIC_TEST = 200  # synthetic test faces where there is no file: enough to look at
 SYNTHETIC_SEED = 1  # not the training's default, so that they are other faces
 
 
-def load_test_faces(path: Path | None) -> Iterable[Faces]:
-    """The test faces, part by part: of the CSV, of the one in data/, or else synthetic ones."""
+def load_test_faces(path: Path | None, options: LabelOptions = AS_USUAL) -> Iterable[Faces]:
+    """The test faces, part by part: of the file, of the one in data/, or else synthetic ones."""
     path = path or find_data("test")
     if path:
-        return read_faces(path)
+        return read_faces(path, options)
     print(f"{HERE / 'data' / 'test.csv'} does not exist: synthetic faces are used instead.")
     return [synthetic_faces(SYNTHETIC_TEST, SYNTHETIC_SEED)]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.faces import FEW_POINTS, read_faces
+from data.images.crops import left_is_viewers
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
 from data.system.files import (
     InputError,
@@ -71,8 +72,8 @@ def answer(
             elsewhere: by this offset.
 
     Returns:
-        (rows of the table,) pixels, clipped to 0 .. 96. Raises InputError if a face is
-        missing, or there more than once.
+        (rows of the table,) pixels, clipped to 0 .. 96, NaN where a point was never labelled.
+        Raises InputError if a face is missing, or there more than once.
     """
     face = {image_id: i for i, image_id in enumerate(image_ids)}
     if len(face) < len(image_ids):
@@ -111,7 +112,7 @@ def run_submission(arguments: argparse.Namespace) -> None:
             f"{path} finds other key points than Kaggle's 15, which --submission needs; choose"
             " another model by --model."
         )
-    if landmarker.mean_face is not None:
+    if left_is_viewers(KEY_POINTS, landmarker.mean_face):
         raise InputError(
             f"{path} was trained with left as the viewer's, but --submission needs the subject's;"
             " choose another model by --model, or train one with left and right swapped."
@@ -128,6 +129,8 @@ def run_submission(arguments: argparse.Namespace) -> None:
     if not offset:
         print("The model was trained without rows of few points: such faces get no offset.")
     locations = answer(table, image_ids, np.concatenate(key_points), offset)
+    if empty := int(np.isnan(locations).sum()):
+        print(f"{empty} answers are left empty: those points were never labelled in the training.")
     path = arguments.results / "submission.csv"
     answers = table[["RowId"]].assign(Location=locations)
     replace_file(path, lambda file: answers.to_csv(file, index=False, float_format="%.4f"))

@@ -11,13 +11,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.images.crops import cut_crop
-from data.key_points import Names, output_columns
+from data.key_points import Names, output_columns, three_decimals
 from data.system.files import InputError, make_folder, printable, replace_file
 from models.detect.search import Detections
 from models.spread import face_spread
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+TrainingRow = tuple[float, list]  # how unsure it is, and its fields
+
+
+def training_rows(path: Path, photo: Image.Image, faces: Detections) -> list[TrainingRow]:
+    """The rows of the faces of a PIL photo, read from `path`."""
+    grey = np.array(photo.convert("L"))
+    rows: list[TrainingRow] = []
+    for number, (points, spread, affine, unsure) in enumerate(
+        zip(faces.points, faces.spread, faces.affines, face_spread(faces.spread), strict=True), 1
+    ):
+        crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
+        in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
+        numbers = three_decimals([*in_crop.ravel(), *spread])
+        image = " ".join(map(str, crop.ravel().tolist()))
+        rows.append((float(unsure), [printable(path), number, *numbers, image]))
+    return rows
 
 
 class TrainingRows:
@@ -32,20 +50,7 @@ class TrainingRows:
             )
         make_folder(path.parent)
         self.path, self.names = path, names
-        self.rows: list[tuple[float, list]] = []
-
-    def add(self, path: Path, photo: Image.Image, faces: Detections) -> None:
-        """Add the faces of a PIL photo, read from `path`."""
-        grey = np.array(photo.convert("L"))
-        for number, (points, spread, affine, unsure) in enumerate(
-            zip(faces.points, faces.spread, faces.affines, face_spread(faces.spread), strict=True),
-            1,
-        ):
-            crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
-            in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
-            numbers = [f"{value:.3f}" for value in (*in_crop.ravel(), *spread)]
-            image = " ".join(map(str, crop.ravel().tolist()))
-            self.rows.append((float(unsure), [printable(path), number, *numbers, image]))
+        self.rows: list[TrainingRow] = []  # as from `training_rows`
 
     def write(self) -> None:
         """Write the file."""

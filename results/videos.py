@@ -1,103 +1,129 @@
-"""`--video`: an annotated video, and a table of its faces' key points."""
+"""`--video`: annotated videos, and a table of each one's faces and key points."""
 
 from __future__ import annotations
 
 import argparse
 import csv
-import re
-import signal
-import threading
+import io
+import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
-from data.images.videos import Frame, VideoReader, VideoWriter
-from data.key_points import output_columns
-from data.system.files import InputError, make_folder, replace_file
+from data.images.video_list import OWN_FILM, film_comment, is_camera, list_videos
+from data.images.video_writer import VideoWriter
+from data.images.videos import Frame, VideoReader
+from data.key_points import output_columns, three_decimals
+from data.system.files import InputError, make_folder, printable, why
 from data.system.progress import progress_bar
+from data.system.signals import GentleStop
 from models.detect.search import Detections
 from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
-from results.drawing import draw_faces
-from results.photos import save_crop, shortened
+from results.crop_files import CropFiles, source_id
+from results.figures.drawing import draw_faces
+from results.photos import output_paths
 
+FILM_ENDING = "_key_points.mp4"
 AHEAD_BYTES = 64 << 20  # most memory of the frames that are read ahead for the search
 
 
-class GentleStop:
-    """A context in which the first Ctrl-C (or `kill`) asks to stop and the second stops at once."""
+class Rows:
+    """A CSV that grows row by row: a kill loses none of them, a full disk leaves no half of one."""
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        self.file = open(path, "wb", buffering=0)  # noqa: SIM115  `write` closes it
+        self.add([columns])
 
-    def __enter__(self) -> GentleStop:
-        self.asked = False
-        self.before: dict[Any, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # Python allows it only there
-            asking = (s for s in self.SIGNALS if signal.getsignal(s) != signal.SIG_IGN)
-            self.before = {name: signal.signal(name, self._ask) for name in asking}
-        return self
-
-    def _ask(self, *_: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_: object) -> None:
-        for name, handler in self.before.items():
-            signal.signal(name, handler)
+    def add(self, rows: list[list]) -> None:
+        """Write rows. Raises OSError, after which the file ends with the last whole one."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        left, whole = text.getvalue().encode(), self.file.tell()
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError:
+            self.file.truncate(whole)
+            raise
 
 
 class VideoAnswers:
-    """Writes the results of a video frame by frame: memory does not grow with its length."""
+    """Writes the results of a video frame by frame: memory does not grow with its length.
+
+    Until they are finished the annotated video and the table are called .partial.mp4 and
+    .partial.csv; both can be used when the process is killed.
+    """
 
     def __init__(
-        self, video: VideoReader, landmarker: Landmarker, folder: Path, crop_size: int
+        self, video: VideoReader, landmarker: Landmarker, film: Path, crop_size: int
     ) -> None:
-        """`folder`: of the results; `crop_size`: side of the aligned crops, 0 for none."""
-        self.video, self.landmarker, self.folder = video, landmarker, folder / "crops"
-        self.name, self.crop_size = shortened(video.name), crop_size
-        self.film = folder / f"{self.name}_key_points.mp4"
-        self.table = self.film.with_suffix(".csv")
-        # Of an earlier run of this video, which wrote the table too.
-        pattern = re.compile(re.escape(self.name) + r"_\d+_\d+\.png")
-        made = self.folder.glob("*.png") if crop_size and self.table.exists() else ()
-        self.earlier_crops = {path for path in made if pattern.fullmatch(path.name)}
-        self.frames = self.with_faces = self.crops = 0
+        """`film`: path of the annotated video; `crop_size`: side of the aligned crops, 0 for
+        none."""
+        self.video, self.landmarker, self.crop_size = video, landmarker, crop_size
+        self.film, self.table = film, film.with_suffix(".csv")
+        name = film.name.removesuffix(FILM_ENDING)
+        source = video.source if video.is_camera else Path(video.source)
+        self.comment = film_of(source)
+        self.crops = CropFiles(film.parent / "crops", name, source, crop_size, is_video=True)
+        self.frames = self.with_faces = 0
         self.second = 0
-        self.best: dict[int, tuple[float, int, np.ndarray, Detections]] = {}
+        self.best: dict[int, tuple[float, Frame, Detections]] = {}
 
-    def write(self, film: Path, table: Path, tracker: Tracker, stop: GentleStop) -> None:
-        """Write the annotated video and the CSV of its key points."""
-        writer = None
-        with open(table, "w", newline="", encoding="utf-8") as file:
-            columns = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
-            columns += output_columns(self.landmarker.names) + (
-                MATRIX_COLUMNS if self.crop_size else []
-            )
-            csv.writer(file, lineterminator="\n").writerow(columns)
-            try:
-                for number, frame, faces in steady_frames(self.video, tracker, stop):
-                    if writer is None:
-                        size = frame.picture.shape[1], frame.picture.shape[0]
-                        writer = VideoWriter(film, size, self.video.rate)
-                    drawing = self._add(file, number, frame, faces)
-                    writer.write(frame.picture, frame.time, drawing)
-                    self.frames += 1
-                self._save_crops()
-                for path in self.earlier_crops:
-                    path.unlink()
-            finally:
+    def write(self, tracker: Tracker, stop: GentleStop) -> None:
+        """Write the annotated video and the CSV of its key points.
+
+        Raises InputError if they cannot be written; what was written until then is kept.
+        """
+        partial = {path: partial_path(path) for path in (self.film, self.table)}
+        kept = f"what was done until then is in {' and '.join(map(str, partial.values()))}"
+        writer, rows = None, None
+        try:
+            for frame, faces in steady_frames(self.video, tracker, stop):
+                if writer is None or rows is None:
+                    size = frame.picture.shape[1], frame.picture.shape[0]
+                    writer = VideoWriter(partial[self.film], size, self.video.rate, self.comment)
+                    rows = Rows(partial[self.table], self._columns())
+                drawing = self._add(rows, frame, faces)
+                writer.write(frame.picture, frame.time, frame.duration, drawing)
+                self.frames += 1
+            self._save_crops()
+            if self.crop_size:
+                self.crops.remove_earlier()
+            if writer is not None:
+                writer.close()
+                writer = None
+        except OSError as error:
+            raise InputError(
+                f"{self.film} cannot be written ({why(error)}); {kept}: free some space, or choose"
+                " another folder."
+            ) from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped at once; {kept}.") from None
+        finally:
+            with suppress(OSError):
                 if writer is not None:
                     writer.close()
+            if rows is not None:
+                rows.file.close()
+        for path, written in partial.items():
+            os.replace(written, path)
+
+    def _columns(self) -> list[str]:
+        """The header of the table."""
+        first = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
+        further = MATRIX_COLUMNS if self.crop_size else []
+        return [*first, *output_columns(self.landmarker.names), *further]
 
     def _add(
-        self, file: IO[str], number: int, frame: Frame, faces: list[Face]
+        self, rows: Rows, frame: Frame, faces: list[Face]
     ) -> Callable[[np.ndarray], None] | None:
         """Write the rows of one frame's faces; returns what draws them on a picture."""
         if not faces:
@@ -105,25 +131,22 @@ class VideoAnswers:
         self.with_faces += 1
         found = self._detections(faces)
         values = [found.boxes, found.points.reshape(len(found), -1), found.spread_in_photo]
-        fields = [[f"{v:.3f}" for v in row] for row in np.column_stack(values).tolist()]
+        fields = [three_decimals(row) for row in np.column_stack(values)]
         if self.crop_size:
             affines = found.aligned_affines(self.crop_size)
             fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
-            self._keep_best(number, frame, faces)
-        rows = csv.writer(file, lineterminator="\n")
-        for face, row in zip(faces, fields, strict=True):
-            rows.writerow([number, f"{frame.time:.3f}", face.number, *row])
+            self._keep_best(frame, faces)
         numbers = [face.number for face in faces]
-        return lambda canvas: draw_faces(
-            canvas, found.boxes, found.points, found.spread, numbers, found.names
-        )
+        time = f"{frame.time:.3f}"
+        rows.add([[frame.number, time, n, *row] for n, row in zip(numbers, fields, strict=True)])
+        return lambda canvas: draw_faces(canvas, found, numbers)
 
     def _detections(self, faces: list[Face]) -> Detections:
         """A frame's faces as of a photo."""
         points, spread = (np.array([getattr(f, n) for f in faces]) for n in ("points", "spread"))
         return Detections(points, spread, self.landmarker.names, self.landmarker.mean_face)
 
-    def _keep_best(self, number: int, frame: Frame, faces: list[Face]) -> None:
+    def _keep_best(self, frame: Frame, faces: list[Face]) -> None:
         """Remember each face at its smallest spread in this second, for its aligned crop."""
         if int(frame.time) != self.second:
             self._save_crops()
@@ -131,42 +154,78 @@ class VideoAnswers:
         for face in faces:
             spread = float(face_spread(face.spread[None])[0])
             if face.number not in self.best or spread < self.best[face.number][0]:
-                self.best[face.number] = spread, number, frame.picture, self._detections([face])
+                self.best[face.number] = spread, frame, self._detections([face])
 
     def _save_crops(self) -> None:
         """Write the aligned crops of the second that is over."""
-        for face, (_, number, picture, found) in self.best.items():
-            path = self.folder / f"{self.name}_{face}_{number}.png"
-            self.earlier_crops.discard(path)
-            save_crop(path, picture, found.aligned_affines(self.crop_size)[0], self.crop_size)
-        self.crops += len(self.best)
+        for face, (_, frame, found) in self.best.items():
+            affine = found.aligned_affines(self.crop_size)[0]
+            self.crops.write(frame.picture, affine, face, frame.number)
         self.best = {}
 
 
-def run_video(arguments: argparse.Namespace) -> None:
-    """Track the faces in a video or in front of a camera; write the annotated video and the CSV.
+def run_videos(arguments: argparse.Namespace) -> None:
+    """Track the faces in videos or in front of a camera; write annotated videos and their CSVs.
 
-    Ctrl-C ends it early; what was processed until then is written. Raises InputError if the video
-    cannot be read, or only in part: then what could be read is written first.
+    A video that cannot be read, or only in part, is reported, and the others are processed; at the
+    end InputError is raised. Ctrl-C ends it early; what was processed until then is written.
     """
-    with VideoReader(arguments.video) as video:
-        make_folder(arguments.results)
-        landmarker = load_for_photos(arguments.model)
-        tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
-        if arguments.crops:
-            check_names(landmarker.names)
-            make_folder(arguments.results / "crops")
-        answers = VideoAnswers(video, landmarker, arguments.results, arguments.crops)
-        if video.is_camera:
-            print(f"Recording camera {arguments.video}; Ctrl-C ends it.", flush=True)
+    sources = list_videos(arguments.video)
+    films = film_paths(sources, arguments.results)
+    problems: list[InputError] = []
+    landmarker = None
+    for source, film in zip(sources, films, strict=True):
+        try:
+            video = VideoReader(source)
+        except InputError as problem:
+            problems.append(problem)
+            report(problem, len(sources))
+            continue
+        with video:
+            landmarker = landmarker or open_model(arguments)
+            try:
+                process_video(video, film, landmarker, arguments)
+            except InputError as problem:
+                problems.append(problem)
+                report(problem, len(sources))
+    if len(sources) == 1 and problems:
+        raise problems[0]
+    if problems:
+        raise InputError(
+            f"{len(problems)} of {len(sources)} videos could not be read, or only in part, as said"
+            " above; fix them or leave them out."
+        )
 
-        with GentleStop() as stop:
-            replace_file(
-                answers.table,
-                lambda table: replace_file(
-                    answers.film, lambda film: answers.write(film, table, tracker, stop)
-                ),
-            )
+
+def report(problem: InputError, videos: int) -> None:
+    """Print what is wrong with one of several videos."""
+    if videos > 1:
+        print(f"error: {printable(problem)}", file=sys.stderr, flush=True)
+
+
+def open_model(arguments: argparse.Namespace) -> Landmarker:
+    """The model for all videos; makes the folders that the results need."""
+    make_folder(arguments.results)
+    landmarker = load_for_photos(arguments.model)
+    if arguments.crops:
+        check_names(landmarker.found_names)
+        make_folder(arguments.results / "crops")
+    return landmarker
+
+
+def process_video(
+    video: VideoReader, film: Path, landmarker: Landmarker, arguments: argparse.Namespace
+) -> None:
+    """Track the faces in one video and write its results.
+
+    Raises InputError if not all of it could be read; what could be read is written first.
+    """
+    tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
+    answers = VideoAnswers(video, landmarker, film, arguments.crops)
+    if video.is_camera:
+        print(f"Recording {video.source}; Ctrl-C ends it.", flush=True)
+    with GentleStop() as stop:
+        answers.write(tracker, stop)
     tell(answers, tracker.count)
     if stop.asked and not video.is_camera:
         raise KeyboardInterrupt(
@@ -174,31 +233,62 @@ def run_video(arguments: argparse.Namespace) -> None:
         )
     if video.trouble:
         raise InputError(
-            f"{video.source}: {video.trouble}; the answers are of the rest; {video.advice}"
+            f"{video.source}: {video.trouble}; the results are of the rest; {video.advice}"
         )
+
+
+def film_paths(sources: Sequence[str], results: Path) -> Iterator[Path]:
+    """The path of each annotated video: no two are the same, none is a video's own path, and none
+    is taken by an earlier run on another video."""
+    if is_camera(sources[0]):
+        return iter([results / f"camera_{sources[0]}{FILM_ENDING}"])
+    inputs = {os.path.realpath(source) for source in sources}
+
+    def is_free(film: Path, video: Path) -> bool:
+        there = [path for path in (film, partial_path(film)) if path.exists()]
+        # Films of earlier versions do not say what they were made from.
+        own = {film_comment(path) for path in there} <= {"", film_of(video)}
+        return own and os.path.realpath(film) not in inputs
+
+    return output_paths(sources, map(Path, sources), results, FILM_ENDING, is_free)
+
+
+def film_of(source: Path | str) -> str:
+    """The comment in an annotated video: what it was made from."""
+    return f"{OWN_FILM} {source_id(source)}"
+
+
+def partial_path(path: Path) -> Path:
+    """What a result is called until it is finished."""
+    return path.with_suffix(f".partial{path.suffix}")
 
 
 def tell(answers: VideoAnswers, count: int) -> None:
     """Print what was found and where it is."""
     video = answers.video
     print(
-        f"{video.source}: {count} face(s), seen in {answers.with_faces} of {answers.frames} frames,"
-        f" pictured in {answers.film}" + (", without the sound" if video.has_sound else "")
+        f"{printable(video.source)}: {count} face(s), seen in {answers.with_faces} of"
+        f" {answers.frames} frames, pictured in {printable(answers.film)}"
+        + (", without the sound" if video.has_sound else "")
     )
-    if answers.crops:
-        print(f"{answers.crops} aligned crop(s) are in {answers.folder}")
-    print(f"key points are in {answers.table}", flush=True)
+    if crops := len(answers.crops.written):
+        print(f"{crops} aligned crop(s) are in {printable(answers.crops.folder)}")
+    print(f"key points are in {printable(answers.table)}", flush=True)
 
 
 def steady_frames(
     video: VideoReader, tracker: Tracker, stop: GentleStop
-) -> Iterator[tuple[int, Frame, list[Face]]]:
-    """Each frame with its number, from 0, and its faces, `LAG` frames later, when their points are
-    final. Shows a progress bar, and ends early when asked to stop."""
-    waiting: deque[tuple[int, Frame, list[Face]]] = deque()
+) -> Iterator[tuple[Frame, list[Face]]]:
+    """Each frame with its faces, `LAG` frames later, when their points are final; none where the
+    frame is damaged. Shows a progress bar, and ends early when asked to stop."""
+    waiting: deque[tuple[Frame, list[Face]]] = deque()
     with progress_bar("frames", video.count) as advance:
-        for number, frame in enumerate(shown_ahead(video, tracker)):
-            waiting.append((number, frame, tracker.step(frame.grey, frame.time)))
+        for frame in shown_ahead(video, tracker):
+            if frame.damaged:
+                tracker.follow_damaged(frame.grey, frame.time)
+                waiting.append((frame, []))
+            else:
+                waiting.append((frame, tracker.step(frame.grey, frame.time)))
             if len(waiting) > LAG:
                 yield waiting.popleft()
             advance(1)
@@ -211,7 +301,8 @@ def shown_ahead(video: VideoReader, tracker: Tracker) -> Iterator[Frame]:
     """The frames; the tracker sees each one `AHEAD` frames before, or fewer if they are large."""
     coming: deque[Frame] = deque()
     for frame in video:
-        tracker.prepare(frame.grey, frame.time)
+        if not frame.damaged:
+            tracker.prepare(frame.grey, frame.time)
         coming.append(frame)
         if len(coming) > min(AHEAD, AHEAD_BYTES // frame.picture.nbytes):
             yield coming.popleft()

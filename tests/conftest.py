@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ LONG = (
     *("test_workers", "test_resume", "test_command_line", "test_own_points", "test_fuzz"),
     *("test_face_key_points", "test_keras_settings", "test_export", "test_submission"),
     *("test_runtimes", "test_bad_input", "test_photos", "test_training_rows", "test_benchmarks"),
+    *("test_many_processes", "test_never_labelled", "test_label_files", "test_formats"),
 )
 
 
@@ -204,11 +206,30 @@ def script(folder, name, *arguments, **environment):
     """Run a script, or `-m` and a module, in a process of its own, as a user does."""
     name = name if name == "-m" else str(folder / name)
     command = [sys.executable, name, *map(str, arguments)]
-    environment = os.environ | environment
+    environment = {k: v for k, v in (os.environ | environment).items() if v is not None}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
-# A dry run in a clone, and environment variables so that Python itself writes nothing there.
+NO_HOME = """
+import pwd
+
+def getpwuid(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+
+pwd.getpwuid = getpwuid
+"""
+
+
+def without_home(folder):
+    """Environment variables as in a container started with `--user`: no HOME, no passwd entry.
+
+    Python runs sitecustomize.py when it starts; it is written to the folder.
+    """
+    (folder / "sitecustomize.py").write_text(NO_HOME)
+    return {"HOME": None, "PYTHONPATH": str(folder)}
+
+
+# A dry run in a clone, and an environment in which Python itself writes nothing there.
 DRY_RUN = "--dry-run", "--precision", "float32"
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -216,12 +237,12 @@ NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 @pytest.fixture(scope="session")
 def dry_run(made_once):
     """The folder of a clone without data after a dry run of model_builder.py; printed.txt beside
-    it has the output."""
+    it has the output. The process had no home."""
 
     def make(folder):
         (folder / "clone").mkdir()
         (folder / "temporary").mkdir()
-        environment = NO_BYTECODE | {"TMPDIR": str(folder / "temporary")}
+        environment = NO_BYTECODE | {"TMPDIR": str(folder / "temporary")} | without_home(folder)
         done = script(clone(folder / "clone"), "model_builder.py", *DRY_RUN, **environment)
         assert done.returncode == 0, done.stderr
         (folder / "printed.txt").write_text(done.stdout)
@@ -288,6 +309,22 @@ def sketched(monkeypatch):
         *((held_out, name) for name in ("plot_worst", "plot_errors", "plot_calibration")),
     ):
         monkeypatch.setattr(module, name, lambda path, *_: path.write_bytes(b"a picture"))
+
+
+@pytest.fixture
+def signals_at_default():
+    """The handlers of a process in the foreground.
+
+    A shell script starts its background jobs with Ctrl-C ignored, `nohup` with SIGHUP ignored, and
+    processes inherit that.
+    """
+    default = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL}
+    default["SIGHUP"] = signal.SIG_DFL
+    here = {getattr(signal, name): handler for name, handler in default.items()}
+    before = {number: signal.signal(number, handler) for number, handler in here.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -8,15 +8,19 @@ which has imported TensorFlow but not computed with it yet: starting TensorFlow 
 much longer than the work that is killed. The network is tiny for the same reason.
 """
 
+import fcntl
 import gc
 import json
 import os
+import pty
 import random
 import shutil
 import signal
 import sys
+import termios
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -31,7 +35,7 @@ from data.key_points import SIZE  # noqa: E402
 from models.storage import Checkpoint, load_model, save_model, weights_digest  # noqa: E402
 from models.training import fit  # noqa: E402
 
-EPOCHS = 7
+EPOCHS = 9
 
 
 def tiny_model(dtype="float32", count=15, steepness=1):
@@ -107,13 +111,22 @@ def saves(folder):
     return {"kills": len(found), "halfway": halfway, "saved": len(set(found))}
 
 
-def start(folder, data, name, *flags):
-    """Start a training into folder/name.keras in a child process; returns its id."""
+def start(folder, data, name, *flags, terminal=()):
+    """Start a training into folder/name.keras in a child process; returns its id.
+
+    It writes to folder/name.log or, if given, to a pseudo-terminal (both of its ends).
+    """
 
     def train():
-        log = os.open(folder / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        if terminal:
+            master, output = terminal
+            os.close(master)
+            os.setsid()
+            fcntl.ioctl(output, termios.TIOCSCTTY, 0)  # now it is the controlling terminal
+        else:
+            output = os.open(folder / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         results = ("--results", str(folder / f"{name}_results"), "--data", str(data))
         batch = ("--batch-size", "8", "--epochs", str(EPOCHS), "--precision", "float32")
         return mb.main(["--model", str(folder / f"{name}.keras"), *results, *batch, *flags])
@@ -121,14 +134,33 @@ def start(folder, data, name, *flags):
     return fork(train)
 
 
-def stop(child, checkpoint, number, log):
-    """Send a signal some time after the training's next epoch; returns the same as `end`."""
+def after_an_epoch(child, checkpoint, log, watch=lambda: None):
+    """Wait until some time after the training's next epoch, and call `watch` now and then."""
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
         assert os.waitpid(child, os.WNOHANG) == (0, 0), log.read_text()
+        watch()
         time.sleep(0.002)
     time.sleep(random.uniform(0, 0.1))
-    return end(child, number)
+
+
+def hang_up(folder, data, name, checkpoint, log):
+    """Go on with a training on a terminal that goes, as when ssh loses its connection.
+
+    Returns the same as `end`.
+    """
+    master, output = pty.openpty()
+    os.set_blocking(master, False)
+    child = start(folder, data, name, "--resume", terminal=(master, output))
+    os.close(output)
+
+    def read():
+        with suppress(BlockingIOError):
+            os.read(master, 1 << 16)
+
+    after_an_epoch(child, checkpoint, log, read)
+    os.close(master)
+    return end(child)
 
 
 def epochs_of(path):
@@ -137,21 +169,26 @@ def epochs_of(path):
 
 
 def trainings(folder, data):
-    """Kill or stop a training four times, then let it finish.
+    """Kill or stop a training five times, then let it finish.
 
     Returns the exit status of each part and the names of the remaining files.
     """
     random.seed(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
     fit.build_model = tiny_model
     fit.fit_spread = lambda *_: None  # test_resume.py stops trainings that learn it
     assert end(start(folder, data, "unbroken")) == 0, (folder / "unbroken.log").read_text()
     path, log = folder / "broken.keras", folder / "broken.log"
 
+    checkpoint = folder / "broken.resume.npz"
+
     def stopped(number, *flags):
-        """The exit status of a training that gets a signal."""
+        """The exit status of a training that gets a signal some time after an epoch."""
         child = start(folder, data, "broken", *flags)
-        return stop(child, folder / "broken.resume.npz", number, log)
+        after_an_epoch(child, checkpoint, log)
+        return end(child, number)
 
     statuses = [stopped(signal.SIGKILL)]
     assert not path.exists()
@@ -166,7 +203,10 @@ def trainings(folder, data):
     earlier = path.read_bytes()
     statuses.append(stopped(signal.SIGINT, "--resume"))
     assert path.read_bytes() == earlier
-    assert 1 <= epochs_of(folder / "broken.stopped.keras") < EPOCHS
+    interrupted = epochs_of(folder / "broken.stopped.keras")
+    statuses.append(hang_up(folder, data, "broken", checkpoint, log))
+    assert path.read_bytes() == earlier
+    assert 1 <= interrupted < epochs_of(folder / "broken.stopped.keras") < EPOCHS
     assert end(start(folder, data, "broken", "--resume")) == 0, log.read_text()
     assert path.read_bytes() != earlier  # written again, dates and all
     assert epochs_of(path) == EPOCHS

@@ -57,6 +57,23 @@ def test_another_size_is_the_same_crop_finer(faces):
     )
 
 
+@pytest.mark.parametrize("size", [112, 128, 224, 256, 384, 512, 896, 100, 160])
+def test_sizes_follow_insightface(faces, size):
+    """What `estimate_norm` of insightface/utils/face_align.py says of each size that it takes."""
+    five = [KEY_POINTS.index(name) for name in TEMPLATE]
+    points = np.array(list(TEMPLATE.values()))
+    if size % 112 == 0:
+        there, slack = points * (size / 112), size / 112 / 2  # counted from the pixel's edge there
+    elif size % 128 == 0:
+        there, slack = points * (size / 128) + [8 * size / 128, 0], 1e-9
+    else:  # it takes no other; here they are as 112, finer
+        there, slack = (points + 0.5) * (size / 112) - 0.5, 1e-9
+    affines = aligned_affines(faces[:2], KEY_POINTS, size)
+    off = transform_points(np.array([there] * 2), affines) - faces[:2, five]
+    side = np.sqrt(np.linalg.det(affines[:, :, :2]))[:, None]  # photo pixels of one of the crop
+    assert (np.abs(off).max(-1) <= slack * side * 1.5 + 1e-9).all()
+
+
 def test_the_pixels_are_the_photos(faces):
     """A photo whose red is its x and whose green is its y: each pixel tells where it is from."""
     y, x = np.mgrid[:300, :400]

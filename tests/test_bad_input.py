@@ -23,7 +23,7 @@ from data.system.command_line import run_script
 from data.system.files import InputError
 from models.storage import Checkpoint, Landmarker, load_model, save_model, weights_digest
 from models.training.progress import write_log
-from results.pictures import plot_training
+from results.figures.plots import plot_training
 from results.predictions import predict_file
 
 PIXELS = " ".join(["7"] * 9216)

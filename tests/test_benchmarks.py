@@ -30,6 +30,7 @@ import oldest_keras  # noqa: E402
 import plain_cnn  # noqa: E402
 import pretrain  # noqa: E402
 import processes  # noqa: E402
+import scored_faces  # noqa: E402
 import speed  # noqa: E402
 import streaming  # noqa: E402
 import synthetic_transfer  # noqa: E402
@@ -170,14 +171,14 @@ def test_what_two_methods_share_is_the_labels_scatter():
 
 def test_rows_chosen_by_eye_are_found_in_their_file():
     source, rows = np.array([1, 2, 3, 3, 2]), np.array([156, 156, 552, 156, 693])
-    scored = hard_faces.Scored(None, None, source, rows)
-    assert scored.among(hard_faces.DARK_GLASSES).tolist() == [True, False, True, False, True]
+    scored = scored_faces.Scored(None, None, source, rows)
+    assert scored.among(scored_faces.DARK_GLASSES).tolist() == [True, False, True, False, True]
 
 
 def test_errors_by_point_are_those_of_their_file():
     truth = np.full((4, 15, 2), 50.0)
     truth[2:, 13:] = np.nan  # the second file marks no lips
-    faces = hard_faces.Scored(None, truth, np.array([0, 0, 1, 1]), np.arange(4))
+    faces = scored_faces.Scored(None, truth, np.array([0, 0, 1, 1]), np.arange(4))
     found = truth + [0, 4]
     found[0, 13] += [3, 0]  # then 5 away
     result = hard_faces.point_errors({"ours": found}, faces)

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NO_BYTECODE, ROOT, clone, script
+from conftest import NO_BYTECODE, ROOT, clone, script, without_home
 
 import model_builder as mb
 from data.faces import fingerprint, load_faces, load_training, synthetic_faces
@@ -22,7 +23,8 @@ from data.split import split_faces
 from data.system import command_line, files, signals
 from data.system.command_line import ALLOCATOR, keep_freed_memory, run_script
 from data.system.files import InputError, find_data
-from data.system.signals import acknowledge_stop
+from data.system.signals import STOP_SIGNALS, GentleStop, acknowledge_stop
+from models.network import check_backend
 
 
 def contents(folder):
@@ -36,6 +38,7 @@ def copy(tmp_path_factory):
 
 
 def test_no_data_dry_run_then_pictures(copy, dry_run):
+    """Neither process has a home, as in a container started with `--user`."""
     before = {dry_run / path.relative_to(copy): text for path, text in contents(copy).items()}
     printed = (dry_run.parent / "printed.txt").read_text()
     assert "training.csv is not there" in printed
@@ -44,7 +47,8 @@ def test_no_data_dry_run_then_pictures(copy, dry_run):
     shutil.copy(dry_run / "models" / "dry_run.keras", dry_run / "models" / "my_model.keras")
     shutil.copy(dry_run / "models" / "dry_run.json", dry_run / "models" / "my_model.json")
     temporary = dry_run.parent / "temporary"
-    done = script(dry_run, "face_key_points.py", TMPDIR=str(temporary), **NO_BYTECODE)
+    environment = NO_BYTECODE | {"TMPDIR": str(temporary)} | without_home(dry_run.parent)
+    done = script(dry_run, "face_key_points.py", **environment)
     assert done.returncode == 0, done.stderr
     # Nothing is written or changed outside models/ and results/, and no temporary stays.
     after = contents(dry_run)
@@ -196,6 +200,7 @@ def kill_while_keras_builds():
     assert not layer._build_by_run_for_single_pos_arg({"x": (None, 2)})
 
 
+@pytest.mark.usefixtures("signals_at_default")
 @pytest.mark.parametrize("kill", [Kills, kill_in_a_bare_except, kill_while_keras_builds])
 def test_a_kill_that_is_swallowed_ends_the_run_all_the_same(kill, monkeypatch, capsys):
     monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
@@ -212,6 +217,14 @@ def test_a_kill_that_is_swallowed_ends_the_run_all_the_same(kill, monkeypatch, c
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
+def test_a_test_that_hangs_fails(pytestconfig):
+    """By a thread: the timer and the signal of the other method are those of `stoppable`."""
+    assert pytestconfig.pluginmanager.hasplugin("timeout")
+    assert float(pytestconfig.getini("timeout")) <= 600
+    assert pytestconfig.getini("timeout_method") == "thread"
+
+
+@pytest.mark.usefixtures("signals_at_default")
 def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
     def work(arguments):
         kill_in_a_bare_except()
@@ -222,20 +235,73 @@ def test_an_error_that_a_swallowed_kill_led_to_is_a_stop(capsys):
     assert "stopped" in error and "dense" not in error
 
 
-def test_a_stop_that_is_heard_is_not_raised_again(monkeypatch):
+@pytest.mark.usefixtures("signals_at_default")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_stop_that_is_heard_is_not_raised_again(number, monkeypatch):
     monkeypatch.setattr(signals, "STOP_AGAIN", 0.05)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(each) for each in STOP_SIGNALS]
 
     def work(arguments):
         try:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             time.sleep(5)
+            raise AssertionError("it was not stopped")
         except KeyboardInterrupt:
             assert acknowledge_stop() and not acknowledge_stop()
         time.sleep(0.2)
 
     assert run_script([], mb.parse_arguments, work) == 0
-    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert before == [signal.getsignal(each) for each in STOP_SIGNALS]
+
+
+@pytest.mark.usefixtures("signals_at_default")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_an_ignored_stop_signal_stays_ignored(number):
+    """As in the background of a shell script, and under nohup."""
+
+    def work(arguments):
+        os.kill(os.getpid(), number)
+        with GentleStop() as stop:
+            os.kill(os.getpid(), number)
+            assert not stop.asked
+
+    signal.signal(number, signal.SIG_IGN)
+    assert run_script([], mb.parse_arguments, work) == 0
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("signals_at_default")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_gentle_stop_asks_first_and_stops_at_the_second_time(number):
+    with GentleStop() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.asked
+        if number == signals.HANG_UP:  # the kernel and the shell may both send it
+            os.kill(os.getpid(), number)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_without_a_home_a_script_has_a_temporary_one(tmp_path, monkeypatch):
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    def work(arguments):
+        homes.append(Path.home())
+        assert homes[0].is_dir() and not list(homes[0].iterdir())
+
+    homes = []
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.delenv("HOME")
+    monkeypatch.chdir(tmp_path)
+    check_backend()  # also for whoever imports a function
+    assert run_script([], mb.parse_arguments, work) == 0
+    assert homes and not homes[0].exists() and "HOME" not in os.environ
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run_script([], mb.parse_arguments, lambda _: homes.append(Path.home())) == 0
+    assert homes[1] == tmp_path
 
 
 def test_freed_memory_is_kept_for_the_next_step():
@@ -333,7 +399,7 @@ from data.system.command_line import run_script
 
 def work(arguments):
     import matplotlib.pyplot
-    from results.pictures import new_figure, save_figure
+    from results.figures.plots import new_figure, save_figure
     figure = new_figure(2, 2)
     figure.subplots().plot([1, 2])
     save_figure(figure, f'{sys.argv[1]}/{number}.png')

@@ -122,7 +122,7 @@ def test_exports_of_the_network_are_accepted_by_the_model_flag(
     assert tables[0].shape == (40, 1 + 3 * count)
     differences = (tables[0] - tables[1]).abs().to_numpy()
     if "small" in ending:  # 8-bit weights: a point may jump
-        assert 0 < np.median(differences) < 0.5
+        assert np.median(differences) < 0.5
     else:
         assert differences.max() < 0.011  # the table is rounded to 0.001
 
@@ -144,9 +144,9 @@ def test_an_onnx_file_with_a_symbolic_size_is_accepted(extras, exported, tmp_pat
 def test_an_export_that_the_model_flag_would_refuse_is_not_written(
     extras, test_csv, tmp_path, monkeypatch, capsys
 ):
-    loaded = smallest_network(), {}
+    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
     other = five_points()
-    monkeypatch.setattr(fkp, "load_model", lambda path: loaded)
+    monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
     monkeypatch.setattr(
         export, "to_onnx", lambda model: to_onnx(other).replace(b"spread", b"sprawl")
     )

@@ -17,7 +17,7 @@ from data.key_points import COLUMNS, KEY_POINTS
 from models.network import predict
 from models.storage import Landmarker, load_model
 from results import held_out, predictions
-from results.pictures import plot_faces
+from results.figures.plots import plot_faces
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 

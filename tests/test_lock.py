@@ -34,6 +34,7 @@ def hold(path):
     return child
 
 
+@pytest.mark.usefixtures("signals_at_default")
 @pytest.mark.parametrize("kind", ["file", "folder"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_lock_says_who_holds_it_and_dies_with_its_process(kind, number, tmp_path):

@@ -4,26 +4,28 @@ import numpy as np
 import pytest
 
 from data.key_points import KEY_POINTS
-from data.synthetic import faces as sf
+from data.synthetic.head import AZIMUTHS, ROWS, HeadSurface
+from data.synthetic.light import draw_light
+from data.synthetic.paint import paint_brows, paint_eyes, paint_mouth
+from data.synthetic.person import Person
 
 INDEX = {name: k for k, name in enumerate(KEY_POINTS)}
 
 
 @pytest.fixture(scope="module")
 def people():
-    """Some persons, each with brows, lips and lids that show, and their shaped heads."""
+    """Some people with brows, lips and lids that show, the light on them, heads and key points."""
     made = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        person = sf._draw_person(rng)
-        sf._draw_light(person, rng)
+        person = Person(rng)
+        light = draw_light(rng)
         person.brow_dark, person.lip_shade, person.gap, person.beard = 0.9, 0.5, 0.0, 0
         person.moustache = person.stubble = person.under_lip = 0
         person.eye_shadow = person.crease = person.bag = person.lash = 0.0
         person.brow_ridge, person.lid_up = 0.02, 0.1
-        head = sf._Surface(person)
-        sf._shape_face(head, person)
-        made.append((person, head, sf._solid_points(head, person)))
+        head = HeadSurface(person)
+        made.append((person, light, head, head.key_points(person)))
     return made
 
 
@@ -38,7 +40,7 @@ def painted(head, paint, *arguments):
 
 def along_row(head, values, y):
     """x and values along the surface's row nearest to the height y."""
-    row = int(np.argmin(np.abs(sf.ROWS - y)))
+    row = int(np.argmin(np.abs(ROWS - y)))
     return head.x[row], values[row]
 
 
@@ -52,16 +54,16 @@ def half_way(places, values, start, stop):
 
 
 def test_nose_tip_is_the_foremost_point(people):
-    for _, head, points in people:
+    for _, _, head, points in people:
         x, y, z = points[INDEX["nose_tip"]]
-        middle = head.z[:, len(sf.ANGLES) // 2]
-        face = np.abs(sf.ROWS - 0.5) < 0.3
+        middle = head.z[:, len(AZIMUTHS) // 2]
+        face = np.abs(ROWS - 0.5) < 0.3
         assert x == 0 and z == pytest.approx(middle[face].max(), abs=1e-3)
-        assert y == pytest.approx(sf.ROWS[face][np.argmax(middle[face])], abs=1e-3)
+        assert y == pytest.approx(ROWS[face][np.argmax(middle[face])], abs=1e-3)
 
 
 def test_eye_centre_is_the_mean_of_corners_and_lids(people):
-    for person, _, points in people:
+    for person, _, _, points in people:
         for side, (x, y) in zip(("left", "right"), person.eyes, strict=True):
             corners = [points[INDEX[f"{side}_eye_{end}_corner"], :2] for end in ("inner", "outer")]
             lids = [(x, y - person.lid_up), (x, y + person.lid_low)]
@@ -71,9 +73,9 @@ def test_eye_centre_is_the_mean_of_corners_and_lids(people):
 
 def test_eye_corners_are_where_the_lids_meet(people):
     """Between the corners there is eye, beyond them skin."""
-    for person, head, points in people:
+    for person, light, head, points in people:
         person.sclera, person.skin = 0.5, 1.0
-        changed = painted(head, sf._paint_eyes, person, np.random.default_rng(0))
+        changed = painted(head, paint_eyes, person, light, np.random.default_rng(0))
         for side in ("left", "right"):
             for end, inwards in (("inner", 1), ("outer", -1)):
                 sign = inwards * (1 if side == "left" else -1)
@@ -85,10 +87,10 @@ def test_eye_corners_are_where_the_lids_meet(people):
 
 
 def test_brow_ends_are_the_ends_of_the_hair(people):
-    for person, head, points in people:
+    for person, _, head, points in people:
         person.brow_arch = 0.0
         changed = np.mean(
-            [painted(head, sf._paint_brows, person, np.random.default_rng(i)) for i in range(20)],
+            [painted(head, paint_brows, person, np.random.default_rng(i)) for i in range(20)],
             axis=0,
         )
         for side, sign in (("left", 1), ("right", -1)):
@@ -102,12 +104,12 @@ def test_brow_ends_are_the_ends_of_the_hair(people):
 
 
 def test_lips_are_marked_at_their_outer_edges_and_corners(people):
-    for person, head, points in people:
-        changed = painted(head, sf._paint_mouth, person)
-        column = int(np.argmin(np.abs(head.x[len(sf.ROWS) // 2] - person.mouth_x)))
+    for person, _, head, points in people:
+        changed = painted(head, paint_mouth, person)
+        column = int(np.argmin(np.abs(head.x[len(ROWS) // 2] - person.mouth_x)))
         for lip, way in (("top", 1), ("bottom", -1)):
             y = points[INDEX[f"mouth_center_{lip}_lip"], 1]
-            edge = half_way(sf.ROWS, changed[:, column], y - way * 0.03, y + way * 0.03)
+            edge = half_way(ROWS, changed[:, column], y - way * 0.03, y + way * 0.03)
             assert edge == pytest.approx(y, abs=0.008)
         for side, sign in (("left", 1), ("right", -1)):
             x, y = points[INDEX[f"mouth_{side}_corner"], :2]

@@ -1,9 +1,10 @@
 """models/network.py: what the network's arithmetic must give."""
 
 import numpy as np
+import pytest
 from conftest import smallest_network
 
-from data.key_points import PARTNERS, mirror_key_points
+from data.key_points import PARTNERS, SIZE, mirror_key_points
 from models.network import build_model, predict, with_source_offsets
 from models.storage import load_model
 
@@ -73,3 +74,11 @@ def test_the_network_is_traced_once_for_batches_of_any_size():
         found, _ = predict(model, np.zeros((count, 96, 96)))
         assert found.shape == (count, 15, 2)
     assert model.predict_function.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("shape", [(0, SIZE, SIZE), (0, SIZE, SIZE, 1)])
+def test_of_no_pictures_nothing_is_predicted(shape, mirror):
+    points, spread = predict(smallest_network(), np.zeros(shape, np.uint8), mirror)
+    assert points.shape == (0, 15, 2) and spread.shape == (0, 15)
+    assert points.dtype == spread.dtype == np.float32

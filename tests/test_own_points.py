@@ -38,9 +38,9 @@ from data.key_points import (
 from data.system.files import InputError
 from models.network import POINT_AXIS, build_model, predict, warm_start
 from models.storage import SHIPPED, load_model, names_of, save_model, weights_digest
-from results import pictures as pictures_room
 from results import predictions
-from results.colours import OTHER, style_of
+from results.figures import plots as pictures_room
+from results.figures.colours import OTHER, style_of
 from results.measures import measure
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
@@ -360,6 +360,25 @@ def test_photos_by_another_model(five_model, made, tmp_path, capsys):
     assert "alone.json has no mean face" in refused(
         capsys, use("--model", tmp_path / "alone.keras", *flags)
     )
+
+
+def test_a_model_of_one_point_says_that_faces_cannot_be_cropped_by_it(tmp_path, capsys):
+    """It was told to train again, which never helped."""
+    from killing import tiny_model
+
+    Image.new("L", (50, 50)).save(tmp_path / "p.png")
+    one, path = tiny_model(count=1), tmp_path / "m.keras"
+    records = [{"key_points": ["nose"], "mean_face": [[48, 57]]}, {"key_points": ["nose"]}, {}]
+    for record in records:
+        save_model(one, path, record)
+        message = refused(capsys, use("--model", path, "--image", tmp_path / "p.png"))
+        assert "m.keras finds only one point of a face" in message
+        assert "choose another model by --model, or train one on labels of more" in message
+    # Or of several of which only one was ever labelled.
+    record = {"key_points": ["nose", "chin"], "mean_face": [[48, 57], [None, None]]}
+    save_model(tiny_model(count=2), path, record | {"never_labelled": ["chin"]})
+    message = refused(capsys, use("--model", path, "--image", tmp_path / "p.png"))
+    assert "finds only one point of a face" in message
 
 
 def test_crops_lie_round_the_points_as_in_training(made):

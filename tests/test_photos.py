@@ -27,7 +27,7 @@ from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
 from models.detect.search import Detections, detect_in_boxes
 from models.storage import SHIPPED, load_for_photos, load_landmarker
 from results import photos as photos_room
-from results.colours import style_of
+from results.figures.colours import style_of
 from results.photos import annotate, output_paths
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
@@ -290,7 +290,7 @@ def test_names_never_collide(tmp_path):
     (tmp_path / "other").mkdir()
     names = ["a.jpg", "a.png", "other/a.jpg", "A.JPG", "a_key_points.png", "b.c.jpg"]
     photos = [tmp_path / name for name in names]
-    written = output_paths(photos, tmp_path)
+    written = list(output_paths(photos, photos, tmp_path))
     assert len({str(path).lower() for path in written}) == len(names)
     assert not {str(path).lower() for path in written} & {str(path).lower() for path in photos}
     assert [path.name for path in written[1:3]] == [

@@ -3,12 +3,13 @@
 import io
 import itertools
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from data.synthetic import faces as synthetic_faces
+from data.synthetic.faces import make_faces
 from data.system import progress
 from data.system.progress import follow, progress_bar, say_start_of_keras
 
@@ -81,6 +82,31 @@ def test_a_terminal_gets_one_line_that_renews_itself(monkeypatch):
     assert "drawing" in shown and "40/40" in shown and "\x1b[2K" in shown  # erased at the end
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_one_bar_within_another_harms_nothing(refused, monkeypatch):
+    """rich below 14.1 raises LiveError for a second bar."""
+    import rich.progress
+    from rich.errors import LiveError
+
+    screen, start, started = Terminal(), rich.progress.Progress.start, []
+
+    def only_one(bar):
+        if refused and started:
+            raise LiveError("Only one live display may be active at once")
+        started.append(bar)
+        start(bar)
+
+    monkeypatch.setattr(rich.progress.Progress, "start", only_one)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar("files", 2) as advance:
+        for _ in range(2):
+            assert list(follow("abc", "rows")) == ["a", "b", "c"]
+            advance(1)
+    assert "files" in screen.getvalue() and "2/2" in screen.getvalue()
+    assert len(started) == (1 if refused else 3)
+
+
 def test_a_terminal_without_rich_gets_plain_lines(clock, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
@@ -114,18 +140,11 @@ def test_the_start_of_tensorflow_is_said_once(monkeypatch, capsys):
 
 def test_drawing_faces_says_how_far_it_is(monkeypatch, capsys):
     seconds = itertools.count(0, 3)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
-    alone = synthetic_faces.make_faces(9, seed=4, workers=1)
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))  # joblib asks the real one
+    monkeypatch.setattr(progress, "time", clock)
+    alone = make_faces(9, seed=4, workers=1)
     assert "drawing synthetic faces: 4 of 9, 0 min 15 s" in capsys.readouterr().out
-    shared = synthetic_faces.make_faces(9, seed=4, workers=2)
+    shared = make_faces(9, seed=4, workers=2)
     assert "drawing synthetic faces: 4 of 9, 0 min 15 s" in capsys.readouterr().out
     for one, other in zip(alone, shared, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_drawing_worker_that_dies_is_an_error(monkeypatch):
-    monkeypatch.setattr(
-        synthetic_faces, "HERE", synthetic_faces.HERE / "tests"
-    )  # no packages there
-    with pytest.raises(RuntimeError, match="ended with status 1"):
-        synthetic_faces.make_faces(4, seed=4, workers=2)

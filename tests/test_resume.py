@@ -38,7 +38,7 @@ def test_kills_during_saving_leave_a_whole_model(happened):
 
 def test_killed_and_resumed_training_ends_at_the_same_bits(happened):
     """What is said and saved on the way, killing.py asserts."""
-    assert happened["statuses"] == [-signal.SIGKILL, 130, -signal.SIGKILL, 130]
+    assert happened["statuses"] == [-signal.SIGKILL, 130, -signal.SIGKILL, 130, 130]
 
 
 def test_nothing_is_left_of_the_parts_of_a_training(happened):

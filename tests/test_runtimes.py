@@ -1,14 +1,18 @@
 """models/export/runtimes.py: an exported model predicts without TensorFlow and Keras."""
 
 import json
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, smallest_network, write_csv
+from killing import end, fork
 
 import face_key_points as fkp
 import model_builder as mb
@@ -97,6 +101,39 @@ def test_a_photo_is_annotated_without_tensorflow(exported, faces, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r" / "photo_key_points.png").exists()
     assert len(pd.read_csv(tmp_path / "r" / "key_points.csv")) == 1
+
+
+def test_a_forked_process_predicts_after_its_parent_did(exported, faces):
+    """As workers do that multiprocessing forks: they have none of their parent's threads."""
+    model, _ = load_model(exported)
+    expected = predict(model, faces.pictures[:9])
+
+    def work(forks=1):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)  # a hang ends here
+        for own, parents in zip(predict(model, faces.pictures[:9]), expected, strict=True):
+            np.testing.assert_array_equal(own, parents)
+        return end(fork(partial(work, forks - 1))) if forks else 0
+
+    assert end(fork(work)) == 0
+
+
+def test_another_process_can_be_given_the_model(exported, faces, tmp_path):
+    """As multiprocessing does when it spawns workers; the file itself may be gone by then."""
+    model, _ = load_model(exported)
+    given = pickle.dumps((model, faces.pictures[:9]))
+    code = (
+        "import pickle, sys, numpy as np; from models.network import predict\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "key_points, spread = predict(*pickle.load(sys.stdin.buffer))\n"
+        "np.savez(sys.argv[1], key_points=key_points, spread=spread)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "found.npz"]
+    subprocess.run(command, cwd=ROOT, input=given, check=True, timeout=60)
+    key_points, spread = predict(model, faces.pictures[:9])
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_array_equal(found["key_points"], key_points)
+        np.testing.assert_array_equal(found["spread"], spread)
 
 
 def test_names_come_from_the_json_beside_the_export(exported, tmp_path):

@@ -125,6 +125,15 @@ def test_who_comes_in_is_seen_within_a_second_and_gets_the_next_number(world):
     assert all(frame == {1: 1, 2: 2} for frame in seen[came:])
 
 
+def test_a_damaged_frame_neither_loses_a_face_nor_finds_one(world):
+    assert world.play(lambda t: {1: (100 + 60 * t, 120)}, 0.8)[-1] == {1: 1}
+    searches = world.searches
+    for i in range(20, 26):
+        world.tracker.follow_damaged(world.frame({2: (300, 120)}), i / RATE)
+    (face,) = world.tracker.step(world.frame({1: (162, 120)}), 26 / RATE)
+    assert face.number == world.tracker.count == 1 and world.searches <= searches + 1
+
+
 def test_who_leaves_is_gone_at_once_and_after_a_while_comes_back_as_another(world):
     seen = world.play(lambda t: {} if 1 <= t < 1 + HIDDEN + 1.5 else {1: (200, 120)}, 6)
     assert all(frame == {1: 1} for frame in seen[: RATE - 1])

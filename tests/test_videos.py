@@ -2,15 +2,18 @@
 
 import os
 import re
+import resource
 import signal
 import struct
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from killing import end, fork
 from PIL import Image
 
 import face_key_points as fkp
@@ -18,9 +21,11 @@ from data.faces import synthetic_faces
 from data.images import videos
 from data.images.aligned_crops import MATRIX_COLUMNS
 from data.images.crops import affines_from_points
-from data.images.videos import BUFFERED, VideoReader, VideoWriter
+from data.images.video_writer import BUFFERED, TIME_BASE, VideoWriter
+from data.images.videos import VideoReader
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
+from data.system.signals import STOP_SIGNALS
 from models.storage import Landmarker
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD
@@ -50,7 +55,7 @@ def write_clip(path, size=(160, 120), count=20, rate=25.0, times=None):
 def turned(path, matrix):
     """Put a display matrix into an .mp4, as phones do that were held upright."""
     data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 4 + 4 + 20 + 16
+    place = data.rindex(b"tkhd") + 4 + 4 + 20 + 16
     assert struct.unpack(">9i", data[place : place + 36])[0] == 0x10000
     a, b, c, d = (0x10000 * value for value in matrix)
     data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
@@ -63,16 +68,20 @@ class OneFace:
 
     def __init__(self, place=(20.0, 10.0)):
         self.points = synthetic_faces(1, seed=3).key_points[0].astype(float) + place
-        self.count, self.frames, self.stop_at = 1, 0, None
+        self.count, self.frames, self.damaged = 1, 0, 0
+        self.stop_at, self.stop_by = None, signal.SIGINT  # the frame and the signal
         self.shown = []  # the times of frames that were shown ahead
 
     def prepare(self, grey, time):
         self.shown.append(time)
 
+    def follow_damaged(self, grey, time):
+        self.damaged += 1
+
     def step(self, grey, time):
         self.frames += 1
         if self.frames == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.stop_by)
         spread = np.full(15, 1.0 + 0.1 * (self.frames % 7))
         return [Face(1, self.points.copy(), spread)] if self.frames % 5 else []
 
@@ -94,7 +103,7 @@ def test_what_is_written_is_read_again(tmp_path):
         assert (video.name, video.rate, video.count, video.trouble) == ("a", 25.0, 20, None)
         assert len(frames) == 20 and not video.has_sound
         np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=1e-4)
-        picture, grey, _ = frames[7]
+        picture, grey = frames[7][:2]
         assert picture.shape == (size[1], size[0], 3) and grey.shape == picture.shape[:2]
         row = size[1] // 2
         np.testing.assert_allclose(picture[row, size[0] // 4], RED, atol=6)
@@ -127,19 +136,21 @@ def test_a_phones_turn_is_respected(matrix, shape, corner, tmp_path):
     assert max(corners, key=corners.get) == corner and corners[corner] > 240
 
 
-def encode(path, pictures, times, shape=None, sound=0.0):
+def encode(
+    path, pictures, times, shape=None, sound=0.0, codec="libx264", options=None, base=TIME_BASE
+):
     """A video as others write it: with pixels of a shape, with so many seconds of sound."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = videos.TIME_BASE
+        stream.codec_context.time_base = base
         if shape:
             stream.codec_context.sample_aspect_ratio = shape
         heard = container.add_stream("aac", rate=8000) if sound else None
         for picture, shown in zip(pictures, times, strict=True):
             frame = av.VideoFrame.from_ndarray(picture)
-            frame.pts, frame.time_base = round(shown / videos.TIME_BASE), videos.TIME_BASE
+            frame.pts, frame.time_base = round(shown / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         for i in range(round(8000 * sound) // 1024):
@@ -167,7 +178,7 @@ def test_a_whole_video_is_not_called_cut_short(ending, tmp_path):
 
 
 def test_non_square_pixels_are_resampled(tmp_path):
-    for shape, size in ((2, (48, 128)), (videos.Fraction(1, 2), (96, 64))):
+    for shape, size in ((2, (48, 128)), (Fraction(1, 2), (96, 64))):
         path = encode(tmp_path / "dv.mp4", [GREY] * 3, [0, 0.04, 0.08], shape=shape)
         with VideoReader(path) as video:
             assert all(f.picture.shape[:2] == f.grey.shape == size for f in video)
@@ -222,7 +233,8 @@ def test_the_answers(tracker, tmp_path, capsys):
     x, y, w, h = table.loc[0, ["box_x", "box_y", "box_w", "box_h"]]
     rows, columns = np.nonzero(changed)
     assert changed.sum() > 100  # within the box, or its number above it
-    assert columns.min() >= x - 4 and columns.max() <= x + w + 4 and rows.max() <= y + h + 4
+    assert columns.min() >= x - 4 and columns.max() <= x + w + 4
+    assert rows.max() <= y + 1.15 * h + 4  # down to the chin
     nose = tracker.points[KEY_POINTS.index("nose_tip")].round().astype(int)
     assert changed[nose[1] - 1 : nose[1] + 2, nose[0] - 1 : nose[0] + 2].any()
 
@@ -242,9 +254,10 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
     table = pd.read_csv(results / "clip_key_points.csv")
     files = sorted((results / "crops").iterdir())
     assert len(files) == 3 and "3 aligned crop(s)" in capsys.readouterr().out
-    for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("_")[-1]))):
+    for second, file in enumerate(sorted(files, key=lambda f: int(f.stem.split("frame")[-1]))):
         name, face, frame = file.stem.rsplit("_", 2)
-        assert (name, face) == ("clip", "1") and int(int(frame) / 25) == second
+        frame = frame.removeprefix("frame")
+        assert (name, face) == ("clip", "face1") and int(int(frame) / 25) == second
         of_second = table[(table.time >= second) & (table.time < second + 1)]
         spread = of_second.filter(like="_spread").mean(axis=1)
         row = table[table.frame == int(frame)].iloc[0]
@@ -259,12 +272,15 @@ def test_crops_are_one_a_second_and_their_matrix_leads_back(tracker, tmp_path, c
                 np.testing.assert_allclose(crop[place[1], place[0]], colour, atol=12)
 
 
-@pytest.mark.parametrize("camera", [False, True])
-def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
-    camera, tracker, tmp_path, monkeypatch, capsys
+@pytest.mark.usefixtures("signals_at_default")
+@pytest.mark.parametrize(
+    "camera, number", [(False, number) for number in STOP_SIGNALS] + [(True, signal.SIGINT)]
+)
+def test_a_stop_leaves_a_video_that_plays_and_a_whole_table(
+    camera, number, tracker, tmp_path, monkeypatch, capsys
 ):
-    before = signal.getsignal(signal.SIGINT)
-    tracker.stop_at = 12
+    before = signal.getsignal(number)
+    tracker.stop_at, tracker.stop_by = 12, number
     source = write_clip(tmp_path / "long.mp4", count=40)
     if camera:  # FFmpeg's test picture in its place, which never ends
         source = 0
@@ -281,26 +297,73 @@ def test_ctrl_c_leaves_a_video_that_plays_and_a_whole_table(
     table = pd.read_csv(tmp_path / "r" / f"{name}_key_points.csv")
     assert table.frame.tolist() == [i for i in range(12) if i % 5 != 4]
     assert table.notna().all().all()
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.getsignal(number) == before
+    assert len(list((tmp_path / "r").iterdir())) == 2
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
-    tracker, tmp_path, monkeypatch, capsys
-):
-    write_clip(tmp_path / "clip.mp4")
+def partial(results, name="clip"):
+    """The table and the film of a run that did not end; none of an ended one may be there."""
+    assert not list(results.glob(f"{name}_key_points.[cm]*"))
+    film = results / f"{name}_key_points.partial.mp4"
+    table = film.with_suffix(".csv")
+    with VideoReader(film) as video:
+        frames = list(video)
+    assert table.read_text().endswith("\n")
+    return pd.read_csv(table), frames
+
+
+@pytest.mark.usefixtures("signals_at_default")
+def test_a_killed_run_leaves_its_rows_and_a_film_that_plays(tracker, tmp_path):
+    path, results = write_clip(tmp_path / "clip.mp4", count=120), tmp_path / "r"
+    tracker.stop_at, tracker.stop_by = 90, signal.SIGKILL
+    child = fork(lambda: run("--video", path, "--results", results))
+    assert end(child) == -signal.SIGKILL
+    table, frames = partial(results)
+    assert table.frame.tolist() == [i for i in range(90 - LAG - 1) if i % 5 != 4]
+    assert table.notna().all().all() and 90 - 2.5 * 25 < len(frames) < 90
+    np.testing.assert_allclose([f.time for f in frames], np.arange(len(frames)) / 25, atol=1e-4)
+    tracker.stop_at = None
+    assert run("--video", path, "--results", results) == 0
+    assert {file.name for file in results.iterdir()} == {
+        *("clip_key_points.csv", "clip_key_points.mp4")
+    }
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_written(tracker, tmp_path, capsys):
+    """As with `ulimit -f`; what an earlier run wrote stays."""
+    rng = np.random.default_rng(0)
+    path = encode(tmp_path / "clip.mp4", rng.integers(0, 255, (120, 120, 160, 3), np.uint8),
+                  np.arange(120) / 25)  # fmt: skip
     results = tmp_path / "r"
     results.mkdir()
-    (results / "clip_key_points.mp4").write_bytes(b"earlier")
-
-    def full(self, frame):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(VideoWriter, "_mux", full)
-    assert run("--video", tmp_path / "clip.mp4", "--results", results) == 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, hard))
+    try:
+        assert run("--video", path, "--results", results) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     error = capsys.readouterr().err
-    assert "No space left" in error and error.count("\n") == 1
-    assert [file.name for file in results.iterdir()] == ["clip_key_points.mp4"]
-    assert (results / "clip_key_points.mp4").read_bytes() == b"earlier"
+    assert "File too large" in error and "clip_key_points.partial.mp4" in error
+    assert error.count("\n") == 1 and "choose another folder" in error
+    table, frames = partial(results)
+    assert 25 < len(frames) < 100 and table.frame.max() >= len(frames)
+
+
+@pytest.mark.parametrize("many", [0, 500])
+def test_a_table_ends_with_a_whole_row_where_the_disk_is_full(many, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    rows = room.Rows(tmp_path / "t.csv", ["a", "b"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            for i in range(300):
+                rows.add([[i, i]] * (1 + many))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        rows.file.close()
+    text = (tmp_path / "t.csv").read_text()
+    assert text.endswith("\n") and len(text) > 900 * (not many)
+    assert (pd.read_csv(tmp_path / "t.csv").a == pd.read_csv(tmp_path / "t.csv").b).all()
 
 
 def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
@@ -308,8 +371,8 @@ def test_memory_does_not_grow_with_the_length(tracker, tmp_path):
     write_clip(tmp_path / "clip.mp4", count=60)
     given = 0
     with VideoReader(tmp_path / "clip.mp4") as video, room.GentleStop() as stop:
-        for number, _, _ in room.steady_frames(video, tracker, stop):
-            assert tracker.frames - number <= LAG + 1
+        for frame, _ in room.steady_frames(video, tracker, stop):
+            assert tracker.frames - frame.number <= LAG + 1
             assert len(tracker.shown) == min(tracker.frames + AHEAD, 60)
             given += 1
     assert given == 60 and tracker.shown == pytest.approx(np.arange(60) / 25, abs=1e-3)
@@ -324,44 +387,109 @@ def test_fewer_large_frames_are_read_for_the_search_ahead(tracker, tmp_path, mon
             assert len(tracker.shown) == min(i + 3, 12)
 
 
-def test_an_ignored_ctrl_c_stays_ignored(tmp_path):
-    """As what runs in the background of a shell script."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with room.GentleStop() as stop:
-            signal.raise_signal(signal.SIGINT)
-            assert not stop.asked
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.asked
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_a_long_name_is_shortened(tracker, tmp_path):
     path = write_clip(tmp_path / "clip.mp4", count=3).rename(tmp_path / f"{'n' * 243}.mp4")
     assert run("--video", path, "--results", tmp_path / "r") == 0
     assert sorted(file.suffix for file in (tmp_path / "r").iterdir()) == [".csv", ".mp4"]
 
 
-def test_crops_of_an_earlier_run_go(tracker, tmp_path):
-    write_clip(tmp_path / "clip.mp4", count=30)
+def test_videos_of_one_name_keep_their_results_apart(tracker, tmp_path):
+    """In one run and in several, in other folders and with other endings."""
+    for folder, ending in (("a", "mp4"), ("b", "mov"), ("c", "mp4"), ("d", "mp4")):
+        (tmp_path / folder).mkdir()
+        count = 3 + len(list(tmp_path.iterdir()))
+        write_clip(tmp_path / folder / f"clip.{ending}", count=count)
+    clips, results = sorted(tmp_path.glob("?/clip.*")), tmp_path / "r"
+    assert run("--video", *clips[:1], "--results", results) == 0
+    assert run("--video", *clips[1:2], "--results", results) == 0
+    assert run("--video", *clips[2:], "--results", results) == 0
+    for _ in range(2):  # again: each overwrites its own
+        films = {film: len(list(VideoReader(film))) for film in results.glob("*_key_points.mp4")}
+        assert sorted(films.values()) == [4, 5, 6, 7]
+        assert {film.name.removesuffix("_key_points.mp4") for film in films} == {
+            *("clip", "clip.mov", "c_clip", "d_clip")
+        }
+        for film, count in films.items():
+            assert pd.read_csv(film.with_suffix(".csv")).frame.max() >= count - 2
+        assert run("--video", *clips[1:], "--results", results) == 0
+        assert run("--video", clips[0], "--results", results) == 0
+    assert len(list(results.iterdir())) == 8
+
+
+def test_folders_and_lists_of_videos_are_taken(tracker, tmp_path, capsys):
+    write_clip(tmp_path / "b.mp4", count=4)
+    write_clip(tmp_path / "a.mkv", count=3)
+    (tmp_path / "notes.md").write_text("no video")
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.jpg")
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'b.mp4'}\n{tmp_path / 'a.mkv'}\n")
+    assert run("--video", tmp_path, tmp_path / "b.mp4", "--results", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert out.index("a.mkv: 1 face(s)") < out.index("b.mp4: 1 face(s)") and "3 other file" in out
+    assert out.count("face(s)") == 2
+    assert run("--video", tmp_path, "--results", tmp_path) == 0  # own films are no videos
+    assert "7 other file" in capsys.readouterr().out
+    assert run("--video", tmp_path / "list.txt", "--results", tmp_path / "r") == 0
+    out = capsys.readouterr().out
+    assert out.index("b.mp4: 1 face(s)") < out.index("a.mkv: 1 face(s)")
+    for flags, said in (
+        ([0, tmp_path], "Camera 0 never ends"),
+        ([tmp_path / "x.mp4"], "not exist"),
+    ):
+        assert run("--video", tmp_path / "a.mkv", *flags) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_broken_video_does_not_harm_the_others(tracker, tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        write_clip(tmp_path / f"{name}.mp4", count=5)
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    assert run("--video", *sorted(tmp_path.glob("*.mp4")), "--results", tmp_path / "r") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "b.mp4 cannot be read" in said[0]
+    assert "1 of 3 videos could not be read, or only in part, as said above" in said[1]
+    assert {path.name for path in (tmp_path / "r").glob("*.csv")} == {
+        *("a_key_points.csv", "c_key_points.csv")
+    }
+
+
+def test_a_video_among_its_results_is_not_overwritten(tracker, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", count=4)
+    own = write_clip(tmp_path / "clip_key_points.mp4", count=6)
+    before = own.read_bytes()
+    assert run("--video", clip, own, "--results", tmp_path) == 0
+    assert own.read_bytes() == before
+    counts = {path.name: len(list(VideoReader(path))) for path in tmp_path.glob("*.mp4")}
+    assert counts == {
+        **{"clip.mp4": 4, "clip_key_points.mp4": 6, "clip.mp4_key_points.mp4": 4},
+        **{"clip_key_points_key_points.mp4": 6},
+    }
+
+
+def test_crops_of_an_earlier_run_go_and_all_others_stay(tracker, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_clip(tmp_path / folder / "clip.mp4", count=30)
     crops = tmp_path / "r" / "crops"
     crops.mkdir(parents=True)
-    for name in ("clip_1_2", "clip_4_17", "clip_1_4_3", "other_1_2"):
-        (crops / f"{name}.png").write_bytes(b"")
-    arguments = "--video", tmp_path / "clip.mp4", "--results", tmp_path / "r", "--crops"
-    assert run(*arguments) == 0  # no table: they may be a photo's
-    own = {file.name for file in crops.iterdir() if file.stat().st_size}
-    assert len(own) == 2 and (crops / "clip_1_2.png").exists()
+    others = {f"{name}.png" for name in ("clip_1", "clip_4_17", "clip_face1_frame999", "clip_x_2")}
+    for name in others:  # a photo's, an earlier version's, a user's
+        Image.new("RGB", (9, 9)).save(crops / name)
+    arguments = "--video", tmp_path / "a" / "clip.mp4", "--results", tmp_path / "r", "--crops"
     assert run(*arguments) == 0
-    left = {file.name for file in crops.iterdir()} - {"clip_1_4_3.png", "other_1_2.png"}
+    own = {file.name for file in crops.iterdir()} - others
+    assert len(own) == 2 and all("clip_face1_frame" in name for name in own)
+    assert run(*arguments) == 0
+    left = {file.name for file in crops.iterdir()} - others
     assert len(left) == 2 and not left & own  # the second time other frames are the surest
+    assert others <= {file.name for file in crops.iterdir()}
+    # Another video's crops stay, though it has the same name.
+    assert run("--video", tmp_path / "b" / "clip.mp4", *arguments[2:]) == 0
+    assert left <= {file.name for file in crops.iterdir()}
 
 
 def test_no_name_and_a_pipe_get_a_sentence(tmp_path, capsys):
     assert run("--video", "") == 2
-    assert "is a folder" in capsys.readouterr().err
+    assert "A name of --video is empty" in capsys.readouterr().err
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.mp4")
         assert run("--video", tmp_path / "pipe.mp4") == 2
@@ -387,9 +515,9 @@ def test_few_frames_are_read_ahead_or_wait_to_be_written(tmp_path, monkeypatch):
 
     written, picture = [], np.zeros((120, 160, 3), np.uint8)
 
-    def slow(self, picture, shown, draw):
+    def slow(self, picture, shown, *rest):
         time.sleep(0.02)
-        encode(self, picture, shown, draw)
+        encode(self, picture, shown, *rest)
         written.append(shown)
 
     monkeypatch.setattr(VideoWriter, "_encode", slow)
@@ -430,11 +558,11 @@ def test_bad_videos_are_one_sentence_and_nothing_is_lost(kind, said, tracker, tm
         Image.new("RGB", (64, 64)).save(path, "PNG")
     elif kind == "no index":  # an .mp4 has it at its end
         write_clip(path)
-        path.write_bytes(path.read_bytes()[: path.read_bytes().index(b"moov") - 4])
+        path.write_bytes(path.read_bytes()[: path.read_bytes().rindex(b"moov") - 4])
     elif kind == "no frames":
         write_clip(path)
         data = path.read_bytes()
-        start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+        start, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
         path.write_bytes(data[:start] + bytes(end - start) + data[end:])
     assert run("--video", path, "--results", results) == 2
     error = capsys.readouterr().err
@@ -460,6 +588,87 @@ def test_a_video_that_is_cut_short_gives_what_it_has_and_says_so(tracker, tmp_pa
         assert 20 < len(list(video)) < 60
 
 
+def moving(count):
+    """Frames of a texture that moves: what refers to a damaged frame is damaged too."""
+    texture = np.random.default_rng(0).integers(40, 216, (36, 60, 3)).astype(np.uint8)
+    large = np.array(Image.fromarray(texture).resize((360, 216), Image.Resampling.BICUBIC))
+    noise = np.random.default_rng(1).integers(-9, 10, (count, 120, 160, 3))
+    return [(large[i % 60 :, i:][:120, :160] + noise[i]).astype(np.uint8) for i in range(count)]
+
+
+def spoil(source, path, which, change):
+    """Copy a video; the data of the packets whose number `which` accepts are changed."""
+    with av.open(str(source)) as whole, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        packets = [packet for packet in whole.demux(video=0) if packet.size]
+        for number, packet in enumerate(packets):
+            copy = av.Packet(change(bytearray(bytes(packet))) if which(number) else bytes(packet))
+            for name in ("pts", "dts", "time_base", "duration", "is_keyframe"):
+                setattr(copy, name, getattr(packet, name))
+            copy.stream = stream
+            container.mux(copy)
+    return path
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_damaged_frames_are_counted_and_have_no_rows(b_frames, tracker, tmp_path, capsys):
+    """40 random bytes in some packets: FFmpeg conceals what it cannot decode."""
+    options = {"g": "15", "bf": str(b_frames), "crf": "10"}
+    times = np.arange(90) / 25
+    whole = encode(tmp_path / "whole.mp4", moving(90), times, options=options)
+    rng = np.random.default_rng(0)
+
+    def change(data):
+        middle = len(data) // 2
+        data[middle : middle + 40] = rng.bytes(40)
+        return data
+
+    path = spoil(whole, tmp_path / "clip.mp4", lambda number: number % 20 == 5, change)
+    assert run("--video", path, "--results", tmp_path / "r") == 2
+    told = capsys.readouterr()
+    with VideoReader(whole) as video:
+        clean = [frame.grey.astype(int) for frame in video]
+    with VideoReader(path) as video:
+        frames = list(video)
+    damaged = {frame.number for frame in frames if frame.damaged}
+    for frame in frames:  # those that are not marked are as they were
+        assert frame.number == round(frame.time * 25)
+        assert frame.damaged or np.abs(frame.grey - clean[frame.number]).max() < 3
+    assert 20 < len(damaged) < 70
+    missing = 90 - len(frames)
+    assert f"clip.mp4: of its 90 frames, {len(damaged)} are damaged" in told.err
+    assert (f"and {missing} are missing" in told.err) == bool(missing)
+    assert "; the results are of the rest; copy the video again." in told.err
+    assert told.err.count("\n") == 1 and tracker.frames == 90 - len(damaged) - missing
+    assert tracker.damaged == len(damaged)
+    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
+    assert len(table) > 10 and not set(table.frame) & damaged
+    np.testing.assert_allclose(table.time, table.frame / 25, atol=1e-3)
+    with VideoReader(tmp_path / "r" / "clip_key_points.mp4") as video:
+        assert len(list(video)) == len(frames)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
+def test_frames_after_missing_ones_keep_their_numbers(codec, tracker, tmp_path, capsys):
+    options = {"g": "10", "x265-params": "keyint=10:log-level=none"}
+    times = np.arange(40) / 25
+    ways = {"options": options, "codec": codec, "base": Fraction(1, 25)}
+    whole = encode(tmp_path / "a.mp4", moving(40), times, **ways)
+    path = spoil(whole, tmp_path / "clip.mp4", lambda number: number in (13, 23),
+                 lambda data: bytes(len(data)))  # fmt: skip
+    assert run("--video", path, "--results", tmp_path / "r") == 2
+    assert re.search(r"of its 40 frames, .*\d+ are missing; ", capsys.readouterr().err)
+    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
+    assert 5 < len(table) < 30 and table.frame.max() > 30
+    np.testing.assert_allclose(table.time, table.frame / 25, atol=1e-3)
+    with VideoReader(whole) as video:
+        clean = [frame.grey.astype(int) for frame in video]
+    with VideoReader(path) as video:
+        for frame in video:
+            assert frame.damaged or np.abs(frame.grey - clean[frame.number]).max() < 3
+        assert video.trouble
+
+
 def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(videos, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
     assert run("--video", 97, "--results", tmp_path / "r") == 2
@@ -468,10 +677,11 @@ def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):
 
 
 def test_a_failing_camera_gets_its_own_advice(tracker, tmp_path, capsys, monkeypatch):
-    path = write_clip(tmp_path / "clip.mp4", count=40)
+    pictures = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
+    path = encode(tmp_path / "clip.mp4", pictures, np.arange(40) / 25)
     data = bytearray(path.read_bytes())
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
-    data[middle : middle + 200] = bytes(200)
+    data[middle : middle + 8000] = bytes(8000)
     path.write_bytes(data)
     monkeypatch.setattr(videos, "camera_input", lambda number: (str(path), "mp4"))
     assert run("--video", 3, "--results", tmp_path / "r") == 2

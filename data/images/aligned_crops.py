@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from data.images.crops import left_is_viewers
 from data.key_points import Names, mirror_partners
 from data.system.files import InputError
 
@@ -19,6 +20,7 @@ TEMPLATE = {
     "mouth_left_corner": (70.7299, 92.2041),
 }
 TEMPLATE_SIZE = 112
+WIDE_SIZE = 128  # its multiples show more: 8 pixels more on each side, and 16 more below
 
 # The columns of a crop's affine, row by row: it maps (x, y, 1) in the crop to the photo, both
 # counted from the center of the first pixel.
@@ -30,8 +32,8 @@ def check_names(names: Names) -> None:
     missing = [name for name in TEMPLATE if name not in names]
     if missing:
         raise InputError(
-            f"--crops aligns faces by their eye centers, nose tip and mouth corners; this model has"
-            f" no {missing[0]}: choose another one by --model."
+            f"--crops aligns faces by their eye centers, nose tip and mouth corners; this model"
+            f" does not find {missing[0]}: choose another one by --model."
         )
 
 
@@ -41,11 +43,24 @@ def template_points(names: Names, mean_face: np.ndarray | None = None) -> list[i
     `mean_face` as from `mean_face_of`: where it shows that left is the viewer's, sides swap.
     """
     wanted = list(TEMPLATE)
-    left, right = (names.index(f"{side}_eye_center") for side in ("left", "right"))
     partners = mirror_partners(tuple(wanted))
-    if partners is not None and mean_face is not None and mean_face[left, 0] < mean_face[right, 0]:
+    if partners is not None and left_is_viewers(names, mean_face):
         wanted = [wanted[k] for k in partners]
     return [names.index(name) for name in wanted]
+
+
+def template_for(size: int) -> np.ndarray:
+    """The template's points (5, 2) in a crop of `size` pixels a side.
+
+    As in insightface (`estimate_norm` in utils/face_align.py): multiples of 112 have the template
+    scaled by size / 112; multiples of 128 (and not of 112) have it scaled by size / 128 and shifted
+    right by size / 16. insightface takes no other size; here they have it scaled by size / 112.
+    """
+    points = np.array(list(TEMPLATE.values()))
+    if size % TEMPLATE_SIZE and size % WIDE_SIZE == 0:
+        ratio = size / WIDE_SIZE
+        return points * ratio + [8 * ratio, 0]
+    return (points + 0.5) * (size / TEMPLATE_SIZE) - 0.5
 
 
 def aligned_affines(
@@ -59,15 +74,14 @@ def aligned_affines(
     Args:
         points: (N, K, 2) in photo pixels.
         names: of the K key points.
-        size: side of the crops in pixels.
+        size: side of the crops in pixels; see `template_for`.
         mean_face: as from `mean_face_of`.
 
     As in those networks' trainings, the similarity transform that brings a face's five points
     nearest to the template's (least squares in the crop) says how it is cropped; returned is the
     inverse.
     """
-    template = (np.array(list(TEMPLATE.values())) + 0.5) * (size / TEMPLATE_SIZE) - 0.5
-    target = template @ (1, 1j)
+    target = template_for(size) @ (1, 1j)
     found = points[:, template_points(names, mean_face)] @ (1, 1j)
     center, target_center = found.mean(1, keepdims=True), target.mean()
     offsets = found - center

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names
+from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names, eye_centres
 from data.system.files import InputError, record_path
 
 
@@ -36,24 +36,39 @@ CENTER, RADIUS = np.array([47.9, 47.3]), 26.5
 
 
 def mean_face_of(record: dict[str, Any], names: Names, model_path: Path) -> np.ndarray | None:
-    """The mean face of a model's training, (K, 2) in pixels of the 96x96 crop.
+    """The mean face of a model's training, (K, 2) in pixels of the 96x96 crop, NaN where a point
+    was never labelled.
 
-    None for Kaggle's key points (with left as the subject's left): `CENTER` and `RADIUS` crop
-    those. Raises InputError if the model's record has no mean face that faces can be cropped by.
+    None for Kaggle's key points (with left as the subject's left), if all were labelled: `CENTER`
+    and `RADIUS` crop those. Raises InputError if the model's record has no mean face that faces can
+    be cropped by.
     """
     try:
         mean_face = np.array(record["mean_face"], np.float64).reshape(len(names), 2)
     except (KeyError, TypeError, ValueError):
         mean_face = np.full((len(names), 2), np.nan)
+    never = list(record.get("never_labelled") or ())
+    mean_face[[name in never for name in names]] = np.nan
     # Where left is the viewer's, the rule for Kaggle's points would turn every crop upside down.
-    if names == KEY_POINTS and not mean_face[LEFT_EYE, 0] < mean_face[RIGHT_EYE, 0]:
+    if names == KEY_POINTS and not never and not left_is_viewers(names, mean_face):
         return None
+    if len(names) - len(never) < 2:
+        raise InputError(
+            f"{model_path} finds only one point of a face, but --image and --video crop faces by"
+            " two or more; choose another model by --model, or train one on labels of more points."
+        )
     if len(np.unique(mean_face[np.isfinite(mean_face).all(1)], axis=0)) < 2:
         raise InputError(
-            f"{record_path(model_path)} has no mean face of two points or more, by which"
-            " --image crops photos; copy the one that was written with the model, or train again."
+            f"{record_path(model_path)} has no mean face of two points or more, by which --image"
+            " and --video crop faces; copy the one that was written with the model, or train again."
         )
     return mean_face
+
+
+def left_is_viewers(names: Names, mean_face: np.ndarray | None) -> bool:
+    """Whether the eye centers in a mean face show that "left" in the names is the viewer's left."""
+    eyes = eye_centres(names)
+    return bool(eyes and mean_face is not None and mean_face[eyes[0], 0] < mean_face[eyes[1], 0])
 
 
 def affines_from_points(points: np.ndarray, mean_face: np.ndarray | None = None) -> np.ndarray:
@@ -62,7 +77,8 @@ def affines_from_points(points: np.ndarray, mean_face: np.ndarray | None = None)
     Args:
         points: (N, K, 2) in photo pixels.
         mean_face: as from `mean_face_of`; the crops are those in which it fits the points best
-            (least squares). None: by the center, radius and eyes of Kaggle's 15 points.
+            (least squares), without the points that it lacks. None: by the center, radius and eyes
+            of Kaggle's 15 points.
     """
     if mean_face is not None:
         known = np.isfinite(mean_face).all(1)

@@ -1,10 +1,6 @@
-"""Videos and cameras: reading their frames as a player shows them, and writing videos.
+"""Videos and cameras: reading their frames as a player shows them.
 
-This uses PyAV (`pip install av`, an extra), whose wheel contains FFmpeg. It was chosen over
-imageio-ffmpeg, which starts FFmpeg as another program: PyAV gives each frame's time and rotation,
-opens cameras, and is half as large.
-
-Reading and writing have a thread each: FFmpeg works while the network processes other frames.
+Reading has a thread of its own: FFmpeg works while the network processes other frames.
 """
 
 from __future__ import annotations
@@ -12,25 +8,21 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from fractions import Fraction
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from data.images.damage import FrameOrder, Numbered
+from data.images.pyav import import_av
 from data.system.files import InputError, check_file, why
 
 if TYPE_CHECKING:
     import av
 
-TIME_BASE = Fraction(1, 90_000)  # seconds per unit of a written frame's time: MPEG's usual clock
-CRF = 20  # H.264's constant rate factor: 18 looks almost like the original, 23 is the default
-PRESET = "veryfast"  # of x264: twice as fast as its default, for a file about 10 % larger
-HD_HEIGHT = 720  # pixels: from here on players assume BT.709 colours, below it BT.601
-BUFFERED = 4  # frames that are read ahead, or wait to be written
-OLDEST_AV = 17  # PyAV 14 does not give a frame's rotation, 16 changes the colours of HD videos
+BUFFERED = 4  # frames that are read ahead
 COMPLETE = 0.95  # a file that ends before this share of the length in its header is cut short
 
 
@@ -40,23 +32,9 @@ class Frame(NamedTuple):
     picture: np.ndarray  # uint8 (H, W, 3), RGB
     grey: np.ndarray  # uint8 (H, W)
     time: float  # when it is shown: seconds after the first frame
-
-
-def import_av() -> Any:
-    """PyAV, which only videos need. Raises InputError if it is missing or too old."""
-    try:
-        import av
-    except ImportError:
-        raise InputError(
-            "--video needs PyAV, which reads and writes videos; install it with: pip install av"
-        ) from None
-    if int(av.__version__.split(".")[0]) < OLDEST_AV:
-        raise InputError(
-            f"--video needs PyAV {OLDEST_AV} or newer, not {av.__version__}; install it with:"
-            f" pip install 'av>={OLDEST_AV}'"
-        )
-    av.logging.set_level(av.logging.PANIC)  # no messages of FFmpeg's own; errors are exceptions
-    return av
+    duration: float  # for how long, in seconds
+    number: int  # how many frames of the video are shown before it
+    damaged: bool = False  # a part of the picture is not what it was meant to be
 
 
 def camera_input(number: int) -> tuple[str, str]:
@@ -93,7 +71,7 @@ class VideoReader:
         """Open `source`: a path, or a camera's number. Raises InputError if that fails."""
         av = import_av()
         self.is_camera = str(source).isdecimal()
-        self.source, self.advice = str(source), "it may be cut short: copy the video again."
+        self.source, self.advice = str(source), "copy the video again."
         if self.is_camera:
             self.source, self.advice = f"Camera {source}", "is it plugged in, and free?"
         self.trouble: str | None = None
@@ -182,17 +160,18 @@ class VideoReader:
 
         # One for all frames: setting one up takes as long as converting a frame.
         to_colour, to_grey = VideoReformatter(), VideoReformatter()
-        first, last, end, number = 0.0, 0.0, 0.0, 0
+        first, last, end, started = 0.0, 0.0, 0.0, False
         size: dict[str, int] = {}
-        for frame in self._decode():
+        for frame, number, damaged in self._decode():
             # A few files lack times, or go back in time: then the frame rate gives the next time.
             time = frame.time
-            if number and (time is None or time <= last):
+            if started and (time is None or time <= last):
                 time = last + 1 / self.rate
             last = time or 0.0
-            first = first if number else last
-            end = last + max(float((frame.duration or 0) * (frame.time_base or 0)), 1 / self.rate)
-            number += 1
+            first = first if started else last
+            duration = float((frame.duration or 0) * (frame.time_base or 0)) or 1 / self.rate
+            end = last + max(duration, 1 / self.rate)
+            started = True
             size = size or self._size(frame)  # later frames are resized to the first one's size
             matrix = display_matrix(frame)
             picture, grey = (
@@ -202,8 +181,8 @@ class VideoReader:
                     to_grey.reformat(frame, **size, format="gray"),
                 )
             )
-            yield Frame(picture, grey, last - first)
-        if not number:
+            yield Frame(picture, grey, last - first, duration, number, damaged)
+        if not started:
             raise InputError(f"{self.source} has no frame that can be read; {self.advice}")
         if self.length and end - first < COMPLETE * self.length and not self.trouble:
             self.trouble = f"only {end - first:.1f} of its {self.length:.1f} s can be read"
@@ -216,18 +195,27 @@ class VideoReader:
         width, height = frame.width * max(shape, 1), frame.height / min(shape, 1)
         return {"width": round(width), "height": round(height)}
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
-        """PyAV's frames; broken ones are left out, and `trouble` says so."""
+    def _decode(self) -> Iterator[Numbered]:
+        """PyAV's frames; after the last one `trouble` says what is wrong with them."""
         import av
 
+        order = FrameOrder(self.stream.codec_context.name)
+        stopped = None
         try:
             for packet in self.container.demux(self.stream):
                 try:
-                    yield from packet.decode()
-                except av.error.InvalidDataError:
-                    self.trouble = "some of its frames are broken"
+                    frames, failed = packet.decode(), False
+                except (av.error.InvalidDataError, av.error.BlockingIOError) as error:
+                    frames, failed = [], True
+                    if isinstance(error, av.error.BlockingIOError):  # it would take no more packets
+                        self.stream.codec_context.flush_buffers()
+                order.add_packet(packet, failed)
+                for frame in frames:
+                    yield from order.add_frame(frame)
         except (av.error.FFmpegError, OSError) as error:
-            self.trouble = f"reading it stopped at an error ({why(error)})"
+            stopped = f"reading it stopped at an error ({why(error)})"
+        yield from order.end()
+        self.trouble = stopped or order.trouble()
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
@@ -248,92 +236,3 @@ def apply_display_matrix(picture: np.ndarray, matrix: np.ndarray | None) -> np.n
     if abs(matrix[0, 1]) > abs(matrix[0, 0]):  # a quarter turn: rows become columns
         picture, matrix = picture.swapaxes(0, 1), matrix[:, ::-1]
     return picture[:: -1 if matrix[1, 1] < 0 else 1, :: -1 if matrix[0, 0] < 0 else 1]
-
-
-class VideoWriter:
-    """Writes an H.264 video without sound as an .mp4, which everything plays.
-
-    Frames keep their times. H.264 needs even sides: an odd one is extended by one pixel.
-    """
-
-    def __init__(self, path: Path | str, size: tuple[int, int], rate: float) -> None:
-        """Start the file for pictures of `size` (width, height), about `rate` frames per second."""
-        av = import_av()
-        self.container = av.open(str(path), "w")
-        self.stream = self.container.add_stream(
-            "libx264",
-            rate=Fraction(rate).limit_denominator(1001),
-            options={"crf": str(CRF), "preset": PRESET},
-        )
-        self.pad = size[0] % 2, size[1] % 2
-        self.stream.width, self.stream.height = size[0] + self.pad[0], size[1] + self.pad[1]
-        self.stream.pix_fmt = "yuv420p"
-        context = self.stream.codec_context
-        context.time_base = TIME_BASE
-        small = size[1] < HD_HEIGHT
-        if small:  # one thread is enough for small frames, and the network needs the others
-            context.thread_count = 1
-        # The file names its colour space, so that no player has to guess.
-        colours = av.video.reformatter.Colorspace
-        self.colours = colours.ITU601 if small else colours.ITU709
-        context.colorspace = 6 if small else 1
-        context.color_primaries = context.color_trc = context.colorspace
-        context.color_range = 1  # 16 to 235, as usual in videos
-        self.converter = av.video.reformatter.VideoReformatter()
-        self.last = -1
-        self.thread = ThreadPoolExecutor(1)
-        self.waiting: deque[Future[None]] = deque()
-
-    def write(
-        self,
-        picture: np.ndarray,
-        time: float,
-        draw: Callable[[np.ndarray], None] | None = None,
-    ) -> None:
-        """Add a uint8 (H, W, 3) picture that is shown at `time`, in seconds.
-
-        The picture must not change afterwards. `draw` is called with a copy of it, in the writer's
-        thread, and that copy is added instead.
-
-        Raises OSError if writing fails, for instance on a full disk, perhaps some frames later.
-        """
-        self.waiting.append(self.thread.submit(self._encode, picture, time, draw))
-        if len(self.waiting) > BUFFERED:
-            self.waiting.popleft().result()
-
-    def _encode(
-        self, picture: np.ndarray, time: float, draw: Callable[[np.ndarray], None] | None
-    ) -> None:
-        """Add a picture."""
-        import av
-
-        if draw is not None:
-            picture = picture.copy()
-            draw(picture)
-        if any(self.pad):
-            picture = np.pad(picture, ((0, self.pad[1]), (0, self.pad[0]), (0, 0)), "edge")
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = self.converter.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
-        self.last = max(self.last + 1, round(time / TIME_BASE))
-        frame.pts, frame.time_base = self.last, TIME_BASE
-        self._mux(frame)
-
-    def _mux(self, frame: av.VideoFrame | None) -> None:
-        """Encode a frame and write it; with None, flush the encoder."""
-        import av
-
-        try:
-            self.container.mux(self.stream.encode(frame))
-        except av.error.FFmpegError as error:  # not all of these are OSErrors
-            raise OSError(error.errno, error.strerror) from None
-
-    def close(self) -> None:
-        """Finish the file, which plays only then."""
-        try:
-            while self.waiting:
-                self.waiting.popleft().result()
-            if self.last >= 0:
-                self._mux(None)
-        finally:
-            self.thread.shutdown(cancel_futures=True)
-            self.container.close()

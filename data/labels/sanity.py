@@ -62,10 +62,7 @@ def place(faces: Faces, where: np.ndarray) -> str:
     i, k = np.argwhere(where)[0]
     x, y = faces.key_points[i, k]
     more = f", as {where.sum() - 1} more do" if where.sum() > 1 else ""
-    return (
-        f"{faces.names[k]}_x and {faces.names[k]}_y in row {faces.rows[i] + 1} below the header say"
-        f" ({x:g}, {y:g}){more}"
-    )
+    return f"{faces.names[k]}_x and {faces.names[k]}_y in {faces.place(i)} say ({x:g}, {y:g}){more}"
 
 
 # --- impossible ----------------------------------------------------------------------------------
@@ -265,7 +262,7 @@ def viewers_left(faces: Faces, mean: np.ndarray) -> str | None:
     rows = faces.key_points[:, k, 0] < faces.key_points[:, partners[k], 0]
     return (
         f"{column} is smaller than {faces.names[partners[k]]}_x in {rows.sum()} rows, the first of"
-        f" them row {faces.rows[np.argmax(rows)] + 1} below the header: left seems to be the"
+        f" them {faces.place(int(np.argmax(rows)))}: left seems to be the"
         " viewer's, but should be the subject's (the larger x): swap the names, or every answer"
         " will have them the other way round."
     )
@@ -367,7 +364,7 @@ def filled_in(faces: Faces) -> str | None:
         if len(pictures) > max(FILLED * len(there), FEW):
             return (
                 f"{name}_x and {name}_y are the same to the last digit in {len(repeated)} rows that"
-                f" show other faces, such as row {faces.rows[repeated[1]] + 1} below the header:"
+                f" show other faces, such as {faces.place(repeated[1])}:"
                 " were they filled in? Leave empty what is not labelled; it is left out then."
             )
     return None

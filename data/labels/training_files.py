@@ -7,35 +7,43 @@ from typing import Any
 import numpy as np
 
 from data.faces import Faces, load_training, unused_columns
+from data.formats.labels import AS_USUAL, LabelOptions
 from data.key_points import KEY_POINTS, Names, first_few, mirror_partners, without_partner
 from data.labels.kaggle import first_rows
 from data.labels.sanity import check_key_points, median_face, not_mirrored, sides_differ
 from data.system.files import InputError, printable
 
 
-def load_files(csvs: list[Path], complete_only: bool, alike: Sequence[str] = ()) -> list[Faces]:
+def load_files(
+    csvs: list[Path],
+    complete_only: bool,
+    alike: Sequence[str] = (),
+    options: LabelOptions = AS_USUAL,
+) -> list[Faces]:
     """Load the files of a training; prints which columns and key points are used.
 
     Args:
-        csvs: at least one; the first sets the key points.
+        csvs: at least one CSV, or labelled photos; the first sets the key points.
         complete_only: drop the rows that lack a key point.
         alike: key points that all of them label at the same spot.
+        options: for labelled photos.
 
     Raises InputError if a file cannot be trained on, or `alike` names an unknown key point.
     """
-    files = [load_training(csvs[0], complete_only)]
+    files = [load_training(csvs[0], complete_only, options=options)]
     names = files[0].names
     unused, lacking = unused_columns(csvs[0])
     if lacking:
         print(f"{printable(csvs[0])} has no columns for {first_few(tuple(lacking))}: not labelled.")
     if unused:
         print(f"{printable(csvs[0])}: not used are the columns {first_few(tuple(unused))}")
-    files += [load_training(path, complete_only, names) for path in csvs[1:]]
+    files += [load_training(path, complete_only, names, options) for path in csvs[1:]]
     unknown = [name for name in alike if name not in names]
     if unknown:
         raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
     if names != KEY_POINTS:
-        print(f"{len(names)} key points by the header of {files[0].path}: {first_few(names)}")
+        by = "the labels" if files[0].from_photos else "the header"
+        print(f"{len(names)} key points by {by} of {files[0].path}: {first_few(names)}")
     firsts = first_rows(files[0])
     if firsts and np.isfinite(files[0].key_points).all((1, 2)).any():
         print(

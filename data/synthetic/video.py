@@ -1,19 +1,26 @@
 """Synthetic heads that move before a still background: frames, and their exact key points.
 
-The heads of data/synthetic/faces.py, drawn again for each frame in another pose: they turn, nod,
-talk and blink. A real video has no exact truth to measure by how far off, how late and how unsteady
-tracked points are; these have.
+The heads of data/synthetic/head.py, drawn again for each frame in another pose: they turn, nod,
+talk and blink. No real video comes with exact key points; these do, so that a tracker's error, lag
+and jitter can be measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 
 from data.key_points import KEY_POINTS
-from data.synthetic import faces as made
+from data.synthetic.camera import rasterise, rotation_matrix
+from data.synthetic.curves import mix, ramp, smooth_noise
+from data.synthetic.hair import paint_hair
+from data.synthetic.head import HeadSurface
+from data.synthetic.light import draw_light, shade
+from data.synthetic.paint import paint_brows, paint_eyes, paint_mouth, paint_skin
+from data.synthetic.person import Person
 
 TILE = 288  # pixels; a head is painted on such a square, then put into the frame
 TILE_EYES = 50.0  # pixels between its eyes: as dense as the surface's grid allows
@@ -22,9 +29,9 @@ PIVOT = np.array([0.0, 0.35, -1.0])  # what a head turns about, in the head's fr
 
 
 class Pose(NamedTuple):
-    """How one head is in one frame. Angles in degrees, places in pixels of the frame."""
+    """One head in one frame. Angles in degrees, positions in pixels of the frame."""
 
-    x: float = 320.0  # the middle between the eyes, were the head not turned
+    x: float = 320.0  # the middle between the eyes of the head seen from the front
     y: float = 220.0
     eyes: float = 60.0  # pixels between the eyes, seen from the front
     yaw: float = 0.0
@@ -38,7 +45,7 @@ Motion = Callable[[float], Pose | None]  # the pose at a time in seconds; None: 
 
 
 def still(seconds: float) -> Pose:
-    """A head that does nothing."""
+    """A head that does not move."""
     return Pose()
 
 
@@ -80,111 +87,119 @@ def lively(seed: int) -> Motion:
 
 
 class Head:
-    """One person, who can be drawn in any pose: face i depends on its seed alone."""
+    """One person, who can be drawn in any pose; the seed alone decides who."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         rng = np.random.default_rng((seed, 0))
-        self.person = made._draw_person(rng)
-        made._draw_light(self.person, rng)
-        # What would cover the face, or be painted anew (a beard's grain) as the jaw moves.
-        self.person.glasses = self.person.beard = self.person.moustache = self.person.stubble = 0
+        self.person = Person(rng)
+        self.light = draw_light(rng)
+        # Nothing that would cover the face, or be painted anew as the jaw moves (a beard's grain).
+        self.person.glasses = 0
+        self.person.beard = self.person.moustache = self.person.stubble = 0.0
         self.person.fringe = self.person.hat = None
         self.cloth = rng.uniform(0.1, 0.8)
         self.neck = rng.normal(1.75, 0.1)
 
     def draw(self, pose: Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The head on a tile: grey values 0 .. 1 and cover 0 .. 1, both (TILE, TILE) float32, and
-        the 15 exact key points in the tile's pixels, (15, 2)."""
-        f = type(self.person)(**vars(self.person))
-        f.yaw, f.pitch, f.roll = (float(np.radians(a)) for a in (pose.yaw, pose.pitch, pose.roll))
-        f.gap = 0.35 * pose.mouth
-        f.mouth_width = float(np.clip(f.mouth_width - 0.12 * f.gap, 0.27, 0.62))
-        f.chin = f.chin + 0.6 * (f.gap - self.person.gap)
-        f.lid_up = f.lid_up * (1.15 * pose.lids - 0.15)
-        surface = made._Surface(f)
-        made._shape_face(surface, f)
-        points = made._solid_points(surface, f)
-        rotation = made._rotation(f)
+        """The head in a pose: on a tile, which `put_head` scales and puts into a frame.
+
+        Returns:
+            Grey values 0 .. 1 and opacity 0 .. 1, both (TILE, TILE) float32, and the 15 exact key
+            points in the tile's pixels, (15, 2).
+        """
+        person = self._posed(pose)
+        head = HeadSurface(person)
+        points = head.key_points(person)
+        rotation = rotation_matrix(person)
         # Every part has random numbers of its own, the same in each frame: paint does not crawl.
-        streams = [np.random.default_rng((self.seed, part)) for part in range(1, 6)]
-        made._paint_skin(surface, f, streams[0])
-        made._paint_eyes(surface, f, streams[1])
-        made._paint_brows(surface, f, streams[2])
-        made._paint_mouth(surface, f)
-        off = made._paint_hair(surface, f, streams[3])
-        value, x, y = made._shade(surface, off, rotation, f, streams[4])
+        streams = [np.random.default_rng((self.seed, part)) for part in range(1, 5)]
+        paint_skin(head, person, streams[0])
+        paint_eyes(head, person, self.light, streams[1])
+        paint_brows(head, person, streams[2])
+        paint_mouth(head, person)
+        off = paint_hair(head, person, streams[3])
+        value, x, y = shade(head, off, rotation, person, self.light)
         moved = ANCHOR + TILE_EYES * (PIVOT - rotation @ PIVOT)[:2]
-        # `_rasterise` takes places in a picture that is ZOOM times smaller than its canvas.
-        x, y = (
-            (TILE_EYES * place + shift + 0.5) / made.ZOOM - 0.5
-            for place, shift in zip((x, y), moved, strict=True)
-        )
-        behind, cover = self._behind(f, rotation, moved)
-        drawn = made._rasterise(value, x, y, f, np.full((TILE, TILE), -1, np.float32))
-        head = drawn >= 0
+        x, y = (TILE_EYES * place + shift for place, shift in zip((x, y), moved, strict=True))
+        behind, opacity = self._behind(person, rotation, moved)
+        drawn = rasterise(value, x, y, person, np.full((TILE, TILE), -1, np.float32))
+        covered = drawn >= 0
         flat = TILE_EYES * (points @ rotation[:2].T) + moved
-        return np.where(head, drawn, behind), np.maximum(head, cover), flat
+        return np.where(covered, drawn, behind), np.maximum(covered, opacity), flat
+
+    def _posed(self, pose: Pose) -> Person:
+        """The person with the pose's angles, mouth and lids."""
+        person = copy(self.person)
+        person.yaw, person.pitch, person.roll = (
+            float(np.radians(angle)) for angle in (pose.yaw, pose.pitch, pose.roll)
+        )
+        person.gap = 0.35 * pose.mouth
+        person.mouth_width = float(np.clip(person.mouth_width - 0.12 * person.gap, 0.27, 0.62))
+        person.chin = person.chin + 0.6 * (person.gap - self.person.gap)
+        person.lid_up = person.lid_up * (1.15 * pose.lids - 0.15)
+        return person
 
     def _behind(
-        self, f: Any, rotation: np.ndarray, moved: np.ndarray
+        self, person: Person, rotation: np.ndarray, moved: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Shoulders, which stay where they are, the crown and long hair: grey values and cover."""
+        """Shoulders, which stay where they are, the crown and long hair: grey values, opacity."""
         place = np.arange(TILE, dtype=np.float32)
         x, y = place[None] - ANCHOR[0], place[:, None] - ANCHOR[1]
         x, y = x / TILE_EYES, y / TILE_EYES
-        cover = made._step(y - self.neck - 0.25 * np.square(x), 0.06)
+        opacity = ramp(y - self.neck - 0.25 * np.square(x), 0.06)
         value = np.full((TILE, TILE), self.cloth, np.float32)
         shift = (moved - ANCHOR) / TILE_EYES
         # The surface ends below the crown: a dome stands behind it.
         middle = (rotation @ [0, -1.5, -0.7])[:2] + shift
-        far = np.hypot((x - middle[0]) / (0.72 * f.width), (y - middle[1]) / 0.55)
-        hair = made._step(1 - far, 0.05)
-        if f.long_hair:
+        distance = np.hypot((x - middle[0]) / (0.72 * person.width), (y - middle[1]) / 0.55)
+        hair = ramp(1 - distance, 0.05)
+        if person.long_hair:
             aside = np.abs(x - 0.3 * shift[0])
-            long = made._step(f.width + 0.15 - aside, 0.05) * made._step(1.5 - y, 0.15)
-            hair = np.maximum(hair, long * made._step(y + 0.9, 0.5))
-        tone = f.skin * 0.6 if f.bald else f.hair * 0.8
-        return made._mix(value, tone, hair), np.maximum(cover, hair)
+            long = ramp(person.width + 0.15 - aside, 0.05) * ramp(1.5 - y, 0.15)
+            hair = np.maximum(hair, long * ramp(y + 0.9, 0.5))
+        tone = person.skin * 0.6 if person.bald else person.hair * 0.8
+        return mix(value, tone, hair), np.maximum(opacity, hair)
 
 
 def make_background(width: int, height: int, seed: int) -> np.ndarray:
     """A wall with some things on it, float32 (height, width), 0 .. 1."""
     rng = np.random.default_rng((seed, 99))
-    wall = rng.uniform(0.3, 0.7) + 0.08 * made._noise(rng, height, width, 3, 4)
-    wall = wall + 0.04 * made._noise(rng, height, width, 40, 50)
+    wall = rng.uniform(0.3, 0.7) + 0.08 * smooth_noise(rng, (height, width), (3, 4))
+    wall = wall + 0.04 * smooth_noise(rng, (height, width), (40, 50))
     for _ in range(8):
         x, y = rng.integers(width), rng.integers(height)
         part = wall[y : y + rng.integers(20, 160), x : x + rng.integers(20, 160)]
-        part[:] = made._mix(part, rng.uniform(0, 1), rng.uniform(0.2, 0.8))
+        part[:] = mix(part, rng.uniform(0, 1), rng.uniform(0.2, 0.8))
     return np.clip(wall, 0, 1).astype(np.float32)
 
 
 def put_head(frame: np.ndarray, head: Head, pose: Pose) -> np.ndarray:
-    """Put a head into `frame` (H, W), float32 0 .. 1; returns its key points (15, 2) there."""
+    """Draw a head into `frame` (H, W), float32 0 .. 1; returns its key points (15, 2) there."""
     from PIL import Image
 
-    value, cover, points = head.draw(pose)
+    value, opacity, points = head.draw(pose)
     scale = pose.eyes / TILE_EYES
-    # Places counted from the outer edge of the first pixel: frame = origin + scale * tile.
+    # Positions from the outer edge of the first pixel: frame = origin + scale * tile.
     origin = np.array([pose.x, pose.y]) + 0.5 - scale * (ANCHOR + 0.5)
     height, width = frame.shape
     x0, y0 = np.ceil(np.maximum(origin, 0)).astype(int)
     x1, y1 = np.floor(np.minimum(origin + scale * TILE, (width, height))).astype(int)
     if x1 > x0 and y1 > y0:
         box = tuple(((np.array([x0, y0, x1, y1]) - [*origin, *origin]) / scale).tolist())
-        value, cover = (
+        value, opacity = (
             np.asarray(
                 Image.fromarray(part.astype(np.float32)).resize(
                     (x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box
                 )
             )
-            for part in (value * cover, cover)
+            for part in (value * opacity, opacity)
         )
         # Below the tile the clothes go on.
-        for rows, v, c in ((slice(y0, y1), value, cover), (slice(y1, None), value[-1], cover[-1])):
+        tile, below = (slice(y0, y1), value, opacity), (slice(y1, None), value[-1], opacity[-1])
+        for rows, v, alpha in (tile, below):
             part = frame[rows, x0:x1]
-            part[:] = part * (1 - c) + v
+            part[:] = part * (1 - alpha) + v
     return scale * (points + 0.5) + origin - 0.5
 
 
@@ -206,7 +221,7 @@ def make_frames(
 
     Yields:
         A uint8 (H, W) frame and float64 key points (heads, 15, 2) in its pixels, NaN where a head
-        is not in the picture. Points that something hides are given where they are all the same.
+        is not in the picture. Hidden points are given too.
     """
     people = [(Head(person), motion) for person, motion in heads]
     wall = make_background(*size, seed)

@@ -8,6 +8,7 @@ import io
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def run_script(
         parse: parses them into an argparse namespace.
         work: does what they ask for; raises InputError where the input cannot be used.
     """
-    with printable_output(), stoppable():
+    with printable_output(), stoppable(), home_folder():
         arguments = parse(argv)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages
         keep_freed_memory()
@@ -125,6 +126,23 @@ def printable_output() -> Iterator[None]:
         for stream, errors in zip(streams, earlier, strict=True):
             if not stream.closed:
                 stream.reconfigure(errors=errors)
+
+
+@contextlib.contextmanager
+def home_folder() -> Iterator[None]:
+    """Give a process without a home a temporary one: without HOME and without a passwd entry.
+
+    A container started with `--user` is like that. TensorFlow would make a folder named "~".
+    """
+    if os.path.expanduser("~") != "~":
+        yield
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["HOME"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
 
 
 def forget_missing_backend() -> None:

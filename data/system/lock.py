@@ -54,7 +54,7 @@ def acquire(lock: Path) -> int:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             lock_handle(handle)
-            same = lock.exists() and os.path.samestat(os.fstat(handle), lock.stat())
+            same = is_file_at(lock, handle)
         except BaseException:
             os.close(handle)
             raise
@@ -66,6 +66,14 @@ def acquire(lock: Path) -> int:
     os.ftruncate(handle, 0)
     os.write(handle, json.dumps(who).encode())
     return handle
+
+
+def is_file_at(path: Path, handle: int) -> bool:
+    """Whether an open file is still the one at that path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def lock_handle(handle: int) -> None:
@@ -91,4 +99,4 @@ def holder(lock: Path) -> str:
         who = json.loads(lock.read_text(encoding="utf-8"))
         return f"process {who['process']} on {who['machine']} since {who['since']}"
     except (OSError, ValueError, LookupError, TypeError):
-        return "another training"
+        return "another process"

@@ -27,16 +27,23 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[int]
     if sys.stdout and sys.stdout.isatty():
         try:
             from rich import progress
+            from rich.errors import LiveError
         except ImportError:  # only a runtime for exports is installed, not Keras
             pass
         else:
             left = progress.TimeRemainingColumn()
             text = progress.TextColumn("{task.description}"), progress.BarColumn()
-            with progress.Progress(
-                *text, progress.MofNCompleteColumn(), left, transient=True
-            ) as bar:
+            bar = progress.Progress(*text, progress.MofNCompleteColumn(), left, transient=True)
+            try:
+                bar.start()
+            except LiveError:  # inside another bar, which rich below 14.1 shows alone
+                yield lambda count: None
+                return
+            try:
                 task = bar.add_task(what, total=total)
                 yield lambda count: bar.advance(task, count)
+            finally:
+                bar.stop()
             return
     yield PlainLines(what, total).advance
 

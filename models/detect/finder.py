@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from data.system.files import HERE
 from models.detect.small_networks import Weights, convolve_all, load_weights
@@ -84,8 +85,8 @@ def scan(finder: Weights, picture: np.ndarray, early_logit: float) -> tuple[np.n
         + biases[3]
     )
     y, across = np.nonzero(first > early_logit)
-    rows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))[y, across]
-    rows = rows.transpose(0, 2, 3, 1).reshape(len(y), 9 * x.shape[2])
+    windows = sliding_window_view(x, (3, 3), (0, 1))  # type: ignore[call-overload]  # NumPy 2.2
+    rows = windows[y, across].transpose(0, 2, 3, 1).reshape(len(y), 9 * x.shape[2])
     values = np.column_stack([first[y, across], _last_layers(finder, rows)])
     return STRIDE * np.stack([across, y], -1), values
 

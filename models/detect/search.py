@@ -26,7 +26,7 @@ from data.images.crops import (
     similarity_transforms,
     transform_points,
 )
-from data.images.photos import in_eight_bits
+from data.images.pixels import in_eight_bits, to_srgb
 from data.images.pyramid import FACTOR, Level, build_pyramid, cut_crops
 from data.key_points import SIZE, Names
 from models.detect.checker import CHECKED, check, load_checker
@@ -49,6 +49,7 @@ class Detections:
     Pixels of the photo are counted from the center of the first one, x to the right, y down.
     """
 
+    # NaN in both: key points that the model's training never saw labelled.
     points: np.ndarray  # (N, K, 2): x and y of each key point, in pixels of the photo
     spread: np.ndarray  # (N, K): each point's standard deviation per axis, in pixels of the crop
     names: Names  # of the key points, (K,)
@@ -76,7 +77,8 @@ class Detections:
     def aligned_affines(self, size: int = TEMPLATE_SIZE) -> np.ndarray:
         """Affines (N, 2, 3) of crops as face recognition expects them: `size` pixels a side, eyes,
         nose and mouth at ArcFace's template. Raises InputError if one of these is no key point."""
-        check_names(self.names)
+        found = np.isfinite(self.points).all((0, 2))
+        check_names(tuple(name for name, here in zip(self.names, found, strict=True) if here))
         return aligned_affines(self.points, self.names, size, self.mean_face)
 
     def aligned_crops(
@@ -104,12 +106,12 @@ def detect(
         photo: a PIL image (as from `read_photo`), or uint8 (H, W), (H, W, 1) or (H, W, 3) RGB.
         mirror: average the final prediction with that for the mirrored crops, where the model's
             training saw mirrored faces.
-        known: affines (M, 2, 3) of faces that need not be found.
+        known: affines (M, 2, 3) of faces already known, which are not searched for again.
         settings: thresholds and limits.
         finder, checker: as from `load_finder` and `load_checker`, the default.
 
     Returns:
-        Detections, of no face where there is none.
+        Detections; empty if there is no face.
 
     Raises:
         ValueError: `photo` is something else, or empty.
@@ -124,7 +126,7 @@ def detect(
     candidates = add_rotations(finder, pyramid, candidates, settings)
     candidates = candidates.take(check_candidates(checker, pyramid, candidates, settings))
     affines, spread = first_predictions(landmarker, pyramid, candidates, settings)
-    limits = np.full(len(affines), settings.reject_spread)
+    limits: np.ndarray = np.full(len(affines), settings.reject_spread)
     affines = affines[suppress(affines, spread, limits, settings.same_face)]
     points, spread = predict_crops(landmarker, grey, affines, mirror)
     affines = affines_from_points(points, mean_face)
@@ -190,8 +192,8 @@ def to_grey(photo: Image.Image | np.ndarray) -> np.ndarray:
 
 
 def to_rgb(photo: Image.Image | np.ndarray) -> np.ndarray:
-    """A photo's colours, uint8 (H, W, 3). Raises ValueError."""
-    return np.asarray(to_pil(photo).convert("RGB"))
+    """A photo's colours in sRGB, uint8 (H, W, 3). Raises ValueError."""
+    return np.asarray(to_srgb(to_pil(photo)).convert("RGB"))
 
 
 def search_pyramid(grey: np.ndarray, settings: SearchSettings = DEFAULTS) -> list[Level]:
@@ -262,22 +264,22 @@ def _merge(rows: np.ndarray, settings: SearchSettings) -> Candidates:
     """
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     x, log_side, probability = (np.ascontiguousarray(rows[:, i]) for i in (0, 2, 5))
-    left = np.ones(len(rows), bool)
+    remaining = np.ones(len(rows), bool)
     found = []
     for first in np.argsort(-probability, kind="stable"):
-        if not left[first]:
+        if not remaining[first]:
             continue
         # Only these can be near: large photos have tens of thousands.
         reach = settings.merge_distance * np.exp(log_side[first] + settings.merge_log_size)
         some = slice(*np.searchsorted(x, [x[first] - reach, x[first] + reach]))
         distance = np.abs(rows[some, :2] - rows[first, :2]).max(1)
         distance /= np.exp(np.maximum(log_side[some], log_side[first]))
-        same = left[some] & (distance < settings.merge_distance)
+        same = remaining[some] & (distance < settings.merge_distance)
         same &= np.abs(log_side[some] - log_side[first]) < settings.merge_log_size
         taken = np.flatnonzero(same) + some.start
         weight = rows[taken, 5:]
         found.append([*(rows[taken, :5] * weight).sum(0) / weight.sum(), weight.sum()])
-        left[taken] = False
+        remaining[taken] = False
     x, y, log_side, cos, sin, score = np.reshape(found, (-1, 6)).T
     order = np.argsort(-score)
     centers, angles = np.stack([x, y], -1), np.arctan2(sin, cos)
@@ -357,17 +359,18 @@ def first_predictions(
     near a clear face that was found before are left out, and the search stops when a batch
     contains no face.
     """
-    affines, spread, left = [NO_AFFINES], [np.empty(0)], candidates
-    while len(left.centers):
-        batch = left.take(np.s_[: settings.batch])
+    affines, spread, remaining = [NO_AFFINES], [np.empty(0)], candidates
+    while len(remaining.centers):
+        batch = remaining.take(np.s_[: settings.batch])
         found, found_spread = predict_candidates(landmarker, pyramid, batch, settings)
         affines.append(found)
         spread.append(found_spread)
         if not (found_spread < settings.reject_spread).any():
             break
-        left = left.take(np.s_[settings.batch :])
+        remaining = remaining.take(np.s_[settings.batch :])
         clear = found[found_spread < settings.clear_spread]
-        left = left.take(far_from(clear, left.centers, left.sides, settings.same_face))
+        far = far_from(clear, remaining.centers, remaining.sides, settings.same_face)
+        remaining = remaining.take(far)
     return np.concatenate(affines), np.concatenate(spread)
 
 

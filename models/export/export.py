@@ -14,7 +14,7 @@ import numpy as np
 
 from data.faces import Faces
 from data.system.files import InputError, one_line, replace_file
-from models.export.runtimes import RUNTIMES, Runner, open_exported, open_litert, open_onnx
+from models.export.runtimes import RUNTIMES, Runner, load_onnx, open_exported, open_litert
 from models.storage import check_shapes, save_record
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def to_onnx(model: keras.Model) -> bytes:
 
 def run_litert(path: Path | str) -> Runner:
     """A function that runs a .tflite file: float32 pictures (N, 96, 96, 1) to a dict of outputs."""
-    runner = open_litert(path)
+    runner = open_litert(Path(path).read_bytes())
     return lambda pictures: runner(picture=pictures)
 
 
 def run_onnx(path: Path | str) -> Runner:
     """The same as `run_litert` for an .onnx file."""
-    return open_onnx(path).predict_on_batch
+    return load_onnx(Path(path).read_bytes()).run
 
 
 def compare(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,16 +25,31 @@ RUNTIMES = {
 }
 
 
-class Exported:
-    """An exported model with the parts of keras.Model that `predict` and `load_model` use."""
+class Loaded(NamedTuple):
+    """A file in its runtime."""
 
-    def __init__(self, run: Runner, picture: list[Any], outputs: dict[str, list[Any]]) -> None:
-        """`picture`: the input's shape, `outputs`: shapes by name; first comes the batch size."""
-        self.predict_on_batch = run
+    run: Runner  # from float32 pictures (N, 96, 96, 1) to the outputs by name
+    picture: list[Any]  # the input's shape; the first number is the batch size
+    outputs: dict[str, list[Any]]  # the outputs' shapes by name
+
+
+class Exported:
+    """An exported model with the parts of keras.Model that `predict` and `load_model` use.
+
+    It works in forked processes and can be pickled, as processes that are spawned need it.
+    """
+
+    def __init__(self, content: bytes, load: Callable[[bytes], Loaded]) -> None:
+        """`content`: of the file; `load`: `load_litert` or `load_onnx`."""
+        self._parts = content, load
+        self.predict_on_batch, picture, outputs = load(content)
         self.input_shape = (None, *picture[1:])
         self.output = {
             name: SimpleNamespace(shape=(None, *shape[1:])) for name, shape in outputs.items()
         }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Exported, self._parts
 
 
 def open_exported(path: Path) -> Exported:
@@ -51,25 +66,18 @@ def open_exported(path: Path) -> Exported:
             f" pip install '{package}'"
         ) from None
     try:
-        return open_litert_pool(path) if path.suffix == ".tflite" else open_onnx(path)
+        return Exported(path.read_bytes(), load_litert if path.suffix == ".tflite" else load_onnx)
     except Exception as error:  # the runtimes raise all kinds
         raise InputError(
             f"{path} cannot be loaded ({one_line(error):.200}); export it again or copy it again."
         ) from None
 
 
-def open_litert(path: Path | str) -> Any:
-    """LiteRT's signature runner: `picture`, float32 (N, 96, 96, 1), to a dict of outputs."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter(str(path), num_threads=1).get_signature_runner()
-
-
-def open_onnx(path: Path | str) -> Exported:
-    """An .onnx file, loaded by ONNX Runtime."""
+def load_onnx(content: bytes) -> Loaded:
+    """Load an .onnx file's content into ONNX Runtime."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (picture,) = session.get_inputs()
     outputs = {output.name: output.shape for output in session.get_outputs()}
 
@@ -81,34 +89,48 @@ def open_onnx(path: Path | str) -> Exported:
         # Converters may leave a size symbolic ("unk__596") that a run shows.
         found = run(np.zeros((2, SIZE, SIZE, 1), np.float32))
         outputs = {name: list(values.shape) for name, values in found.items()}
-    return Exported(run, picture.shape, outputs)
+    return Loaded(run, picture.shape, outputs)
 
 
-def open_litert_pool(path: Path) -> Exported:
-    """A .tflite file, loaded by one interpreter per core, each of which predicts face by face.
+def open_litert(content: bytes) -> Any:
+    """LiteRT's signature runner: `picture`, float32 (N, 96, 96, 1), to a dict of outputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_content=content, num_threads=1).get_signature_runner()
+
+
+def load_litert(content: bytes) -> Loaded:
+    """Load a .tflite file's content into one interpreter per core, each predicting face by face.
 
     This is faster than large batches, and than several threads in one interpreter
     (tests/benchmarks/speed.py).
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    free: SimpleQueue = SimpleQueue()
-    for _ in range(count or 1):
-        free.put(open_litert(path))
-    pool = ThreadPoolExecutor(count)
+    runners = [open_litert(content) for _ in range(count or 1)]
+    pools: dict[int, tuple[ThreadPoolExecutor, SimpleQueue]] = {}  # by process
 
-    def one(picture: np.ndarray) -> dict[str, np.ndarray]:
-        runner = free.get()
-        try:
-            return runner(picture=picture)
-        finally:
+    def start() -> tuple[ThreadPoolExecutor, SimpleQueue]:
+        free: SimpleQueue = SimpleQueue()
+        for runner in runners:
             free.put(runner)
+        return ThreadPoolExecutor(len(runners)), free
 
     def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        # A forked process has its parent's interpreters, but none of its threads.
+        pool, free = pools.get(os.getpid()) or pools.setdefault(os.getpid(), start())
+
+        def one(picture: np.ndarray) -> dict[str, np.ndarray]:
+            runner = free.get()
+            try:
+                return runner(picture=picture)
+            finally:
+                free.put(runner)
+
         faces = list(pool.map(one, pictures[:, None]))
         return {name: np.concatenate([face[name] for face in faces]) for name in faces[0]}
 
-    runner = free.get()
-    (picture,) = (detail["shape"].tolist() for detail in runner.get_input_details().values())
-    outputs = {n: detail["shape"].tolist() for n, detail in runner.get_output_details().items()}
-    free.put(runner)
-    return Exported(run, picture, outputs)
+    details = runners[0].get_input_details(), runners[0].get_output_details()
+    inputs, outputs = (
+        {name: detail["shape"].tolist() for name, detail in side.items()} for side in details
+    )
+    return Loaded(run, inputs["picture"], outputs)

@@ -64,29 +64,32 @@ class PointFilter:
     def __init__(self, face: Face, spread: np.ndarray, time: float, names: Names) -> None:
         """Start with a detected face at a time in seconds, about at rest.
 
-        `names` of the key points, (K,): those of the mouth have more process noise.
+        `names` of the key points, (K,): those of the mouth have more process noise. Points that are
+        NaN, which the model never finds, are no part of the state.
         """
-        count = len(face.points)
-        positions = to_complex(face.points)
-        mouth = np.array(["mouth" in name or "lip" in name for name in names])
+        self.found = np.isfinite(face.points).all(1)
+        positions = to_complex(face.points[self.found])
+        count = len(positions)
+        mouth = np.array(["mouth" in name or "lip" in name for name in names])[self.found]
         self.own, self.time = np.where(mouth, OWN_MOUTH, OWN), time
         self.state = np.concatenate([positions, np.zeros(count)])
         self.covariance = np.zeros((2 * count, 2 * count), complex)
-        self.covariance[:count, :count] = np.diag(spread**2)
+        self.covariance[:count, :count] = np.diag(spread[self.found] ** 2)
         self.covariance[count:, count:] = AT_REST * accelerations(positions, self.own)
         self.steps = deque([Step(face, self.state, self.state, self.covariance)], LAG + 1)
 
     def predict(self, time: float) -> np.ndarray:
         """The points (K, 2) predicted for a later `time` at constant velocity."""
         positions, velocities = np.split(self.state, 2)
-        return to_points(positions + (time - self.time) * velocities)
+        return self._all_points(positions + (time - self.time) * velocities)
 
     def update(self, face: Face, spread: np.ndarray, time: float) -> None:
         """Add the face's measured points at a later `time`.
 
         `face.points`, and those of the last `LAG` faces added, become the smoothed ones.
         """
-        count = len(face.points)
+        measured, spread = to_complex(face.points[self.found]), spread[self.found]
+        count = len(measured)
         passed = time - self.time
         move = np.eye(2 * count)
         move[:count, count:] = passed * np.eye(count)
@@ -101,7 +104,7 @@ class PointFilter:
 
         seen = covariance[:count]
         weight = hermitian(np.linalg.solve(seen[:, :count] + np.diag(spread**2), seen))
-        self.state = predicted + weight @ (to_complex(face.points) - predicted[:count])
+        self.state = predicted + weight @ (measured - predicted[:count])
         covariance = covariance - weight @ seen
         self.covariance = (covariance + hermitian(covariance)) / 2
         self.time = time
@@ -115,7 +118,13 @@ class PointFilter:
             if i < len(self.steps) - 1:
                 later = self.steps[i + 1]
                 state = self.steps[i].state + later.gain @ (state - later.predicted)
-            self.steps[i].face.points = to_points(state[: len(state) // 2])
+            self.steps[i].face.points = self._all_points(state[: len(state) // 2])
+
+    def _all_points(self, positions: np.ndarray) -> np.ndarray:
+        """Positions of the state as points (K, 2), NaN where the model finds none."""
+        points = np.full((len(self.found), 2), np.nan)
+        points[self.found] = np.stack([positions.real, positions.imag], -1)
+        return points
 
 
 def accelerations(positions: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -144,8 +153,3 @@ def hermitian(matrix: np.ndarray) -> np.ndarray:
 def to_complex(points: np.ndarray) -> np.ndarray:
     """Points (K, 2) as x + iy, (K,)."""
     return points @ (1, 1j)
-
-
-def to_points(positions: np.ndarray) -> np.ndarray:
-    """x + iy (K,) as points (K, 2)."""
-    return np.stack([positions.real, positions.imag], -1)

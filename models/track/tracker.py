@@ -36,6 +36,7 @@ MAX_TRACKED_SPREAD = 1.3 * DEFAULTS.max_spread
 JUMP = 0.4  # sides of the crop: a face farther from the predicted position is another one
 RETURN = 1.5  # sides of the crop: how far from there a hidden face may reappear
 HIDDEN = 2.0  # seconds for which a face that is hidden or turned away keeps its number
+DAMAGED_SPREAD = 2.0  # times the spread, in a damaged frame: 1 is worse at its edges, 3 lags
 GAP = 0.3  # seconds: after a longer one a face's motion begins anew
 RECROP = 0.02  # sides of the crop: a crop farther than this from the face is cut again
 # Correlations of coarse crops: at least 0.92 from one frame to the next and 0.6 after a second;
@@ -129,8 +130,18 @@ class Tracker:
             self.prepared = None
         return sorted(faces, key=lambda face: face.number)
 
-    def _follow(self, grey: np.ndarray, time: float) -> list[Face]:
-        """Predict the points of every track in the crop where it should be; update the visible."""
+    def follow_damaged(self, grey: np.ndarray, time: float) -> None:
+        """Track faces through a frame of which a part is wrong: none is lost or new in it."""
+        visible = [track for track in self.tracks if track.visible]
+        self._follow(grey, time, DAMAGED_SPREAD)
+        for track in visible:
+            track.visible = True
+
+    def _follow(self, grey: np.ndarray, time: float, doubt: float = 1.0) -> list[Face]:
+        """Predict the points of every track in the crop where it should be; update the visible.
+
+        The filters take `doubt` times their spread.
+        """
         if not self.tracks:
             return []
         expected = self._affines([track.predict(time) for track in self.tracks])
@@ -152,7 +163,7 @@ class Tracker:
                 and not any(same_face(found[i], affine) for affine in taken)
             )
             if track.visible:
-                faces.append(self._update(track, points[i], spread[i], appearance, time))
+                faces.append(self._update(track, points[i], doubt * spread[i], appearance, time))
                 taken.append(found[i])
         return faces
 

@@ -58,7 +58,7 @@ def train(
         log_path: CSV file that gets a line after every epoch.
         initial: a model of the same shape for a warm start; unset: random weights.
         checkpoint: is written after every epoch. With it Ctrl-C ends the training early, with the
-            averaged weights of the last finished epoch; at least one must be.
+            averaged weights of the last finished epoch, if there is one.
         resume: continue from the checkpoint.
         worker: this process's part; unset: it trains alone, on all GPUs of this machine.
 
@@ -138,7 +138,7 @@ def build_networks(
 def compile_training(
     model: keras.Model, settings: Settings, steps: int, worker: Worker
 ) -> keras.Model:
-    """The model compiled for a training of so many steps, shared by the worker's strategy."""
+    """The model compiled for a run of so many steps, shared by the worker's strategy."""
     import keras
 
     for layer in model.layers:

@@ -78,7 +78,7 @@ def make_optimizer(
     Args:
         schedule: a keras learning rate schedule.
         weight_decay: decoupled, times the learning rate.
-        ema_momentum: of the averaged weights; shorter trainings use `longest_momentum`.
+        ema_momentum: of the averaged weights; shorter runs use `longest_momentum`.
         steps: of the whole training.
         by_muon: which variables Muon trains.
     """

@@ -3,9 +3,9 @@
     python tests/benchmarks/wild_faces_csv.py
     python tests/benchmarks/ablations.py            # about 5 minutes of a core for each of 34
 
-Every variant is trained with the same number of steps, on Kaggle's training faces or on these and
-LFW's and AFLW's, from several first weights, and scored as hard_faces.py does on the faces that
-all of them hold out. What is done is kept in --out and not done again.
+Every variant is trained for the same number of steps, on Kaggle's training faces or on these and
+LFW's and AFLW's, from several random initializations, and scored as hard_faces.py does on the
+held-out faces. Results are kept in --out; runs that are in it are not repeated.
 """
 
 import json
@@ -18,6 +18,7 @@ from unittest.mock import patch
 import common
 import hard_faces
 import numpy as np
+import scored_faces
 import wild_faces_csv
 
 from data.key_points import PARTNERS, SIZE, rmse
@@ -30,12 +31,12 @@ from models.training import fit
 from models.training.optimizer import make_optimizer
 
 SETS = {
-    "Kaggle test, labelled by hand": "labelled by hand",
-    "– turned by less than 20°": "wild, below 20°",
-    "– turned by 20° to 40°": "20° to 40°",
-    "– turned by 40° or more": "40° or more",
+    "Kaggle test, labelled by hand": "hand-labelled",
+    "– turned by less than 20°": "wild, < 20°",
+    "– turned by 20° to 40°": "20–40°",
+    "– turned by 40° or more": "≥ 40°",
     "all, dark glasses": "dark glasses",
-    "all, hair, hat or hand over the face": "covered",
+    "all, hair, hat or hand over the face": "occluded",
 }
 NO_OCCLUSION, NO_GEOMETRY, NO_LIGHT = (
     dict.fromkeys(names, 0.0) for names in (OCCLUSION, GEOMETRY, LIGHT)
@@ -45,7 +46,7 @@ BUILD_MODEL, WITH_SOURCE_OFFSETS = build_model, with_source_offsets
 
 
 def dense_head(dtype="float32", count=15):
-    """`build_model` with what most projects end in: a dense layer from the encoder to pixels."""
+    """`build_model` with a plain CNN's head: a dense layer from the encoder to pixels."""
     import keras
     from keras import layers
 
@@ -77,34 +78,34 @@ def adamw(*settings):
 
 
 def no_offsets(model, sources, partners=PARTNERS, alike=()):
-    """`with_source_offsets` whose offsets stay zero: every file is taken for Kaggle's."""
+    """`with_source_offsets` whose offsets stay zero: every file is treated as Kaggle's."""
     moved = WITH_SOURCE_OFFSETS(model, sources, partners, alike)
     moved.get_layer("source_offsets").trainable = False
     return moved
 
 
-# Name: on the wild faces too, settings, replaced functions, at most so many seeds: where one thing
-# is worth far more than the first weights are, one run shows it.
+# Name: on the wild faces too, settings, replaced functions, at most so many seeds: one run is
+# enough where the effect is far larger than the variation between initializations.
 VARIANTS = {
-    "as it is": (False, {}, {}, 3),
+    "baseline": (False, {}, {}, 3),
     "no occlusion": (False, NO_OCCLUSION, {}, 3),
     "no change of light, noise or sharpness": (False, NO_LIGHT, {}, 3),
-    "no turning, scaling, shifting": (False, NO_GEOMETRY, {}, 1),
+    "no rotation, scaling, shift": (False, NO_GEOMETRY, {}, 1),
     "no augmentation but the flip": (False, NO_OCCLUSION | NO_LIGHT | NO_GEOMETRY, {}, 1),
-    "AdamW for all layers, its step 0.002": (
+    "AdamW for all layers, learning rate 0.002": (
         False,
         {"learning_rate": 2e-3},
         {"make_optimizer": adamw},
         3,
     ),
-    "views at full strength": (False, {"full_augmentation": 1}, {}, 3),
-    "Huber's loss bent at 3 px": (False, {"huber_px": 3.0}, {}, 3),
+    "augmentation at full strength from the start": (False, {"full_augmentation": 1}, {}, 3),
+    "Huber δ = 3 px": (False, {"huber_px": 3.0}, {}, 3),
     "squared error": (False, {"huber_px": 1e9}, {}, 3),
     "Wing loss": (False, {}, {"masked_loss": wing_loss}, 1),
     "no averaged weights": (False, {"ema_momentum": 0.0}, {}, 3),
     "a dense layer instead of maps and offsets": (False, {}, {"build_model": dense_head}, 1),
-    "LFW and AFLW too": (True, {}, {}, 3),
-    "– without their offsets": (True, {}, {"with_source_offsets": no_offsets}, 3),
+    "with LFW and AFLW": (True, {}, {}, 3),
+    "with LFW and AFLW, no offset per file": (True, {}, {"with_source_offsets": no_offsets}, 3),
 }
 
 
@@ -113,10 +114,10 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
 
     Args:
         name: of VARIANTS.
-        seed: of the first weights, the order and the augmentation.
+        seed: of the initialization, the order and the augmentation.
         everything: Faces of Kaggle (source 0), LFW and AFLW; training, validation: rows of them.
         epochs: over Kaggle's faces alone.
-        initial: a model to go on from; unset: random weights.
+        initial: a model for a warm start; None: random weights.
     """
     import keras
 
@@ -124,7 +125,7 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
     settings = replace(Settings(), seed=seed, epochs=epochs, first_repeats=1, spread_steps=1)
     kaggle = training[everything.source[training] == 0]
     rows = kaggle
-    if wild:  # one time through as many faces, augmented as strongly
+    if wild:  # one pass over as many faces, augmented as strongly
         count = len(kaggle) // settings.batch_size * settings.batch_size * (epochs - 1)
         others = np.setdiff1d(training, kaggle)
         others = np.random.default_rng(seed).permutation(others)[:count]
@@ -145,9 +146,9 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
 def score(model, faces):
     """Held-out RMSE on Kaggle's file in pixels, and the mean error of every set, in percent."""
     predicted, _ = predict(model, faces.pictures, mirror=True)
-    kaggle = faces.source == hard_faces.KAGGLE
+    kaggle = faces.source == scored_faces.KAGGLE
     errors = hard_faces.face_errors(hard_faces.without_offsets(predicted, faces), faces.truth)
-    masks = hard_faces.face_sets(faces)
+    masks = scored_faces.face_sets(faces)
     return {
         "rmse_px": rmse(predicted[kaggle], faces.truth[kaggle]),
         **{name: float(errors[masks[name]].mean()) for name in SETS},
@@ -155,7 +156,7 @@ def score(model, faces):
 
 
 def table(done):
-    """The markdown table of what is done: mean and standard deviation over the seeds."""
+    """The markdown table of the results so far: mean and standard deviation over the seeds."""
     rows = []
     for name in VARIANTS:
         runs = [run for key, run in done.items() if key.startswith(f"{name}, seed ")]
@@ -167,7 +168,7 @@ def table(done):
             spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.2f}{spread}")
         rows.append([name, str(len(runs)), *cells])
-    return hard_faces.markdown(["", "runs", "Kaggle, held out, px", *SETS.values()], rows)
+    return common.markdown(["variant", "runs", "Kaggle, held-out, px", *SETS.values()], rows)
 
 
 def parse_arguments(argv):
@@ -182,21 +183,21 @@ def parse_arguments(argv):
     )
     add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
     add("--epochs", type=positive(int), default=10, help="over Kaggle's training faces")
-    add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", help="these only, not all")
-    add("--init", type=Path, metavar="PATH", help="a model to go on from (give another --out)")
+    add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", help="only these, not all")
+    add("--init", type=Path, metavar="PATH", help="a model for a warm start (give another --out)")
     add("--seeds", type=positive(int), default=3, help="at most so many runs of each variant")
-    add("--out", type=Path, default=HERE / "results" / "ablations.json", help="what is done")
+    add("--out", type=Path, default=HERE / "results" / "ablations.json", help="file of the results")
     return parser.parse_args(argv)
 
 
 def run(arguments):
-    """Train and score what is not done yet, seed by seed, and print the table."""
+    """Train and score the missing runs, seed by seed, and print the table."""
     make_folder(arguments.out.parent)
     done = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     _, _, everything, training, validation = wild_faces_csv.split_real_faces(
         arguments.shared / "training.csv.gz", arguments.wild
     )
-    faces = hard_faces.with_hand_labelled(everything.take(validation), arguments.shared)
+    faces = scored_faces.with_hand_labelled(everything.take(validation), arguments.shared)
     kaggle = validation[everything.source[validation] == 0]
     for seed in range(arguments.seeds):
         for name in arguments.variants or VARIANTS:

@@ -1,17 +1,18 @@
-"""Does the model know when it does not know? Its spread on faces that no training saw.
+"""Calibration of the spread on faces that no training saw.
 
     python tests/benchmarks/wild_faces_csv.py
     python tests/benchmarks/calibration.py --model models/pretrained.keras
 
-Prints two GitHub-markdown tables. The first says, for the sets of hard_faces.py, which share of
-the true points lies within the regions that should hold 50, 80, 90 and 95 % of them, and by how
+Prints two GitHub-markdown tables. The first says, for the sets of scored_faces.py, which share of
+the true points lies within the regions that should contain 50, 80, 90 and 95 % of them, and by how
 much the RMSE falls when the fifth of the points with the largest spread is left out, beside the
-most that any ranking could win. As there, the model's median offset from each file's labels is
-taken off first: the spread is about where the point is, not about what an annotator calls it.
+most that any ranking could gain. As in hard_faces.py, the model's median offset from each file's
+labels is taken off first: the spread is about where the point is, not about an annotator's
+convention.
 
-The second says how well pictures without a face are told from the faces, by the root mean square
-of a picture's spreads: the area under the ROC curve, and the share of non-faces above all but
-1 % of the faces. The landscapes are crops of the photos that come with scikit-learn.
+The second says how well pictures without a face are distinguished from faces, by the root mean
+square of a picture's spreads: the area under the ROC curve, and the share of non-faces above all
+but 1 % of the faces. The landscapes are crops of the photos that come with scikit-learn.
 """
 
 import argparse
@@ -19,9 +20,10 @@ import json
 import sys
 from pathlib import Path
 
-import common  # noqa: F401
+import common
 import hard_faces
 import numpy as np
+import scored_faces
 
 from data.key_points import SIZE
 from data.system.command_line import positive, run_script
@@ -48,7 +50,7 @@ def landscapes(count, rng):
 
 
 def pictures_without_a_face(count, seed=0):
-    """Name and pictures (count, 96, 96) of each kind; none of them is made as in training."""
+    """Name and pictures (count, 96, 96) of each kind; none of them is drawn as in training."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     grey = rng.uniform(0, 255, (count, 1, 1))
@@ -90,13 +92,13 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Load, predict, measure, print."""
-    faces, split = hard_faces.load_scored(arguments.shared, arguments.wild)
+    faces, split = scored_faces.load_scored(arguments.shared, arguments.wild)
     model, record = load_model(arguments.model)
-    hard_faces.check_held_out(arguments.model, record, split, arguments.any_split)
+    scored_faces.check_held_out(arguments.model, record, split, arguments.any_split)
     predicted, spread = predict(model, faces.pictures, mirror=True)
     moved = hard_faces.without_offsets(predicted, faces)
     report, rows = {"sets": {}, "non_faces": {}}, []
-    sets = {"all of them": np.ones(len(faces.source), bool)} | hard_faces.face_sets(faces)
+    sets = {"all of them": np.ones(len(faces.source), bool)} | scored_faces.face_sets(faces)
     for name, mask in sets.items():
         part = moved[mask], spread[mask], faces.truth[mask]
         errors = point_errors(part[0], part[2])
@@ -109,7 +111,7 @@ def run(arguments):
         rows.append([name, f"{mask.sum():,}", *shares, *falls])
     header = ["set", "faces", *(f"in the {share} region, %" for share in figures["coverage"])]
     header += ["RMSE without the least certain fifth lower by, %", "at best"]
-    print(hard_faces.markdown(header, rows) + "\n")
+    print(common.markdown(header, rows) + "\n")
 
     rows = []
     of_faces = face_spread(spread)
@@ -126,7 +128,7 @@ def run(arguments):
         rows.append([name, f"{len(others):,}", f"{area:.4f}", f"{100 * share:.1f}"])
         rows[-1].append(f"{np.median(others):.1f}")
     header = ["without a face", "pictures", "AUROC", "told apart at 1 % false alarms, %"]
-    print(hard_faces.markdown([*header, "median spread, px"], rows))
+    print(common.markdown([*header, "median spread, px"], rows))
     print(f"\nFaces: median spread {np.median(of_faces):.2f} px, 99 % below {worst:.2f} px.")
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common; importing it puts the project's rooms on Python's path."""
+"""What the benchmarks share; importing it puts the project on Python's path."""
 
 import argparse
 import os
@@ -17,3 +17,9 @@ def parser(description):
     """An argparse parser whose help names the defaults."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
     return argparse.ArgumentParser(description=description, formatter_class=formatter)
+
+
+def markdown(header, rows):
+    """A GitHub-markdown table of texts, the first column to the left, the others to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,15 +1,16 @@
-"""Does a point mean the same in every picture? The lips and eyes as predicted, by who marked them.
+"""Does a point mean the same in every picture? Predicted lips and eyes, by annotator and style.
 
     python tests/benchmarks/consistency.py --model models/pretrained.keras models/my_model.keras
 
-Kaggle's file was marked by three hands (data/labels/kaggle.py), each in pictures of its own look: a
-network trained on all of them may tell the hands apart by the look. So the held-out faces of each
-part are shown as they are and in other styles, and what is predicted for them is measured: the
-distance between the lips where the mouth is closed, and the width of the eyes. In one meaning these
-agree between the parts, as far as the people do, and hardly move with the style.
+Three annotators labelled Kaggle's file (data/labels/kaggle.py), each of them pictures of another
+look: a network trained on all of them may recognize the annotator by the look. So the held-out
+faces of each part are predicted as they are and in other styles, and two lengths are measured: the
+distance between the lips where the mouth is closed, and the width of the eyes. If the points mean
+the same everywhere, these agree between the parts, as far as the people do, and hardly change with
+the style.
 
-Which mouths are closed says MediaPipe: its inner lips are less than 0.03 apart. It is measured too.
-Prints GitHub-markdown tables; all lengths are in distances between the eyes' centres as predicted.
+A mouth is closed if MediaPipe's inner lips are less than 0.03 apart. MediaPipe is measured too.
+Prints GitHub-markdown tables; lengths are in units of the predicted inter-ocular distance.
 """
 
 import argparse
@@ -18,9 +19,10 @@ import json
 import sys
 from pathlib import Path
 
-import common  # noqa: F401
-import hard_faces
+import common
+import mediapipe_rival
 import numpy as np
+import scored_faces
 
 import model_builder as mb
 from data.faces import join_faces, load_training
@@ -60,7 +62,7 @@ def poor_jpeg(picture):
 
 
 def wider_crop(picture):
-    """The face a tenth smaller, the border continued outwards."""
+    """The face 10 % smaller, the border continued outwards."""
     from PIL import Image
 
     border = round(0.05 * SIZE)
@@ -69,7 +71,7 @@ def wider_crop(picture):
 
 
 def from_colour(picture):
-    """Tinted as skin in warm light is, and turned grey by the blue-poor eye of an old camera."""
+    """Tinted as skin in warm light, and made grey by a camera that sees little blue."""
     grey = picture / 255
     red, green, blue = grey**0.7, grey, grey**1.6
     return np.rint(255 * (0.2 * red + 0.3 * green + 0.5 * blue)).astype(np.uint8)
@@ -89,7 +91,7 @@ STYLES = {
 
 def lip_distance(key_points):
     """From the top lip's centre to the bottom lip's, in eye distances, (N,)."""
-    return hard_faces.mouth_opening(key_points)
+    return scored_faces.mouth_opening(key_points)
 
 
 def eye_width(key_points):
@@ -103,7 +105,7 @@ def eye_width(key_points):
 
 
 def held_out_faces(path):
-    """The held-out Faces of Kaggle's file by the default split, and the hand of each, 0 .. 2."""
+    """The held-out Faces of Kaggle's file by the default split, and their annotators, 0 .. 2."""
     faces = load_training(path)
     first_rows = kaggle.first_rows(faces)
     if first_rows is None:
@@ -118,19 +120,20 @@ def held_out_faces(path):
 def closed_mouths(mesh):
     """Mask (N,) of the faces whose inner lips touch, by MediaPipe's mesh (N, 478, 2)."""
     eyes = [
-        mesh[:, hard_faces.VERTICES[f"{side}_eye_center"]].mean(1) for side in ("left", "right")
+        mesh[:, mediapipe_rival.VERTICES[f"{side}_eye_center"]].mean(1)
+        for side in ("left", "right")
     ]
     top, bottom = (mesh[:, vertex] for vertex in INNER_LIPS)
     apart = np.linalg.norm(top - bottom, axis=-1) / np.linalg.norm(eyes[0] - eyes[1], axis=-1)
     return apart < CLOSED  # False where no face was found
 
 
-def compare(methods, hand, closed):
-    """What the tables say, from predictions {method: {style: (N, 15, 2)}}.
+def compare(methods, annotators, closed):
+    """The figures of the tables, from predictions {method: {style: (N, 15, 2)}}.
 
-    Returns {method: {"lips" or "eyes": {style: {"median": by hand, "change": by hand}}}}: the
-    median over the part's faces, lips where the mouth is closed, and the median over its faces of
-    what the style adds to one and the same face.
+    Returns {method: {"lips" or "eyes": {style: {"median": by annotator, "change": by
+    annotator}}}}: the median over the faces of that part, lips where the mouth is closed, and the
+    median over its faces of what the style adds to the same face.
     """
     report = {}
     for method, found in methods.items():
@@ -142,7 +145,7 @@ def compare(methods, hand, closed):
             plain = measure(found["as it is"])
             report[method][name] = {
                 style: {
-                    key: [float(np.nanmedian(values[among & (hand == h)])) for h in range(3)]
+                    key: [float(np.nanmedian(values[among & (annotators == h)])) for h in range(3)]
                     for key, values in (
                         ("median", measure(points)),
                         ("change", measure(points) - plain),
@@ -169,8 +172,8 @@ def parse_arguments(argv):
     add(
         "--mediapipe-env",
         type=Path,
-        default=hard_faces.environment_folder(),
-        help="its virtual environment, made where it is missing",
+        default=mediapipe_rival.environment_folder(),
+        help="its virtual environment, made if it is missing",
     )
     add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
     add("--out", type=Path, metavar="JSON", help="write all figures there too")
@@ -179,25 +182,25 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Load, restyle, predict, measure, print."""
-    python = hard_faces.make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
-    faces, hand = held_out_faces(arguments.kaggle)
-    views = {
+    python = mediapipe_rival.make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
+    faces, annotators = held_out_faces(arguments.kaggle)
+    styled = {
         style: np.stack([restyle(picture) for picture in faces.pictures])
         for style, restyle in STYLES.items()
     }
     models = {str(path): load_model(path)[0] for path in arguments.model}
     methods = {
-        name: {style: predict(model, view, mirror=True)[0] for style, view in views.items()}
+        name: {style: predict(model, faces, mirror=True)[0] for style, faces in styled.items()}
         for name, model in models.items()
     }
-    meshes = {style: hard_faces.run_mediapipe(python, view)[0] for style, view in views.items()}
+    meshes = {style: mediapipe_rival.find_mesh(python, faces)[0] for style, faces in styled.items()}
     methods["MediaPipe"] = {
-        style: np.stack([mesh[:, hard_faces.VERTICES[p]].mean(1) for p in KEY_POINTS], 1)
+        style: np.stack([mesh[:, mediapipe_rival.VERTICES[p]].mean(1) for p in KEY_POINTS], 1)
         for style, mesh in meshes.items()
     }
     closed = closed_mouths(meshes["as it is"])
-    report = compare(methods, hand, closed)
-    counts = [f"{(hand == h).sum()} ({(closed & (hand == h)).sum()})" for h in range(3)]
+    report = compare(methods, annotators, closed)
+    counts = [f"{(annotators == h).sum()} ({(closed & (annotators == h)).sum()})" for h in range(3)]
     print(f"Held-out faces of the three parts (with closed mouths): {', '.join(counts)}.")
     for name, title in (
         ("lips", "Closed mouths: distance between the lips"),
@@ -213,7 +216,7 @@ def run(arguments):
             for method in methods
             for style, result in report[method][name].items()
         ]
-        print(hard_faces.markdown(["", "style", "part 1", "part 2", "part 3"], rows), flush=True)
+        print(common.markdown(["", "style", "part 1", "part 2", "part 3"], rows), flush=True)
     if arguments.out:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         replace_file(arguments.out, lambda file: file.write_text(text, encoding="utf-8"))

@@ -1,9 +1,9 @@
-"""Time and memory of loading the full-size file: `load_faces` against the usual recipe.
+"""Time and memory of loading a full-size file: `load_faces` against the usual recipe.
 
     python tests/benchmarks/loading.py [--rows 7049] [--repeat 3]
 
 Writes a synthetic CSV of Kaggle's size to a temporary folder and loads it in fresh processes, the
-two methods in turn. The recipe is the one that most notebooks for this data share.
+two methods in turn. The recipe is that of most notebooks for this data set.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""`model_builder.py` with its batches drawn by several processes, for a GPU that one would starve.
+"""`model_builder.py` with its batches augmented by several processes, for a GPU.
 
     KERAS_BACKEND=jax python tests/benchmarks/many_cores.py 14 --data training.csv --epochs 75
 
-The first argument says how many processes; all others are those of `model_builder.py`, which
-trains on the very same batches; the checkpoint is written after every tenth epoch only. One core
-draws about a thousand faces a second.
+A single process would keep a GPU waiting: one core augments about a thousand faces a second. The
+first argument is the number of processes; all others are those of `model_builder.py`, which trains
+on the very same batches. A checkpoint is written only after every tenth epoch.
 """
 
 import multiprocessing
@@ -23,24 +23,24 @@ from data.batches import draw_batch, epoch_batches
 from models.storage import Checkpoint
 from models.training import fit, progress
 
-AHEAD = 4  # batches under way for each process
+AHEAD = 4  # batches queued for each process
 EVERY = 10  # epochs from one checkpoint to the next
 
 
 def open_faces(folder, faces):
-    """In a drawing process: the faces, their arrays mapped from `folder` and so shared by all."""
+    """In a worker: open the faces, their arrays mapped from `folder` and so shared by all."""
     arrays = {file.stem: np.load(file, mmap_mode="r") for file in Path(folder).glob("*.npy")}
     draw.faces = faces._replace(**arrays)
 
 
 def draw(settings, epoch, start, rows):
-    """In a drawing process: one batch."""
+    """In a worker: one batch."""
     return draw_batch(draw.faces, settings, epoch, start, rows)
 
 
 def drawn_by(processes, faces, settings, first_epoch=0, worker=0, workers=1):
-    """What `data.batches.batches` yields, from several processes."""
-    shared = "/dev/shm" if os.path.isdir("/dev/shm") else None  # memory, where there is that
+    """The batches of `data.batches.batches`, from several processes."""
+    shared = "/dev/shm" if os.path.isdir("/dev/shm") else None  # memory, on Linux
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         for name in ("pictures", "key_points", "source"):
             np.save(Path(folder, f"{name}.npy"), getattr(faces, name))
@@ -79,7 +79,7 @@ def compiled_output(model, inputs):
 
 
 class SeldomCheckpoint(Checkpoint):
-    """A checkpoint that is written after every tenth epoch: here an epoch takes seconds."""
+    """A checkpoint that is written after every tenth epoch: here an epoch takes only seconds."""
 
     def save(self, model, history):
         if len(history) % EVERY == 0:
@@ -88,7 +88,7 @@ class SeldomCheckpoint(Checkpoint):
 
 def main(argv):
     """Train as `model_builder.py` does; returns the exit status."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the drawing processes
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers
     fit.batches = partial(drawn_by, int(argv[0]))
     mb.Checkpoint = SeldomCheckpoint
     if os.environ.get("KERAS_BACKEND") == "jax":

@@ -12,12 +12,12 @@ from pathlib import Path
 import common  # noqa: F401
 
 from data.key_points import KEY_POINTS, SIZE
-from data.synthetic.faces import _make_face
+from data.synthetic.faces import draw_face
 from data.system.command_line import run_script
 from data.system.files import HERE, replace_file
 
 FACE = (7, 656)  # seed and number of a face that looks ahead, with lips that show
-# What is written beside a point and where, in the face's pixels; the other side's are alike.
+# The text beside a point, and where it is, in the face's pixels; both sides are alike.
 NOTES = {
     "left_eye_center": ("eye centre:\nmean of corners\nand lids", (104, 52)),
     "left_eye_outer_corner": ("outer eye corner:\nthe lids meet", (104, 39)),
@@ -38,7 +38,7 @@ def draw(path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    picture, points = _make_face(FACE)
+    picture, points = draw_face(*FACE)
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     axes.imshow(picture, cmap="gray", interpolation="bicubic", vmin=0, vmax=255)
     axes.plot(*points.T, "+", color="tab:red", markersize=9, markeredgewidth=1.6)

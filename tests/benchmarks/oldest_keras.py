@@ -1,10 +1,11 @@
-"""Write a model again with the oldest Keras that is supported, so that every later one loads it.
+"""Save a model again with the oldest supported Keras, so that every later one loads it.
 
     python tests/benchmarks/oldest_keras.py models/my_model.keras models/pretrained.keras
 
-A `.keras` file of a new Keras may not load in an older one. The weights go over as plain arrays;
-the old Keras, installed beside, builds the network with them and saves it, and the file is only
-kept if it predicts to the bit what the model did. The JSON beside it goes along.
+A `.keras` file of a new Keras may not load in an older one. The weights are passed on as plain
+arrays; the old Keras, installed into a folder of its own, builds the network with them and saves
+it. The file is kept only if its predictions are bit-identical to the model's. The JSON beside it is
+copied.
 """
 
 import argparse
@@ -45,7 +46,7 @@ np.savez(sys.argv[3], found=found, spread=spread, version=keras.__version__)
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(description=f"Write a model again with {OLDEST}.")
+    parser = argparse.ArgumentParser(description=f"Save a model again with {OLDEST}.")
     parser.add_argument("model", type=Path, help="the .keras file, its JSON beside it")
     parser.add_argument("out", type=Path, help="the .keras file to write")
     return parser.parse_args(argv)
@@ -77,7 +78,9 @@ def run(arguments):
             )
             again = predict(load_model(path)[0], pictures)
             if not all(map(np.array_equal, expected, again)):
-                raise InputError(f"{arguments.model} predicts otherwise, saved by {OLDEST}.")
+                raise InputError(
+                    f"{arguments.model} predicts something else when saved by {OLDEST}."
+                )
             with np.load(found) as answer:
                 there = max(
                     np.abs(values - answer[name]).max()

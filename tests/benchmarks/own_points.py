@@ -1,4 +1,4 @@
-"""Training on other key points than Kaggle's: 5 and 68 points, from nothing and from --init.
+"""Training on other key points than Kaggle's: 5 and 68 points, from scratch and by a warm start.
 
     python tests/benchmarks/own_points.py [--count 600] [--epochs 6] [--keep FOLDER]
 
@@ -22,7 +22,7 @@ from data.system.command_line import positive, run_script
 from data.system.files import HERE
 from models.storage import SHIPPED
 
-# What face detectors such as MTCNN give, in the names of no standard.
+# The points of face detectors such as MTCNN; these names are nobody's standard.
 FIVE = {
     "left_eye_center": "left_eye_center",
     "right_eye_center": "right_eye_center",
@@ -38,9 +38,9 @@ def five_points(key_points):
 
 
 def dense_points(key_points):
-    """68 points along curves through Kaggle's 15 (N, 15, 2), about as 300-W lays them.
+    """68 points along curves through Kaggle's 15 (N, 15, 2), about as in 300-W.
 
-    Returns the names (68,), with left and right in all but those of the middle, and (N, 68, 2).
+    Returns the names (68,), with left or right in all but those in the middle, and (N, 68, 2).
     """
     at = dict(zip(KEY_POINTS, np.moveaxis(key_points, 1, 0), strict=True))
     made = {}
@@ -95,7 +95,7 @@ def write_csv(path, pictures, names, key_points):
 
 
 def train(folder, csv_path, epochs, *flags):
-    """Train by the script; the held-out RMSE of the model and of the mean face, in pixels."""
+    """Train by the script; returns the held-out RMSE of model and mean face in pixels."""
     model = folder / "m.keras"
     command = [sys.executable, HERE / "model_builder.py", "--data", csv_path, "--model", model]
     command += ["--results", folder, "--epochs", epochs, "--batch-size", 16, *flags]
@@ -111,7 +111,7 @@ def parse_arguments(argv):
     parser = common.parser("Train on other key points than Kaggle's.")
     parser.add_argument("--count", type=positive(int), default=600, help="faces")
     parser.add_argument("--epochs", type=positive(int), default=6, help="of each training")
-    parser.add_argument("--keep", type=Path, help="folder to leave the CSVs and models in")
+    parser.add_argument("--keep", type=Path, help="folder to keep the CSVs and models in")
     return parser.parse_args(argv)
 
 

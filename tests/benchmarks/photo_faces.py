@@ -1,18 +1,18 @@
-"""How many faces are found in photos, how many other things, and how much the box matters.
+"""Recall and false alarms for faces pasted into photos, and how much the box matters.
 
     python tests/benchmarks/photo_faces.py [ARCHIVE] [--faces 500] [--seed 1]
 
 Pastes wild faces that the model was not trained on, four at a time and at sizes from 40 to 400
 pixels, into backgrounds cut from scikit-learn's two sample photographs (a palace, a flower), and
-looks for them twice: with OpenCV's plain frontal cascade, where OpenCV 4 is installed, and as
+searches them twice: with OpenCV's plain frontal cascade, if OpenCV 4 is installed, and as
 `face_key_points.py --image` does. A face is found if the mean error of its key points, for the
-plain cascade those predicted in its box, is below a quarter of the eyes' distance (40 pixels of the
-96 of a crop). What is not near a face is a false alarm. Turned faces are those of AFLW with hidden
-points.
+plain cascade those predicted in its box, is below a quarter of the inter-ocular distance (40 pixels
+of the 96 of a crop). A detection that is not near a face is a false alarm. Turned faces are those
+of AFLW with hidden points.
 
 Then the box: from the box that fits each of 200 faces, moved by 10 % of its side to each of the
-four sides, and made 10 % smaller and larger, the key points are predicted again. Printed is by how
-much the result moves, in % of the inter-ocular distance.
+four sides, and made 10 % smaller and larger, the key points are predicted again. Prints by how much
+the result moves, in % of the inter-ocular distance.
 """
 
 import sys
@@ -35,7 +35,7 @@ from models.storage import SHIPPED, load_landmarker
 WIDTH, HEIGHT, PER_SCENE = 900, 620, 4
 SMALLEST, LARGEST = 40, 400  # side of the crop as trained, in pixels of the scene
 FOUND = 0.25 * 40 / SIZE  # mean error, in sides of the crop
-# What the detector was set up on: it is scored on others.
+# Faces that the detector's thresholds were tuned on; others are scored.
 TUNED_ON = 240
 
 
@@ -48,7 +48,9 @@ def held_out_rows(archive, record):
             if Path(data["path"]).name == f"{source}.csv":
                 rows.append(of_source[data["validation_rows"]])
     if not rows:
-        raise InputError("The model's record names no lfw.csv or aflw.csv: it may know the faces.")
+        raise InputError(
+            "The model's record names no lfw.csv or aflw.csv: it may have seen these faces."
+        )
     return np.random.default_rng(0).permutation(np.concatenate(rows))[TUNED_ON:]
 
 
@@ -61,7 +63,7 @@ def backgrounds():
 
 
 def make_background(photographs, rng):
-    """Up to nine cuttings of the photographs side by side, PIL grey picture."""
+    """Up to nine crops of the photographs side by side, PIL grey picture."""
     from PIL import Image
 
     scene = Image.new("L", (WIDTH, HEIGHT))
@@ -72,17 +74,17 @@ def make_background(photographs, rng):
             photo = photographs[rng.integers(len(photographs))]
             part = np.array(photo.shape) * rng.uniform(0.4, 1)
             top, left = (int(v) for v in rng.uniform(0, photo.shape - part))
-            cutting = photo[top : top + int(part[0]), left : left + int(part[1])]
-            cutting = cutting[:, ::-1] if rng.random() < 0.5 else cutting
-            scene.paste(Image.fromarray(cutting).resize((w, h)), (x, y))
+            crop = photo[top : top + int(part[0]), left : left + int(part[1])]
+            crop = crop[:, ::-1] if rng.random() < 0.5 else crop
+            scene.paste(Image.fromarray(crop).resize((w, h)), (x, y))
     return scene
 
 
 def make_scene(photographs, faces, rng):
     """A scene with `faces`, pictures (N, 96, 96), that do not overlap.
 
-    Returns a uint8 (H, W) picture and the squares that the faces cover, (N, 3) x y side; NaN where
-    there was no room. Their edges are blended.
+    Returns a uint8 (H, W) picture and the squares that the faces cover, (N, 3) x y side; NaN for
+    faces that did not fit. Their edges are blended.
     """
     from PIL import Image
 
@@ -108,7 +110,7 @@ def make_scene(photographs, faces, rng):
 
 
 def plain_cascade(landmarker, cascade, grey):
-    """Key points (N, 15, 2) in the boxes of OpenCV's frontal cascade as it usually is called."""
+    """Key points (N, 15, 2) in the boxes of OpenCV's frontal cascade with its usual parameters."""
     x, y, side = cascade(grey).T
     if not len(x):
         return np.empty((0, len(KEY_POINTS), 2))
@@ -132,7 +134,7 @@ def match(found, truth, squares):
 
 
 def measure_recall(landmarker, archive, path, rows, rng):
-    """Print the tables of recall and false alarms of both ways to look for faces."""
+    """Print the tables of recall and false alarms of both ways to detect faces."""
     photographs = backgrounds()
     ways = {"`--image`": lambda grey: detect(landmarker, grey).points}
     cascade = photo_search.plain_cascade()
@@ -221,7 +223,7 @@ def picture(archive, path, row):
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = common.parser(
-        "Recall and false alarms of the search for faces; how much the box matters."
+        "Recall and false alarms of the face detector; how much the box matters."
     )
     parser.add_argument(
         "archive", nargs="?", type=Path, default=common.ARCHIVE, help="of wild faces"

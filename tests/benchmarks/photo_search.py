@@ -1,15 +1,15 @@
-"""How many faces `--image` finds in photos as people have them, what else it finds, how fast.
+"""Face detection in everyday photos: recall, false alarms and time of `--image`.
 
     taskset -c 0 python tests/benchmarks/photo_search.py [FOLDER] [--light] [--show FOLDER]
 
-FOLDER holds photos and `truth.json`: for each photo's name `faces`, which a person would expect to
-be found, and `ignore`, which count neither way, each `[x, y, size]`, the middle of the crop as
-trained and its side in pixels. A face is found where a box of 0.4 to 2.5 times its size lies within
-0.45 of the larger of both sizes (by the larger of the two distances). A box that is at no face and
-at none to ignore is a false alarm. Beside it runs OpenCV's plain frontal cascade, where OpenCV 4 is
-installed. Times are of the processor, for search and network, without reading and drawing.
+FOLDER contains photos and `truth.json`: for each photo's name `faces`, which a person would expect
+to be found, and `ignore`, which do not count, each `[x, y, size]`: the centre of the crop as in
+training, and its side in pixels. A face is found where a box of 0.4 to 2.5 times its size lies
+within 0.45 of the larger of both sizes (by the larger of the two distances). A box that is at no
+face and at none to ignore is a false alarm. OpenCV's plain frontal cascade is scored too, if OpenCV
+4 is installed. Times are processor times of search and network, without reading and drawing.
 
-`--light` looks again at the photos in the dark, in fog, and before a white wall. `--show` writes
+`--light` searches the photos again in the dark, in fog, and before a white wall. `--show` writes
 the pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file to file.
 """
 
@@ -37,7 +37,7 @@ from models.storage import SHIPPED, Landmarker, load_landmarker
 from results.photos import QUICK_PNG, annotate
 
 NEAR, SMALLER, LARGER = 0.45, 0.4, 2.5  # what counts as found, see above
-# What happens to a photo's grey values, as float32.
+# Changes of a photo's grey values, as float32.
 LIGHT = {
     "as it is": lambda grey: grey,
     "dark": lambda grey: 0.12 * grey,
@@ -73,7 +73,7 @@ def as_squares(boxes):
 
 
 def plain_cascade():
-    """OpenCV's frontal cascade as it usually is called, as a function of grey values; or None."""
+    """OpenCV's frontal cascade with its usual parameters, as a function of grey values; or None."""
     try:
         import cv2
 
@@ -112,7 +112,7 @@ class Counting(Landmarker):
 
 
 def report(ways, truth, lights):
-    """Print the table, and which photos have faces that are missed or false alarms."""
+    """Print the table, and the photos with missed faces or false alarms."""
     print("| | " + " | ".join(ways) + " |\n|---|" + "---:|" * len(ways))
     for name in lights:
         results = [measure(look, truth, LIGHT[name]) for look in ways.values()]
@@ -167,7 +167,7 @@ def time_large(landmarker):
 
 
 def show(landmarker, truth, folder):
-    """Write each photo with what is found in it."""
+    """Write each photo with the faces found in it."""
     make_folder(folder)
     for path in truth:
         photo = read_photo(path)
@@ -183,8 +183,8 @@ def parse_arguments(argv):
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
     add("--networks", type=Path, default=HERE / "models", help="face_finder.npz, face_checker.npz")
-    add("--upright", type=float, default=DEFAULTS.min_check, help="limit of the checker")
-    add("--doubtful", type=float, default=DEFAULTS.max_spread, help="spread that decides, px")
+    add("--upright", type=float, default=DEFAULTS.min_check, help="threshold of the checker")
+    add("--doubtful", type=float, default=DEFAULTS.max_spread, help="threshold of the spread, px")
     add("--light", action="store_true", help="the photos in other light as well")
     add("--large", action="store_true", help="time a photo of 6,000x4,000")
     add("--show", type=Path, help="folder to write annotated photos to")
@@ -200,7 +200,7 @@ def run(arguments):
         for name, layers in (("finder", FINDER_LAYERS), ("checker", CHECKER_LAYERS))
     }
     settings = replace(DEFAULTS, max_spread=arguments.doubtful, min_check=arguments.upright)
-    for count in (1, 2, 3):  # TensorFlow gets ready, which is not to be measured
+    for count in (1, 2, 3):  # TensorFlow compiles, which is not to be measured
         landmarker.predict(np.zeros((count, SIZE, SIZE)))
     landmarker = Counting(landmarker.model, landmarker.record, landmarker.path)
 
@@ -211,7 +211,7 @@ def run(arguments):
     ways = {name: look for name, look in ways.items() if look}
     report(ways, truth, list(LIGHT) if arguments.light else ["as it is"])
     crops = sum(landmarker.counts)
-    print(f"crops that the key point network predicted in, of all of these photos: {crops}")
+    print(f"crops given to the key point network, of all of these photos: {crops}")
     if arguments.large:
         time_large(landmarker)
     if arguments.show:

@@ -1,10 +1,10 @@
-"""The mirrored project's plain CNN, trained on the same split, to compare with.
+"""A plain CNN, as most projects on this data set use, trained on the same split, to compare with.
 
     python tests/benchmarks/plain_cnn.py --data data/training.csv [--epochs 200]
 
 Convolutions of 32, 64 and 32 channels with pooling, dense layers of 64, 128 and 64, Adam at its
 default rate, batches of 32 as is Keras's default, no augmentation, pixels divided by 255. It learns
-coordinates divided by 48 about the centre: in plain pixels it stays at the mean face for long.
+coordinates relative to the centre, divided by 48: in plain pixels it long predicts the mean face.
 Prints the held-out RMSE as model_builder.py does and saves a model from grey values to pixels.
 """
 
@@ -64,8 +64,8 @@ def parse_arguments(argv):
     add = parser.add_argument
     add("--data", type=Path, default=HERE / "data" / "training.csv", help="training CSV")
     add("--model", type=Path, default=HERE / "models" / "plain_cnn.keras", help="save here")
-    add("--epochs", type=int, default=200, help="as the mirrored project's")
-    add("--seed", type=int, default=0, help="of the split and of the first weights")
+    add("--epochs", type=int, default=200, help="as the original project")
+    add("--seed", type=int, default=0, help="of the split and of the initialization")
     return parser.parse_args(argv)
 
 

@@ -1,14 +1,13 @@
-"""Make models/pretrained.keras again: the steps that made it, as commands, one after the other.
+"""Train models/pretrained.keras again: the steps that made it, as commands, one after the other.
 
     python tests/benchmarks/pretrain.py --kaggle training.zip --archive wild_faces.npz
     python tests/benchmarks/pretrain.py --list           # only print them
 
-They run in the project's folder.
-
-Every step can also be typed by hand. A step whose outcome is there already is not done again, and
-the long one goes on where it was stopped. It sees 6.9 million views: 11 minutes of a GPU whose
-batches 14 processes drew (`--processes 14`, with KERAS_BACKEND=jax), which is how the shipped file
-was made; without that `model_builder.py` trains, some 40 hours of one core.
+They run in the project's folder. Every step can also be typed by hand. A step whose output exists
+is not repeated, and the long one resumes where it was stopped. It has 6.9 million training samples:
+11 minutes of a GPU whose batches were augmented by 14 processes (`--processes 14`, with
+KERAS_BACKEND=jax), which is how the shipped file was made; without that `model_builder.py` trains,
+some 40 hours of one core.
 """
 
 import argparse
@@ -22,12 +21,12 @@ import common  # noqa: F401
 from data.system.command_line import run_script
 from data.system.files import HERE, InputError, make_folder
 
-EPOCHS, BATCH = 130, 256  # as long as there was a GPU; batches that keep it busy
+EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
 
 
 def steps(kaggle, archive, folder, model, processes):
-    """The commands in order, each with the file that it leaves behind."""
+    """The commands in order, each with the file that it writes."""
     here = HERE / "tests" / "benchmarks"
     python = sys.executable
     train = [HERE / "model_builder.py"]
@@ -70,15 +69,15 @@ def parse_arguments(argv):
     shared = HERE.parent / "shared" / "data"
     add("--kaggle", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
     add("--archive", type=Path, default=shared / "wild_faces.npz", help="see wild_faces_csv.py")
-    add("--folder", type=Path, default=HERE / "data", help="for all that is made on the way")
+    add("--folder", type=Path, default=HERE / "data", help="for all intermediate files")
     add("--model", type=Path, default=HERE / "models" / "my_model.keras", help="where to save")
-    add("--processes", type=int, help="draw the batches, for a GPU; see many_cores.py")
+    add("--processes", type=int, help="that augment the batches, for a GPU; see many_cores.py")
     add("--list", action="store_true", help="only print the commands")
     return parser.parse_args(argv)
 
 
 def do(outcome, command):
-    """Run one step; a training that was stopped goes on. Raises InputError if it fails."""
+    """Run one step; a training that was stopped is resumed. Raises InputError if it fails."""
     command = list(map(str, command))
     unfinished = "--model" in command and outcome.with_suffix(".resume.npz").exists()
     if subprocess.run([*command, *["--resume"] * unfinished], cwd=HERE).returncode:
@@ -86,7 +85,7 @@ def do(outcome, command):
 
 
 def run(arguments):
-    """Do the steps that are not done yet."""
+    """Do the steps whose output is missing."""
     for path in (arguments.kaggle, arguments.archive):
         if not path.is_file() and not arguments.list:
             raise InputError(f"{path} does not exist; give its path, see --help.")
@@ -98,7 +97,7 @@ def run(arguments):
         if arguments.list:
             print(shlex.join(map(str, command)))
         elif outcome.exists():
-            print(f"{outcome} is there already.")
+            print(f"{outcome} exists already.")
         else:
             print("+ " + shlex.join(map(str, command)), flush=True)
             do(outcome, command)

@@ -1,4 +1,4 @@
-"""Processes of their own to measure in: how long they worked, what they printed, their memory."""
+"""Measuring in fresh processes: time, memory, and what they print and when."""
 
 import multiprocessing
 import os
@@ -30,13 +30,13 @@ class Outcome(NamedTuple):
 
 
 def processor_seconds(stat):
-    """User and system time in clock ticks of /proc/<pid>/stat's text, as seconds."""
-    fields = stat.rpartition(")")[2].split()  # the name before may hold blanks
+    """User and system time in seconds, from the text of /proc/<pid>/stat."""
+    fields = stat.rpartition(")")[2].split()  # the name before may contain blanks
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_timed(*command):
-    """Run a Python script with these arguments to its end; an error there ends this script."""
+    """Run a Python script with these arguments; an error there ends this script."""
     command = [sys.executable, "-u", *map(str, command)]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -53,7 +53,7 @@ def run_timed(*command):
 
 
 def in_fresh_process(function, *arguments):
-    """Call a function of this module in a process of its own, where TensorFlow starts anew."""
+    """Call a function of this module in a fresh process, where TensorFlow starts anew."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()
@@ -65,7 +65,7 @@ def use_cores(count):
 
 
 class Work(NamedTuple):
-    """What this process did between two moments, threads and all, and its peak memory so far."""
+    """What this process did between two moments, in all threads, and its peak memory so far."""
 
     seconds: float
     user: float  # processor seconds in the program itself

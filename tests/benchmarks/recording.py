@@ -2,7 +2,7 @@
 
     python tests/benchmarks/recording.py -- python model_builder.py > recording.txt
 
-Last come the longest silence, the wall time and the processor time, of all processes together.
+Last: the longest silence, the wall time, and the processor time of all processes together.
 """
 
 import os
@@ -20,12 +20,12 @@ from data.system.files import InputError
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = common.parser("Record what a command prints, and when.")
-    parser.add_argument("command", nargs="+", help="behind --: what to run")
+    parser.add_argument("command", nargs="+", help="after --: what to run")
     return parser.parse_args(argv)
 
 
 def lines_of(stream):
-    """Yield what is written to a pipe as soon as it is, cut at the ends of lines."""
+    """Yield the lines written to a pipe, each as soon as it is complete."""
     rest = b""
     while piece := os.read(stream.fileno(), 65536):
         *lines, rest = (rest + piece).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
@@ -35,7 +35,7 @@ def lines_of(stream):
 
 
 def run(arguments):
-    """Run the command, print what it prints, and sum up."""
+    """Run the command, print its output with times, and sum up."""
     started = heard = time.monotonic()
     silence, after = 0.0, ""
     try:

@@ -1,20 +1,20 @@
-"""How fast training, predicting and starting are, each beside a named rival in the same run.
+"""Speed of training, predicting and starting, each beside a named rival in the same run.
 
     python tests/benchmarks/speed.py                     # all parts: a quarter of an hour
     python tests/benchmarks/speed.py prediction start    # some of them
     taskset -c 0,1 python tests/benchmarks/speed.py      # on these two cores
 
-training    the epochs after which a short training is as good as the plain CNN at its end, from
-            process start, against the plain CNN's own training
+training    the time until a short training is as good as the fully trained plain CNN, from process
+            start, against the plain CNN's own training
 allocator   the same training steps with and without `keep_freed_memory`
-step        what the training step costs and what the processor's arithmetic would allow
+step        the cost of a training step, and what the processor's arithmetic would allow
 prediction  faces per second, and one face at a time, against MediaPipe Face Landmarker
 start       --help, and the first picture of 16 test faces, against `import tensorflow`
 memory      a training on a synthetic file of Kaggle's 7,049 rows, against only loading it by the
             usual recipe
 
-Everything runs on the cores that this script may run on, in processes of its own. Processor time
-counts all threads and is what to go by where the machine has other work. For Linux.
+Everything runs in fresh processes, on the cores that this script may use. Processor time counts all
+threads; compare by it where the machine has other work. For Linux.
 """
 
 import re
@@ -28,8 +28,8 @@ from queue import SimpleQueue
 from statistics import median
 
 import common
-import hard_faces
 import loading
+import mediapipe_rival
 import numpy as np
 import streaming
 from processes import in_fresh_process, run_timed, use_cores, work_of
@@ -51,15 +51,15 @@ from models.training.loss import masked_loss
 from models.training.optimizer import make_optimizer
 from models.training.workers import Worker
 
-# What plain_cnn.py ends at on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It goes
-# up and down by then: ten epochs earlier it was 1.836. The short training ends below that, too.)
+# Held-out RMSE of plain_cnn.py on Kaggle's 2,140 complete faces after its 200 epochs, seed 0. (It
+# still fluctuates: ten epochs earlier it was 1.836. The short training ends below that, too.)
 PLAIN_CNN_PX, PLAIN_CNN_EPOCHS = 1.915, 200
 SHORT = ("--epochs", "3", "--batch-size", "32")
 
 
 def table(header, rows):
     """Print a GitHub-markdown table."""
-    print(hard_faces.markdown(header, rows) + "\n", flush=True)
+    print(common.markdown(header, rows) + "\n", flush=True)
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -120,9 +120,9 @@ def training(arguments):
 
 
 def training_steps(keep, batch_size, steps):
-    """Some steps of a training on synthetic faces, after three to get going; in a fresh process.
+    """Some steps of a training on synthetic faces, after three for warm-up; in a fresh process.
 
-    Returns the Work, and a digest of the weights that came out.
+    Returns the Work, and a digest of the resulting weights.
     """
     if keep:
         keep_freed_memory()
@@ -142,7 +142,7 @@ def training_steps(keep, batch_size, steps):
 
 
 def allocator(arguments):
-    """What keeping freed memory gives: the same steps without and with it, in turn."""
+    """The gain of keeping freed memory: the same steps without and with it, in turn."""
     rows, rates, digests = [], {False: [], True: []}, set()
     for _ in range(arguments.repeat):
         for keep in (False, True):
@@ -168,11 +168,11 @@ def allocator(arguments):
 
 
 def multiply_adds(model):
-    """How many multiplications, each with an addition, the layers' kernels cost a picture."""
+    """Number of multiply-adds of the layers' kernels for a picture."""
     total = 0
     for layer in model.layers:
         if hasattr(layer, "kernel"):
-            # An EinsumDense has weights of its own for each place, the others share theirs.
+            # An EinsumDense has separate weights for each position, the others share theirs.
             own = type(layer).__name__ == "EinsumDense"
             places = 1 if own else np.prod(layer.output.shape[1:-1])
             total += int(places * np.prod(layer.kernel.shape))
@@ -180,7 +180,7 @@ def multiply_adds(model):
 
 
 def seconds_of(function, least=1.0):
-    """Median processor seconds of a call, over at least so many seconds of calls."""
+    """Median processor seconds of a call, over at least that many seconds of calls."""
     function()
     times, started = [], time.process_time()
     while len(times) < 5 or time.process_time() - started < least:
@@ -199,7 +199,7 @@ def matmul_rate(dtype, side=2048):
 
 
 def convolution_seconds(model, dtype, count):
-    """Forward and both gradients of every convolution of a model, each alone, for a batch."""
+    """Processor seconds of every convolution of a model for a batch, forward and both gradients."""
     import tensorflow as tf
     from keras import layers
 
@@ -217,7 +217,7 @@ def convolution_seconds(model, dtype, count):
             with tf.GradientTape() as tape:
                 tape.watch((x, k))
                 y = tf.nn.conv2d(x, k, strides, "SAME")
-            # Nobody needs the picture's own gradient.
+            # The picture's own gradient is not needed.
             return tape.gradient(y, k if x.shape[-1] == 1 else (x, k), g)
 
         total += times * seconds_of(partial(tf.function(gradients), x, k, g), 0.2)
@@ -279,7 +279,7 @@ def step_parts(batch_size):
         seconds["step"] = (time.process_time() - started) / 20
         return {name: value / batch_size for name, value in seconds.items()}
 
-    # Each kernel works three times: forward, for its own gradient and for its input's.
+    # Each kernel is used three times: forward, for its own gradient and for its input's.
     return {
         "operations": 3 * 2 * multiply_adds(build_model()),
         "limits": {dtype: matmul_rate(dtype) for dtype in ("float32", "bfloat16")},
@@ -289,7 +289,7 @@ def step_parts(batch_size):
 
 
 def step(arguments):
-    """Where the training step's time goes, per face, on one core."""
+    """The parts of a training step's time, per face, on one core."""
     found = in_fresh_process(step_parts, arguments.batch_size)
     operations = found["operations"]
     print(f"A face's step takes {operations / 1e9:.2f} billion floating point operations.\n")
@@ -317,7 +317,7 @@ def step(arguments):
 
 
 def keras_model(path, bfloat16=False):
-    """The saved model, its body in bfloat16 on demand."""
+    """The saved model, if asked for with its body in bfloat16."""
     model, _ = load_model(path)
     if not bfloat16:
         return model
@@ -345,8 +345,8 @@ def open_function(path, threads, bfloat16=False):
 
 
 def open_litert(path, threads):
-    """A .tflite file in as many of LiteRT's interpreters as threads, each taking face by face:
-    that is faster than larger batches, and than several threads in one."""
+    """A .tflite file in as many LiteRT interpreters as threads, each predicting face by face: that
+    is faster than larger batches, and than several threads in one interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     free = SimpleQueue()
@@ -373,7 +373,7 @@ def open_onnx(path, threads):
     return lambda pictures: session.run(["key_points"], {"picture": pictures})[0]
 
 
-# What opens each method; those of exported files are left out where the files cannot be made.
+# The function that opens each method; exported files are left out if they cannot be made.
 METHODS = {
     "`predict`": open_predict,
     "`predict` in bfloat16": partial(open_predict, bfloat16=True),
@@ -413,9 +413,9 @@ def predict_speed(open_it, path, threads, pictures, batch):
 
 
 def mediapipe_speed(python, threads, pictures):
-    """MediaPipe's seconds per face, passed and worked, one at a time; run in a fresh process."""
+    """MediaPipe's wall and processor seconds per face, one at a time; run in a fresh process."""
     use_cores(threads)
-    _, seconds, processor = hard_faces.run_mediapipe(python, pictures)
+    _, seconds, processor = mediapipe_rival.find_mesh(python, pictures)
     return seconds, processor
 
 
@@ -427,7 +427,7 @@ def faces_at_limit(threads):
 
 
 def export(model, folder):
-    """The exported files by method name; none where the packages for it are missing."""
+    """The exported files by method name; none if the packages for it are missing."""
     files = {}
     for kind, names in (
         ("litert", {"LiteRT": ".tflite", "LiteRT, 8-bit weights": "_small.tflite"}),
@@ -447,7 +447,7 @@ def export(model, folder):
 def prediction(arguments):
     """Faces per second against MediaPipe's, in batches and one at a time."""
     pictures = next(read_faces(arguments.test)).pictures
-    python = hard_faces.make_environment(arguments.mediapipe_env, sys.executable)
+    python = mediapipe_rival.make_environment(arguments.mediapipe_env, sys.executable)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         files = export(arguments.model, Path(folder))
@@ -481,7 +481,7 @@ def prediction(arguments):
 
 
 def start(arguments):
-    """Until --help has answered, and until the first picture is there."""
+    """Time until --help has answered, and until the first picture is written."""
     builder, pictures = (HERE / name for name in ("model_builder.py", "face_key_points.py"))
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -585,13 +585,13 @@ def parse_arguments(argv):
     add("--batch-size", type=int, default=64, help="faces in a batch where predicting is timed")
     add("--steps", type=int, default=16, help="of a training, with and without the allocator")
     add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
-    add("--repeat", type=int, default=3, help="starts of each script; their median counts")
+    add("--repeat", type=int, default=3, help="starts of each script, of which the median is taken")
     add("--rows", type=int, default=7049, help="of the synthetic file that memory is measured on")
     add(
         "--mediapipe-env",
         type=Path,
-        default=hard_faces.environment_folder(),
-        help="virtual environment of MediaPipe, made where it is missing",
+        default=mediapipe_rival.environment_folder(),
+        help="virtual environment of MediaPipe, made if it is missing",
     )
     return parser.parse_args(argv)
 

@@ -47,7 +47,7 @@ def parse_arguments(argv):
     parser = common.parser("Peak memory of predicting a short and a long test CSV.")
     add = parser.add_argument
     add("--rows", type=positive(int), nargs="+", default=[2000, 100000], help="rows of each")
-    add("--model", type=Path, default=SHIPPED, help="what predicts")
+    add("--model", type=Path, default=SHIPPED, help="the trained model")
     return parser.parse_args(argv)
 
 

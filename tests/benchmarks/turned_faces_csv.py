@@ -1,15 +1,15 @@
-"""Turn the heads of real faces further aside, in 3-D, into more CSVs in Kaggle's format.
+"""Rotate the heads of real faces further aside, in 3-D, and write them as CSVs.
 
     python tests/benchmarks/wild_faces_csv.py
     python tests/benchmarks/turned_faces_csv.py     # writes data/turned_kaggle.csv and so on
 
-Faces turned by 30 to 60 degrees are rare, and whoever marked them left out the points that the
-head itself hides. So a 3-D face is fitted to the marked points of every training face, its
-picture is laid over the synthetic faces' mean head, and the head is turned: the key points go
-along, the hidden ones are where the fitted face has them. This is the "face profiling" of Zhu et
-al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic/faces.py.
+Faces turned by 30 to 60 degrees are rare, and annotators left out the points that the head itself
+hides. So a 3-D face is fitted to the labelled points of every training face, the picture is mapped
+onto the synthetic faces' mean head, and the head is rotated: the key points move with it, hidden
+ones are taken from the fitted face. This is the "face profiling" of Zhu et
+al. 2016, https://arxiv.org/abs/1511.07212, with a 3-D face that comes from data/synthetic/head.py.
 
-Only faces are used that a training on the three files with default settings does not hold out.
+Faces that a training on the three files with default settings holds out are not used.
 """
 
 import csv
@@ -21,7 +21,8 @@ import numpy as np
 import wild_faces_csv
 
 from data.key_points import COLUMNS, PARTNERS, SIZE
-from data.synthetic.faces import ROWS, _draw_person, _shape_face, _solid_points, _Surface
+from data.synthetic.head import ROWS, HeadSurface
+from data.synthetic.person import Person
 from data.system.command_line import natural, run_script
 from data.system.files import HERE, replace_file
 
@@ -31,7 +32,7 @@ SOURCES = ("kaggle", *wild_faces_csv.SOURCES)
 
 
 def shape_model(people=1000, modes=12, seed=0):
-    """What the synthetic heads look like in 3-D; lengths in eye distances, z towards the viewer.
+    """Mean and modes of the synthetic heads in 3-D; lengths in eye distances, z towards the viewer.
 
     Returns:
         mean (15, 3) and modes (12, 15, 3) of the key points, a mode's coefficients having the
@@ -40,10 +41,9 @@ def shape_model(people=1000, modes=12, seed=0):
     rng = np.random.default_rng(seed)
     points, surface = [], 0
     for _ in range(people):
-        person = _draw_person(rng)
-        head = _Surface(person)
-        _shape_face(head, person)
-        points.append(_solid_points(head, person))
+        person = Person(rng)
+        head = HeadSurface(person)
+        points.append(head.key_points(person))
         rows = np.broadcast_to(ROWS[:, None], head.x.shape)
         surface = surface + np.stack([head.x, rows, head.z], -1) / people
     points = np.array(points, np.float64)
@@ -68,7 +68,7 @@ def yaw_of(pose):
 
 
 def project(pose, mean, modes):
-    """Where the fitted faces' points lie, (N, 15, 2) pixels.
+    """The points of the fitted faces, (N, 15, 2) pixels.
 
     A pose is 3 numbers of a rotation vector, log scale, the shift x, y, and the modes'
     coefficients: a scaled orthographic camera.
@@ -79,7 +79,7 @@ def project(pose, mean, modes):
 
 
 def fit(key_points, mean, modes, steps=25, noise_px=1.2):
-    """Poses and shapes (N, 18) that explain key points (N, 15, 2), NaN where not marked.
+    """Poses and shapes (N, 18) that explain key points (N, 15, 2), NaN where not labelled.
 
     Levenberg-Marquardt for all faces at once; the shape's coefficients and the rotation are held
     near zero as far as the points allow, so that a few points suffice.
@@ -118,10 +118,10 @@ def fit(key_points, mean, modes, steps=25, noise_px=1.2):
 
 
 def adapt_mean(key_points, mean, modes, rounds=4, some=1500, seed=0):
-    """The mean face as this file's annotators mark it, (15, 3), mirror-true.
+    """The mean face by this file's convention of labelling, (15, 3), mirror-symmetric.
 
     In turn: fit poses, then move each point and its mirror partner to where, in 3-D, the fits
-    leave the smallest error; points that the file never marks stay.
+    leave the smallest error; points that the file never labels stay.
     """
     rng = np.random.default_rng(seed)
     for _ in range(rounds):
@@ -135,7 +135,7 @@ def adapt_mean(key_points, mean, modes, rounds=4, some=1500, seed=0):
             for which, side in ((point, 1), (partner, -1)):
                 marked = np.isfinite(errors[:, which, 0])
                 far = (errors[marked, which] ** 2).sum(1, keepdims=True)
-                weight = 1 / np.sqrt(1 + far / 9)  # a robust mean: wrong marks count less
+                weight = 1 / np.sqrt(1 + far / 9)  # a robust mean: wrong labels count less
                 left.append((camera[marked] * [side, 1, 1] * weight[..., None]).reshape(-1, 3))
                 right.append((errors[marked, which] * weight).reshape(-1))
             left, right = np.concatenate(left), np.concatenate(right)
@@ -149,7 +149,7 @@ def adapt_mean(key_points, mean, modes, rounds=4, some=1500, seed=0):
 
 
 def turn(picture, shape, matrix, scale, shift, new_matrix, surface):
-    """The picture of a head that is turned from one pose to another.
+    """The picture of a head that is rotated from one pose to another.
 
     Args:
         picture: uint8 (96, 96).
@@ -187,7 +187,7 @@ def turn(picture, shape, matrix, scale, shift, new_matrix, surface):
 
 
 def fitted_surface(shape, mean, surface):
-    """The mean head (M, 3) bent so that the mean's points come to lie on the face's, (15, 3)."""
+    """The mean head (M, 3) warped so that the mean's points move onto the face's, (15, 3)."""
 
     def kernel(a, b):
         return np.exp(-((a[:, None, :2] - b[None, :, :2]) ** 2).sum(-1) / (2 * 0.35**2))
@@ -197,7 +197,7 @@ def fitted_surface(shape, mean, surface):
 
 
 def turned_faces(faces, count, shape, rng):
-    """Turn `count` of the faces, the ones already turned first, to a yaw of up to 65 degrees.
+    """Rotate `count` of the faces, those already turned first, to a yaw of up to 65 degrees.
 
     Yields (picture uint8 (96, 96), key points (15, 2), the index of the face).
     """
@@ -211,10 +211,10 @@ def turned_faces(faces, count, shape, rng):
     print(f"{faces.path}: the 3-D faces fit {len(yaw)} faces to {np.median(rms):.2f} px (median)")
     usable = np.flatnonzero((rms < 2.5) & (np.abs(yaw) < 60))
     order = usable[np.argsort(-np.abs(yaw[usable]) - rng.uniform(0, 15, len(usable)))][:count]
-    never = np.isnan(key_points).all(axis=(0, 2))  # what the file never marks is not known here
+    never = np.isnan(key_points).all(axis=(0, 2))  # what the file never labels is not known here
     for i in order:
         matrix = rotations(pose[i : i + 1])[0]
-        # In its own frame, with what the fit leaves over laid into the picture's plane.
+        # In its own frame, with the residuals of the fit put into the picture's plane.
         left = np.column_stack([np.nan_to_num(errors[i]) / scale[i], np.zeros(len(mean))])
         own = typical + np.tensordot(pose[i, 6:], modes, 1) + left @ matrix
         side = np.sign(yaw[i]) if abs(yaw[i]) > 8 else rng.choice([-1, 1])
@@ -238,7 +238,7 @@ def turned_faces(faces, count, shape, rng):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = common.parser("Turn the heads of training faces in 3-D and write them as a CSV.")
+    parser = common.parser("Rotate the heads of training faces in 3-D and write them as CSVs.")
     parser.add_argument("--kaggle", type=Path, default=common.KAGGLE, help="Kaggle's training file")
     parser.add_argument(
         "--wild", type=Path, default=HERE / "data", help="folder of the others, and to write to"
@@ -250,7 +250,7 @@ def parse_arguments(argv):
 
 
 def run(arguments):
-    """Fit, turn and write, a file for each source: it keeps that source's habits of marking."""
+    """Fit, rotate and write, a file for each source, since each has its own convention."""
     paths, _, everything, training, _ = wild_faces_csv.split_real_faces(
         arguments.kaggle, arguments.wild
     )

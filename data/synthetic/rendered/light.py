@@ -1,0 +1,117 @@
+"""Lamps, shadows and the sky: how bright what is painted gets.
+
+Directions are the camera's: x to the right, y up, z towards the viewer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.synthetic.rendered.raster import chance, depth_picture, grain, rotate, step, unit
+
+MAP, REACH = 144, 38.0  # the shadow map's side in pixels, and in centimetres
+
+
+@dataclass(frozen=True)
+class Light:
+    """Three lamps and the sky about a head."""
+
+    ways: np.ndarray  # (3, 3) towards the key light, the fill light, a light from behind
+    power: np.ndarray  # (3,)
+    sky: float  # what comes from everywhere
+    tilt: float  # how much more of it comes from above
+    softness: float  # of the shadow's edge, in pixels of the map
+    shadow: float  # how much of the key light it takes away
+    gloss: float  # of skin
+    shine: float  # how sharp the highlights are
+    dapple: float  # how much of the key light leaves or blinds keep away, in patches
+    patches: np.ndarray  # (3,) where the patches are (2), and their size in cm
+
+
+def draw_light(rng: np.random.Generator) -> Light:
+    """Random light: mostly soft, sometimes one hard lamp."""
+    n, u = rng.normal, rng.uniform
+    hard = chance(rng, 0.22)
+    spread = 1.2 if hard else rng.choice([0.25, 0.7])
+    key = np.array([n(0, spread), n(0.45, 0.45), 1.0])
+    fill = np.array([n(0, 1.2), n(-0.1, 0.6), 0.6])
+    back = np.array([n(0, 1), n(0.3, 0.5), -0.5])
+    sky = u(0.04, 0.25) if hard else u(0.25, 0.8)
+    power = [
+        1 - sky,
+        u(0, 0.15) if hard else u(0, 0.4),
+        u(0, 0.8) * chance(rng, 0.25),
+    ]
+    return Light(
+        ways=unit(np.stack([key, fill, back])).astype(np.float32),
+        power=np.array(power, np.float32),
+        sky=float(sky),
+        tilt=float(u(0.05, 0.35)),
+        softness=float(u(0.4, 1.6)),
+        shadow=float(u(0.6, 1)),
+        gloss=float(u(0, 0.35) ** 1.3),
+        shine=float(u(6, 40)),
+        dapple=float(u(0.3, 0.9)) if chance(rng, 0.1) else 0.0,
+        patches=np.array([*rng.random(2), u(80, 300)], np.float32),
+    )
+
+
+class ShadowMap:
+    """What the key light sees of the head."""
+
+    def __init__(self, light: Light, vertices: np.ndarray, triangles: np.ndarray) -> None:
+        way = light.ways[0]
+        across = unit(np.cross([0, 1, 0], way))
+        self.frame = np.stack([across, np.cross(way, across), way]).astype(np.float32)
+        seen = rotate(vertices, self.frame)
+        self.depth = depth_picture(self._place(seen), seen[:, 2], triangles, MAP)
+        self.light = light
+
+    @staticmethod
+    def _place(seen: np.ndarray) -> np.ndarray:
+        """Pixels of the map, (N, 2)."""
+        return np.stack([seen[:, 0], -seen[:, 1]], 1) * (MAP / REACH) + MAP / 2
+
+    def cover(self, places: np.ndarray, slack: float = 0.3) -> np.ndarray:
+        """How much of the key light is kept from places (N, 3), 0 .. 1: the mean of five rays."""
+        seen = rotate(places, self.frame)
+        flat, near = self._place(seen), seen[:, 2] + slack
+        cover = np.zeros(len(places), np.float32)
+        soft = self.light.softness
+        for dx, dy in ((-soft, -soft), (soft, -soft), (-soft, soft), (soft, soft), (0, 0)):
+            column = np.clip(np.rint(flat[:, 0] + dx), 0, MAP - 1).astype(np.int32)
+            row = np.clip(np.rint(flat[:, 1] + dy), 0, MAP - 1).astype(np.int32)
+            cover += np.clip((self.depth[row * MAP + column] - near) * 3, 0, 1) / 5
+        if self.light.dapple:
+            size = self.light.patches[2]
+            cloud = grain(0, seen[:, 0] / size, seen[:, 1] / size, self.light.patches)
+            cover = np.maximum(cover, self.light.dapple * step(cloud, 1.0))
+        return cover
+
+
+def shade(
+    light: Light,
+    normal: np.ndarray,
+    open_sky: np.ndarray | float = 1.0,
+    shadow: np.ndarray | float = 0.0,
+    wrap: float = 0.12,
+) -> np.ndarray:
+    """Brightness (N,) of white paint with unit normals (N, 3).
+
+    `open_sky` is the share of directions that nothing covers, `shadow` what the shadow map says.
+    `wrap` lets light creep round the edge of the shadow, as it does in skin.
+    """
+    lamps = np.einsum("lk,nk->ln", light.ways, normal)
+    lamps = np.maximum((lamps + wrap) / (1 + wrap), 0)
+    key = lamps[0] * (1 - light.shadow * shadow)
+    sky = light.sky * open_sky * (1 - light.tilt + light.tilt * normal[:, 1])
+    return light.power[0] * key + light.power[1] * lamps[1] + light.power[2] * lamps[2] + sky
+
+
+def highlight(light: Light, normal: np.ndarray, sharpness: float | np.ndarray) -> np.ndarray:
+    """How strongly the key light is mirrored, (N,)."""
+    half = unit(light.ways[0] + np.array([0, 0, 1], np.float32))
+    toward = np.maximum(np.einsum("nk,k->n", normal, half), 0)
+    return toward**sharpness * (0.05 + 0.4 * light.power[0])

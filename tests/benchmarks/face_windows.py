@@ -1,0 +1,255 @@
+"""Faces pasted into pictures without one: training samples of the face finder and face checker.
+
+Kaggle's faces and the wild ones of the archive are occluded anew in each round, placed in windows,
+blended into a background, and relit, blurred and compressed at random.
+"""
+
+import io
+
+import common  # noqa: F401
+import numpy as np
+import wild_faces_csv as wild
+from face_backgrounds import PATCH, cut_patches
+
+from data.augment.occlusion import occlude
+from data.faces import load_faces
+from data.images.crops import affines_from_points, similarity_transforms
+from data.key_points import SIZE
+from data.settings import Settings
+from data.split import group_similar
+from models.detect.small_networks import CONTEXT, normalize_contrast
+from models.network import predict
+from models.spread import face_spread
+from models.storage import SHIPPED, load_model
+
+HELD_OUT = 0.1  # share of the people
+OCCLUSIONS = Settings(cut_out=0.4, sunglasses=0.1, hat=0.06, hair=0.06, hand=0.1)
+MASKS = 0.08  # share with a mask over mouth and nose
+PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
+CUT = 0.06  # share cut by the photo's border
+DIM = (0.08, 1.2)  # contrast that is left, log-uniform, in a third of the windows
+HALF = SIZE // 2  # side of the faces that are pasted: twice as fine as a window
+
+
+# --- faces ---------------------------------------------------------------------------------------
+
+
+class Faces:
+    """Faces to paste: pictures, key points, affines of the crops, and occlusions of this round."""
+
+    def __init__(self, pictures, points, affines):
+        self.pictures, self.points, self.affines = pictures, points, affines
+        self.occlude_anew(np.random.default_rng(0))
+
+    def occlude_anew(self, rng):
+        """Occlude other faces; what is pasted is half as large as the pictures."""
+        occluded = occlude_some(self.pictures, self.points, rng)
+        shape = (-1, HALF, 2, HALF, 2)
+        self.halves = occluded.reshape(shape).mean((2, 4), np.float32).astype(np.uint8)
+
+    def windows(self, placements, backgrounds, rng, patch=PATCH, augment=None):
+        """Windows of random faces, placed as `paste` says, and the placements, some mirrored."""
+        augment = augment or augment_light
+        behind = cut_patches(backgrounds, 6000, rng, patch)
+        chosen = rng.integers(len(self.pictures), size=len(placements))
+        windows, placed = [], []
+        for i in range(0, len(placements), 2048):
+            part = placements[i : i + 2048]
+            patches = behind[rng.integers(len(behind), size=len(part))]
+            faces = self.halves, self.affines, chosen[i : i + 2048]
+            patches, part = paste(*faces, part, patches, rng)
+            windows.append(to_windows(augment(patches, rng)))
+            placed.append(part)
+        return np.concatenate(windows), np.concatenate(placed)
+
+
+def load_all(folder):
+    """The faces of the folder's files to train on, and those of people who are held out."""
+    pictures, identities = load_pictures(folder)
+    points, affines, spread = locate(pictures)
+    people, who = np.unique(identities, return_inverse=True)
+    held_out = np.random.default_rng(0).permutation(len(people))[: int(HELD_OUT * len(people))]
+    held_out = np.isin(who, held_out)
+    known = spread < 3.0  # leaves out a few pictures that show no face at all
+    faces, others = (
+        Faces(*(values[known & part] for values in (pictures, points, affines)))
+        for part in (~held_out, held_out)
+    )
+    print(f"{len(faces.pictures)} faces to train on, {len(others.pictures)} held out", flush=True)
+    return faces, others
+
+
+def load_pictures(folder):
+    """All faces and who they are: pictures uint8 (N, 96, 96), identities (N,)."""
+    kaggle = load_faces(folder / "training.csv.gz")
+    path = folder / "wild_faces.npz"
+    archive = wild.load_archive(path)
+    jpeg, offset = archive["jpeg"], archive["offset"]
+    decoded = b"".join(
+        wild.decode(jpeg[a:b].tobytes(), path, i)
+        for i, (a, b) in enumerate(zip(offset[:-1], offset[1:], strict=True))
+    )
+    pictures = np.frombuffer(decoded, np.uint8).reshape(-1, SIZE, SIZE)
+    alone = [f"kaggle {group}" for group in group_similar(kaggle.pictures)]
+    return np.concatenate([kaggle.pictures, pictures]), np.concatenate([alone, archive["identity"]])
+
+
+def locate(pictures):
+    """Where the shipped network sees the faces: points (N, 15, 2), affines of the crops (N, 2, 3)
+    and the root mean square of the points' spreads (N,)."""
+    model, _ = load_model(SHIPPED)
+    points, spread = predict(model, pictures)
+    return points, affines_from_points(points), face_spread(spread)
+
+
+def occlude_some(pictures, points, rng):
+    """The pictures with some of the faces occluded, some by a mask, uint8."""
+    occluded = np.empty_like(pictures)
+    for start in range(0, len(pictures), 1024):
+        part = pictures[start : start + 1024].astype(np.float32)
+        occlude(part, points[start : start + 1024], rng, OCCLUSIONS)
+        occluded[start : start + 1024] = np.clip(part, 0, 255)
+    for i in np.flatnonzero(rng.random(len(pictures)) < MASKS):
+        occluded[i] = put_on_mask(occluded[i], points[i], rng)
+    return occluded
+
+
+def put_on_mask(picture, points, rng):
+    """A picture (96, 96) whose face, with these points (15, 2), wears a mask of folded cloth."""
+    from PIL import Image, ImageDraw, ImageFilter
+
+    eyes, nose, lip = points[:2], points[10], points[14]
+    across, down = eyes[0] - eyes[1], lip - eyes.mean(0)
+    top = eyes.mean(0) + down * rng.uniform(0.25, 0.55)
+    wide = across * rng.uniform(0.75, 1.0)
+    edge = eyes.mean(0) + down * rng.uniform(0.3, 0.6)
+    chin = lip + down * rng.uniform(0.15, 0.5)
+    shape = [top, edge + wide, lip + 0.8 * wide, chin + 0.35 * across]
+    shape += [chin - 0.35 * across, lip - 0.8 * wide, edge - wide]
+    mask = Image.new("L", (SIZE, SIZE))
+    ImageDraw.Draw(mask).polygon([tuple(p) for p in shape], fill=255)
+    mask = np.asarray(mask.filter(ImageFilter.GaussianBlur(0.8)), np.float32) / 255
+    y, x = np.mgrid[:SIZE, :SIZE]
+    distance = np.abs((x - nose[0]) * across[0] + (y - nose[1]) * across[1]) / (across @ across)
+    folds = np.sin(rng.uniform(0.2, 1) * (y + rng.uniform(-0.3, 0.3) * x)) * rng.uniform(0, 12)
+    cloth = rng.uniform(0, 255) * (1 - rng.uniform(0, 0.5) * distance) + folds
+    return np.clip(picture * (1 - mask) + mask * cloth, 0, 255)
+
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+def paste(halves, affines, chosen, placements, patches, rng):
+    """Patches (N, P, P) float32 with the faces `chosen` (N,) in them, some mirrored.
+
+    Args:
+        halves, affines: of all faces, as in `Faces`.
+        placements: (N, 4): rotation in radians, offset x y of the face's centre from the patch's,
+            and log scale, both in sides of the window.
+        patches: uint8 (N, P, P), the backgrounds; some are replaced by the face's own reflection.
+
+    Returns:
+        The patches, and the placements after mirroring.
+    """
+    angle, dx, dy, log_scale = placements.T.astype(np.float32)
+    patch = patches.shape[1]
+    window = patch - 2 * CONTEXT
+    side = window * np.exp(log_scale)
+    middle = (patch - 1) / 2 + window * np.stack([dx, dy], -1)
+    # From a patch's pixels to those of the upright crop, and on to those of the halved picture.
+    inward = similarity_transforms(SIZE / side, -angle, 0.0, np.zeros((len(placements), 2)))
+    inward = inward[:, :, :2]
+    offset = (SIZE - 1) / 2 - np.einsum("nij,nj->ni", inward, middle)
+    pasted = cut_faces(halves, affines[chosen], chosen, inward, offset, patch)
+    mask = face_mask(inward, offset, patch, rng)
+    pasted = patches + mask * (pasted - patches)
+    mirrored = rng.random(len(placements)) < 0.5
+    pasted[mirrored] = pasted[mirrored, :, ::-1]
+    placements = placements.copy()
+    placements[mirrored, :2] *= -1
+    return pasted.astype(np.float32), placements
+
+
+def cut_faces(halves, affines, chosen, inward, offset, patch):
+    """The faces `chosen` (N,) alone, continued by reflection, float32 (N, patch, patch).
+
+    inward (N, 2, 2) and offset (N, 2) lead from a patch's pixels to those of the upright crop.
+    """
+    from PIL import Image
+
+    linear = affines[:, :, :2] @ inward
+    shift = np.einsum("nij,nj->ni", affines[:, :, :2], offset) + affines[:, :, 2] + 0.5
+    linear, shift = linear / 2, shift / 2 + HALF // 2
+    shift -= linear.sum(-1) / 2  # Pillow counts from the outer edges of the pixels
+    faces = np.empty((len(chosen), patch, patch), np.float32)
+    coefficients = np.concatenate([linear, shift[..., None]], -1).reshape(-1, 6).tolist()
+    size, affine, smooth = (patch, patch), Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    for i, k in enumerate(chosen):
+        picture = Image.fromarray(np.pad(halves[k], HALF // 2, "symmetric"))
+        faces[i] = np.asarray(picture.transform(size, affine, coefficients[i], smooth))
+    return faces
+
+
+def face_mask(inward, offset, patch, rng):
+    """How much of each pixel is the face's, 0 .. 1, (N, patch, patch): soft superellipses about as
+    large as the crop; everywhere for those faces that are continued by reflection."""
+    y, x = np.mgrid[:patch, :patch].astype(np.float32)
+    place = [
+        np.abs((m[0] * x + m[1] * y + o) / ((SIZE - 1) / 2) - 1)
+        for m, o in zip(
+            inward.astype(np.float32).transpose(1, 2, 0)[..., None, None],
+            offset.astype(np.float32).T[..., None, None],
+            strict=True,
+        )
+    ]
+    one = (len(inward), 1, 1)
+    power = rng.choice([2, 3, 4, 8], one).astype(np.float32)
+    reach, soft = (
+        rng.uniform(*ends, one).astype(np.float32) for ends in ((0.85, 1.15), (0.03, 0.25))
+    )
+    outwards = (place[0] ** power + place[1] ** power) ** (1 / power)
+    own = rng.random(one) > PASTED
+    inside = np.maximum(*place) < 1.9
+    return np.where(own, inside, np.clip((reach - outwards) / soft + 0.5, 0, 1))
+
+
+def augment_light(patches, rng):
+    """Light, contrast, noise, blur, JPEG, the photo's border: uint8 patches (N, P, P)."""
+    from PIL import Image, ImageFilter
+
+    count, patch, _ = patches.shape
+    one = (count, 1, 1)
+    y, x = (np.mgrid[:patch, :patch] / (patch - 1) - 0.5).astype(np.float32)
+    patches = np.clip(patches / 255, 0, 1) ** np.exp(rng.normal(0, 0.3, one))
+    patches *= 1 + rng.normal(0, 0.3, one) * x + rng.normal(0, 0.3, one) * y
+    # As if the whole face were in the shade, before a lamp or in fog.
+    contrast = np.exp(rng.uniform(*np.log(DIM), one))
+    contrast = np.where(rng.random(one) < 0.35, contrast, rng.uniform(0.6, 1.2, one))
+    dark = rng.random(one) * (1 - contrast)
+    patches = 255 * np.clip(contrast * patches + np.where(rng.random(one) < 0.6, 0, dark), 0, 1)
+    noise = rng.normal(0, 1, patches.shape).astype(np.float32)
+    loud = rng.random(one) ** 2 * 9 * contrast**0.8
+    patches = np.clip(patches + loud * noise, 0, 255).astype(np.uint8)
+    for i in np.flatnonzero(rng.random(count) < 0.45):
+        picture = Image.fromarray(patches[i])
+        if rng.random() < 0.5:
+            picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0)))
+        else:
+            file = io.BytesIO()
+            picture.save(file, "JPEG", quality=int(rng.integers(25, 90)))
+            picture = Image.open(file)
+        patches[i] = np.asarray(picture)
+    for i in np.flatnonzero(rng.random(count) < CUT):
+        edge = int(rng.integers(CONTEXT, CONTEXT + (patch - 2 * CONTEXT) // 3))
+        rotated = np.rot90(patches[i], rng.integers(4))  # shares the patch's memory
+        rotated[:edge] = rotated[edge]
+    return patches
+
+
+def to_windows(patches):
+    """The windows in the middle of patches (N, P, P), contrast normalized, float16."""
+    windows = []
+    for i in range(0, len(patches), 4096):
+        normalized = normalize_contrast(patches[i : i + 4096])
+        windows.append(normalized[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT].astype(np.float16))
+    return np.concatenate(windows)

