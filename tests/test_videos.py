@@ -1,11 +1,15 @@
 """face_key_points.py --video: videos of all kinds in, an annotated one and a table out."""
 
+import contextlib
+import http.server
 import os
 import re
 import resource
 import signal
+import socket
 import struct
 import sys
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -18,13 +22,14 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.faces import synthetic_faces
-from data.images import videos
+from data.images import video_input
 from data.images.aligned_crops import MATRIX_COLUMNS
 from data.images.crops import affines_from_points
 from data.images.video_writer import BUFFERED, TIME_BASE, VideoWriter
 from data.images.videos import VideoReader
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
+from data.system import progress
 from data.system.signals import STOP_SIGNALS
 from models.storage import Landmarker
 from models.track.smoothing import LAG, Face
@@ -34,6 +39,7 @@ from results import videos as room
 av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
 
 RED, BLUE = (200, 60, 30), (40, 90, 180)
+FILM = "slides_key_points.mp4"
 
 
 def run(*arguments):
@@ -100,7 +106,7 @@ def test_what_is_written_is_read_again(tmp_path):
     for size in ((160, 120), (96, 1280)):  # colours are BT.601's and BT.709's
         with VideoReader(write_clip(tmp_path / "a.mp4", size)) as video:
             frames = list(video)
-        assert (video.name, video.rate, video.count, video.trouble) == ("a", 25.0, 20, None)
+        assert (video.rate, video.count, video.trouble) == (25.0, 20, None)
         assert len(frames) == 20 and not video.has_sound
         np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=1e-4)
         picture, grey = frames[7][:2]
@@ -207,6 +213,99 @@ def test_frames_keep_their_uneven_times_and_the_length(tracker, tmp_path):
     np.testing.assert_allclose(table.time, times[table.frame], atol=2e-3)
 
 
+def test_a_film_is_as_long_as_its_video(tracker, tmp_path):
+    """Also where the last frame is shown for longer or shorter than the others."""
+    for times in ([0, 10 / 3, 20 / 3, 9.99], [0, 0.04, 0.08, 5], [0, 3600, 7200], [0, 0.5]):
+        path = encode(tmp_path / "slides.mp4", [GREY] * len(times), times, options={"bf": "0"})
+        assert run("--video", path, "--results", tmp_path / "r") == 0
+        with VideoReader(path) as video, VideoReader(tmp_path / "r" / FILM) as film:
+            assert film.length == pytest.approx(video.length, abs=0.01)
+            for own, annotated in zip(video, film, strict=True):
+                assert annotated.time == pytest.approx(own.time, abs=1e-3)
+
+
+def test_the_progress_of_a_time_lapse_counts_its_frames(tracker, tmp_path, monkeypatch, capsys):
+    """Matroska does not say how many there are."""
+    monkeypatch.setattr(progress, "FIRST_LINE", -1.0)
+    monkeypatch.setattr(progress, "NEXT_LINE", -1.0)
+    path = encode(tmp_path / "slides.mkv", [GREY] * 24, 3600.0 * np.arange(24))
+    assert run("--video", path, "--results", tmp_path / "r") == 0
+    lines = re.findall(r"^frames: (\d+) of (\d+),", capsys.readouterr().out, flags=re.M)
+    assert len(lines) > 5 and all(22 <= int(total) <= 25 for _, total in lines[1:]), lines
+
+
+def test_an_animated_webp_is_a_video(tracker, tmp_path):
+    colours = [(40 * i, 90, 200 - 40 * i) for i in range(5)]
+    pictures = [Image.new("RGBA", (161, 120), (*colour, 255)) for colour in colours]
+    for picture in pictures:
+        picture.paste((0, 0, 0, 0), (20, 20, 80, 100))  # transparent
+    lasting = [100, 40, 500, 100, 100]
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], lossless=True,
+                     duration=lasting)  # fmt: skip
+    assert run("--video", tmp_path / "a.webp", "--results", tmp_path / "r") == 0
+    with VideoReader(tmp_path / "a.webp") as video:
+        frames = list(video)
+    assert (video.count, video.trouble, video.is_live) == (5, None, False)
+    for frame, colour in zip(frames, colours, strict=True):
+        np.testing.assert_allclose(frame.picture[60, 120], colour, atol=1)
+        assert frame.picture[60, 40].min() == 255  # on white, as photos
+    assert pd.read_csv(tmp_path / "r" / "a_key_points.csv").time.tolist() == [0, 0.1, 0.14, 0.64]
+    with VideoReader(tmp_path / "r" / "a_key_points.mp4") as film:
+        assert film.length == pytest.approx(sum(lasting) / 1000, abs=0.01)
+    pictures[0].save(tmp_path / "still.webp")
+    assert run("--video", tmp_path / "still.webp") == 2
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The address of a server of the files in a folder."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=tmp_path)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_video_at_an_address_is_read(server, tracker, tmp_path, capsys):
+    write_clip(tmp_path / "clip.mp4")
+    address = f"{server}/clip.mp4?key=secret"
+    assert run("--video", address, "--results", tmp_path / "r") == 0
+    assert len(pd.read_csv(tmp_path / "r" / "clip_key_points.csv")) == 16
+    secret = server.replace("//", "//user:secret@")
+    for bad in (f"{secret}/missing.mp4", "rtsp://user:secret@127.0.0.1:1/x", "s3://bucket/x.mp4"):
+        capsys.readouterr()
+        assert run("--video", bad, "--results", tmp_path / "r") == 2
+        error = capsys.readouterr().err
+        assert bad.replace("user:secret@", "") in error and "user:secret" not in error
+        assert "cannot be opened (" in error and error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("signals_at_default")
+def test_ctrl_c_is_how_a_stream_ends(tracker, tmp_path, capsys):
+    data = encode(tmp_path / "live.ts", moving(40), np.arange(40) / 25).read_bytes()
+    tracker.stop_at = 12
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send():
+            with server.accept()[0] as connection, contextlib.suppress(OSError):
+                connection.sendall(data)
+
+        threading.Thread(target=send, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert run("--video", address, "--results", tmp_path / "r") == 0
+    assert f"Recording {address}; Ctrl-C ends it." in capsys.readouterr().out
+    (film,) = (tmp_path / "r").glob("*.mp4")
+    with VideoReader(film) as video:
+        assert len(list(video)) == 12 and video.trouble is None
+
+
 def test_the_answers(tracker, tmp_path, capsys):
     write_clip(tmp_path / "clip.mp4")
     assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path / "r") == 0
@@ -285,7 +384,7 @@ def test_a_stop_leaves_a_video_that_plays_and_a_whole_table(
     if camera:  # FFmpeg's test picture in its place, which never ends
         source = 0
         monkeypatch.setattr(
-            videos, "camera_input", lambda number: ("testsrc=size=160x120:rate=30", "lavfi")
+            video_input, "camera_input", lambda number: ("testsrc=size=160x120:rate=30", "lavfi")
         )
     status = run("--video", source, "--results", tmp_path / "r")
     name = "camera_0" if camera else "long"
@@ -670,7 +769,7 @@ def test_frames_after_missing_ones_keep_their_numbers(codec, tracker, tmp_path, 
 
 
 def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(videos, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
+    monkeypatch.setattr(video_input, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
     assert run("--video", 97, "--results", tmp_path / "r") == 2
     error = capsys.readouterr().err
     assert "amera 97 cannot be opened" in error and error.count("\n") == 1
@@ -683,7 +782,7 @@ def test_a_failing_camera_gets_its_own_advice(tracker, tmp_path, capsys, monkeyp
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
     data[middle : middle + 8000] = bytes(8000)
     path.write_bytes(data)
-    monkeypatch.setattr(videos, "camera_input", lambda number: (str(path), "mp4"))
+    monkeypatch.setattr(video_input, "camera_input", lambda number: (str(path), "mp4"))
     assert run("--video", 3, "--results", tmp_path / "r") == 2
     told = capsys.readouterr()
     assert "Camera 3: 1 face(s)" in told.out
