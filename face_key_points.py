@@ -180,8 +180,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--video",
         nargs="+",
         metavar="VIDEO",
-        help="videos, folders of them, or a camera's number such as 0, to track the faces in; for"
-        " each writes <name>_key_points.mp4 and <name>_key_points.csv; Ctrl-C ends it (needs av)",
+        help="videos, folders of them, addresses such as rtsp://camera/stream, or a camera's number"
+        " such as 0, to track the faces in; for each writes <name>_key_points.mp4 and"
+        " <name>_key_points.csv; Ctrl-C ends it (needs av)",
     )
     add(
         "--smooth",

@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
-from data.images.video_list import OWN_FILM, film_comment, is_camera, list_videos
+from data.images.video_input import is_camera, origin_of, shown
+from data.images.video_list import OWN_FILM, film_comment, list_videos
 from data.images.video_writer import VideoWriter
 from data.images.videos import Frame, VideoReader
 from data.key_points import output_columns, three_decimals
@@ -70,9 +72,8 @@ class VideoAnswers:
         self.video, self.landmarker, self.crop_size = video, landmarker, crop_size
         self.film, self.table = film, film.with_suffix(".csv")
         name = film.name.removesuffix(FILM_ENDING)
-        source = video.source if video.is_camera else Path(video.source)
-        self.comment = film_of(source)
-        self.crops = CropFiles(film.parent / "crops", name, source, crop_size, is_video=True)
+        self.comment = film_of(video.origin)
+        self.crops = CropFiles(film.parent / "crops", name, video.origin, crop_size, is_video=True)
         self.frames = self.with_faces = 0
         self.second = 0
         self.best: dict[int, tuple[float, Frame, Detections]] = {}
@@ -222,12 +223,12 @@ def process_video(
     """
     tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
     answers = VideoAnswers(video, landmarker, film, arguments.crops)
-    if video.is_camera:
+    if video.is_live:
         print(f"Recording {video.source}; Ctrl-C ends it.", flush=True)
     with GentleStop() as stop:
         answers.write(tracker, stop)
     tell(answers, tracker.count)
-    if stop.asked and not video.is_camera:
+    if stop.asked and not video.is_live:
         raise KeyboardInterrupt(
             f"stopped after {answers.frames} frames; they are in {answers.film}"
         )
@@ -243,14 +244,29 @@ def film_paths(sources: Sequence[str], results: Path) -> Iterator[Path]:
     if is_camera(sources[0]):
         return iter([results / f"camera_{sources[0]}{FILM_ENDING}"])
     inputs = {os.path.realpath(source) for source in sources}
+    origins = [origin_of(source) for source in sources]
+    current: Path | str = ""
+
+    def names() -> Iterator[Path]:
+        nonlocal current
+        for current in origins:
+            yield name_of(current)
 
     def is_free(film: Path, video: Path) -> bool:
         there = [path for path in (film, partial_path(film)) if path.exists()]
         # Films of earlier versions do not say what they were made from.
-        own = {film_comment(path) for path in there} <= {"", film_of(video)}
+        own = {film_comment(path) for path in there} <= {"", film_of(current)}
         return own and os.path.realpath(film) not in inputs
 
-    return output_paths(sources, map(Path, sources), results, FILM_ENDING, is_free)
+    return output_paths([*map(name_of, origins)], names(), results, FILM_ENDING, is_free)
+
+
+def name_of(origin: Path | str) -> Path:
+    """The path by which a video's results are named: of an address without what is secret."""
+    if isinstance(origin, Path):
+        return origin
+    parts = urlsplit(shown(origin))
+    return Path(f"{parts.hostname or ''}{parts.path}".rstrip("/"))
 
 
 def film_of(source: Path | str) -> str:
@@ -282,7 +298,8 @@ def steady_frames(
     """Each frame with its faces, `LAG` frames later, when their points are final; none where the
     frame is damaged. Shows a progress bar, and ends early when asked to stop."""
     waiting: deque[tuple[Frame, list[Face]]] = deque()
-    with progress_bar("frames", video.count) as advance:
+    total = video.count
+    with progress_bar("frames", total) as advance:
         for frame in shown_ahead(video, tracker):
             if frame.damaged:
                 tracker.follow_damaged(frame.grey, frame.time)
@@ -291,7 +308,9 @@ def steady_frames(
                 waiting.append((frame, tracker.step(frame.grey, frame.time)))
             if len(waiting) > LAG:
                 yield waiting.popleft()
-            advance(1)
+            if video.count is None and video.length and frame.time:  # by the rate so far
+                total = round(video.length / frame.time * frame.number)
+            advance(1, total)
             if stop.asked:
                 break
     yield from waiting

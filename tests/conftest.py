@@ -378,3 +378,11 @@ def real_training_csv():
     if not path.exists():
         pytest.skip(f"{path} does not exist: the real faces cannot be shipped")
     return path
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    """`--video` with a face that is always there, and without loading a model."""
+    from clips import one_face
+
+    return one_face(monkeypatch)

@@ -4,207 +4,30 @@ import os
 import re
 import resource
 import signal
-import struct
 import sys
 import time
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from clips import BLUE, GREY, RED, encode, run, write_clip
 from killing import end, fork
 from PIL import Image
 
 import face_key_points as fkp
-from data.faces import synthetic_faces
-from data.images import videos
+from data.images import video_input
 from data.images.aligned_crops import MATRIX_COLUMNS
 from data.images.crops import affines_from_points
-from data.images.video_writer import BUFFERED, TIME_BASE, VideoWriter
+from data.images.video_writer import BUFFERED, VideoWriter
 from data.images.videos import VideoReader
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
 from data.system.signals import STOP_SIGNALS
-from models.storage import Landmarker
-from models.track.smoothing import LAG, Face
+from models.track.smoothing import LAG
 from models.track.tracker import AHEAD
 from results import videos as room
 
 av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
-
-RED, BLUE = (200, 60, 30), (40, 90, 180)
-
-
-def run(*arguments):
-    return fkp.main([str(a) for a in arguments])
-
-
-def write_clip(path, size=(160, 120), count=20, rate=25.0, times=None):
-    """A video, red on the left and blue on the right, with a white upper left corner."""
-    picture = np.empty((size[1], size[0], 3), np.uint8)
-    picture[:, : size[0] // 2], picture[:, size[0] // 2 :] = RED, BLUE
-    picture[: size[1] // 4, : size[0] // 4] = 255
-    writer = VideoWriter(path, size, rate)
-    for i in range(count):
-        writer.write(picture, i / rate if times is None else times[i])
-    writer.close()
-    return path
-
-
-def turned(path, matrix):
-    """Put a display matrix into an .mp4, as phones do that were held upright."""
-    data = bytearray(path.read_bytes())
-    place = data.rindex(b"tkhd") + 4 + 4 + 20 + 16
-    assert struct.unpack(">9i", data[place : place + 36])[0] == 0x10000
-    a, b, c, d = (0x10000 * value for value in matrix)
-    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
-    path.write_bytes(data)
-    return path
-
-
-class OneFace:
-    """Follows a face that stands still in every frame but every fifth: no network is needed."""
-
-    def __init__(self, place=(20.0, 10.0)):
-        self.points = synthetic_faces(1, seed=3).key_points[0].astype(float) + place
-        self.count, self.frames, self.damaged = 1, 0, 0
-        self.stop_at, self.stop_by = None, signal.SIGINT  # the frame and the signal
-        self.shown = []  # the times of frames that were shown ahead
-
-    def prepare(self, grey, time):
-        self.shown.append(time)
-
-    def follow_damaged(self, grey, time):
-        self.damaged += 1
-
-    def step(self, grey, time):
-        self.frames += 1
-        if self.frames == self.stop_at:
-            os.kill(os.getpid(), self.stop_by)
-        spread = np.full(15, 1.0 + 0.1 * (self.frames % 7))
-        return [Face(1, self.points.copy(), spread)] if self.frames % 5 else []
-
-
-@pytest.fixture
-def tracker(monkeypatch):
-    """`--video` with a face that is always there, and without loading a model."""
-    one = OneFace()
-    model = Landmarker(None, {"key_points": KEY_POINTS}, Path("m.keras"))
-    monkeypatch.setattr(room, "load_for_photos", lambda path: model)
-    monkeypatch.setattr(room, "make_tracker", lambda *_: one)
-    return one
-
-
-def test_what_is_written_is_read_again(tmp_path):
-    for size in ((160, 120), (96, 1280)):  # colours are BT.601's and BT.709's
-        with VideoReader(write_clip(tmp_path / "a.mp4", size)) as video:
-            frames = list(video)
-        assert (video.name, video.rate, video.count, video.trouble) == ("a", 25.0, 20, None)
-        assert len(frames) == 20 and not video.has_sound
-        np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=1e-4)
-        picture, grey = frames[7][:2]
-        assert picture.shape == (size[1], size[0], 3) and grey.shape == picture.shape[:2]
-        row = size[1] // 2
-        np.testing.assert_allclose(picture[row, size[0] // 4], RED, atol=6)
-        np.testing.assert_allclose(picture[row, -size[0] // 4], BLUE, atol=6)
-        assert abs(int(grey[row, size[0] // 4]) - 98) < 6
-
-
-def test_odd_sides_gain_one_pixel(tmp_path):
-    with VideoReader(write_clip(tmp_path / "odd.mp4", (161, 121), 3)) as video:
-        assert next(iter(video)).picture.shape == (122, 162, 3)
-
-
-@pytest.mark.parametrize(
-    "matrix, shape, corner",
-    [
-        ((0, 1, -1, 0), (160, 120), (0, -1)),  # held upright: a quarter turn clockwise
-        ((-1, 0, 0, -1), (120, 160), (-1, -1)),
-        ((0, -1, 1, 0), (160, 120), (-1, 0)),
-        ((-1, 0, 0, 1), (120, 160), (0, -1)),  # mirrored, as some cameras turned at oneself
-        ((1, 0, 0, -1), (120, 160), (-1, 0)),
-        ((0, 1, 1, 0), (160, 120), (0, 0)),
-        ((0, -1, -1, 0), (160, 120), (-1, -1)),
-    ],
-)
-def test_a_phones_turn_is_respected(matrix, shape, corner, tmp_path):
-    with VideoReader(turned(write_clip(tmp_path / "phone.mp4", count=3), matrix)) as video:
-        frame = next(iter(video))
-    assert frame.picture.shape[:2] == frame.grey.shape == shape
-    corners = {(y, x): frame.picture[y, x].min() for y in (0, -1) for x in (0, -1)}
-    assert max(corners, key=corners.get) == corner and corners[corner] > 240
-
-
-def encode(
-    path, pictures, times, shape=None, sound=0.0, codec="libx264", options=None, base=TIME_BASE
-):
-    """A video as others write it: with pixels of a shape, with so many seconds of sound."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = base
-        if shape:
-            stream.codec_context.sample_aspect_ratio = shape
-        heard = container.add_stream("aac", rate=8000) if sound else None
-        for picture, shown in zip(pictures, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture)
-            frame.pts, frame.time_base = round(shown / base), base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-        for i in range(round(8000 * sound) // 1024):
-            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-            samples.sample_rate, samples.pts = 8000, 1024 * i
-            container.mux(heard.encode(samples))
-        if heard:
-            container.mux(heard.encode(None))
-    return path
-
-
-GREY = np.full((48, 64, 3), 128, np.uint8)
-
-
-@pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_a_whole_video_is_not_called_cut_short(ending, tmp_path):
-    """Though its rate changes, or its sound goes on for longer."""
-    uneven = [i / 60 for i in range(40)] + [1 + i / 5 for i in range(40)]
-    longer = [i / 25 for i in range(20)]
-    for times, sound in ((uneven, 0), (longer, 4)):
-        path = encode(tmp_path / f"whole.{ending}", [GREY] * len(times), times, sound=sound)
-        with VideoReader(path) as video:
-            assert len(list(video)) == len(times) and video.trouble is None
-            assert video.length == pytest.approx(times[-1], abs=0.5)
-
-
-def test_non_square_pixels_are_resampled(tmp_path):
-    for shape, size in ((2, (48, 128)), (Fraction(1, 2), (96, 64))):
-        path = encode(tmp_path / "dv.mp4", [GREY] * 3, [0, 0.04, 0.08], shape=shape)
-        with VideoReader(path) as video:
-            assert all(f.picture.shape[:2] == f.grey.shape == size for f in video)
-
-
-def test_later_frames_of_another_size_are_made_as_large_as_the_first(tmp_path):
-    path = tmp_path / "change.ts"
-    parts = [GREY, np.repeat(np.repeat(GREY, 2, 0), 2, 1)]
-    with open(path, "wb") as both:
-        for i, picture in enumerate(parts):
-            part = encode(tmp_path / "part.ts", [picture] * 5, i + np.arange(5) / 25)
-            both.write(part.read_bytes())
-    with VideoReader(path) as video:
-        shapes = [frame.picture.shape for frame in video]
-    assert shapes == 10 * [GREY.shape]
-
-
-def test_frames_keep_their_uneven_times_and_the_length(tracker, tmp_path):
-    times = np.cumsum([0.0] + [0.04, 0.1, 0.02, 0.04] * 6)
-    write_clip(tmp_path / "uneven.mp4", count=25, times=times)
-    assert run("--video", tmp_path / "uneven.mp4", "--results", tmp_path / "r") == 0
-    with VideoReader(tmp_path / "r" / "uneven_key_points.mp4") as video:
-        again = [frame.time for frame in video]
-    np.testing.assert_allclose(again, times, atol=2e-3)
-    table = pd.read_csv(tmp_path / "r" / "uneven_key_points.csv")
-    np.testing.assert_allclose(table.time, times[table.frame], atol=2e-3)
 
 
 def test_the_answers(tracker, tmp_path, capsys):
@@ -285,7 +108,7 @@ def test_a_stop_leaves_a_video_that_plays_and_a_whole_table(
     if camera:  # FFmpeg's test picture in its place, which never ends
         source = 0
         monkeypatch.setattr(
-            videos, "camera_input", lambda number: ("testsrc=size=160x120:rate=30", "lavfi")
+            video_input, "camera_input", lambda number: ("testsrc=size=160x120:rate=30", "lavfi")
         )
     status = run("--video", source, "--results", tmp_path / "r")
     name = "camera_0" if camera else "long"
@@ -588,89 +411,8 @@ def test_a_video_that_is_cut_short_gives_what_it_has_and_says_so(tracker, tmp_pa
         assert 20 < len(list(video)) < 60
 
 
-def moving(count):
-    """Frames of a texture that moves: what refers to a damaged frame is damaged too."""
-    texture = np.random.default_rng(0).integers(40, 216, (36, 60, 3)).astype(np.uint8)
-    large = np.array(Image.fromarray(texture).resize((360, 216), Image.Resampling.BICUBIC))
-    noise = np.random.default_rng(1).integers(-9, 10, (count, 120, 160, 3))
-    return [(large[i % 60 :, i:][:120, :160] + noise[i]).astype(np.uint8) for i in range(count)]
-
-
-def spoil(source, path, which, change):
-    """Copy a video; the data of the packets whose number `which` accepts are changed."""
-    with av.open(str(source)) as whole, av.open(str(path), "w") as container:
-        stream = container.add_stream_from_template(whole.streams.video[0])
-        packets = [packet for packet in whole.demux(video=0) if packet.size]
-        for number, packet in enumerate(packets):
-            copy = av.Packet(change(bytearray(bytes(packet))) if which(number) else bytes(packet))
-            for name in ("pts", "dts", "time_base", "duration", "is_keyframe"):
-                setattr(copy, name, getattr(packet, name))
-            copy.stream = stream
-            container.mux(copy)
-    return path
-
-
-@pytest.mark.parametrize("b_frames", [0, 2])
-def test_damaged_frames_are_counted_and_have_no_rows(b_frames, tracker, tmp_path, capsys):
-    """40 random bytes in some packets: FFmpeg conceals what it cannot decode."""
-    options = {"g": "15", "bf": str(b_frames), "crf": "10"}
-    times = np.arange(90) / 25
-    whole = encode(tmp_path / "whole.mp4", moving(90), times, options=options)
-    rng = np.random.default_rng(0)
-
-    def change(data):
-        middle = len(data) // 2
-        data[middle : middle + 40] = rng.bytes(40)
-        return data
-
-    path = spoil(whole, tmp_path / "clip.mp4", lambda number: number % 20 == 5, change)
-    assert run("--video", path, "--results", tmp_path / "r") == 2
-    told = capsys.readouterr()
-    with VideoReader(whole) as video:
-        clean = [frame.grey.astype(int) for frame in video]
-    with VideoReader(path) as video:
-        frames = list(video)
-    damaged = {frame.number for frame in frames if frame.damaged}
-    for frame in frames:  # those that are not marked are as they were
-        assert frame.number == round(frame.time * 25)
-        assert frame.damaged or np.abs(frame.grey - clean[frame.number]).max() < 3
-    assert 20 < len(damaged) < 70
-    missing = 90 - len(frames)
-    assert f"clip.mp4: of its 90 frames, {len(damaged)} are damaged" in told.err
-    assert (f"and {missing} are missing" in told.err) == bool(missing)
-    assert "; the results are of the rest; copy the video again." in told.err
-    assert told.err.count("\n") == 1 and tracker.frames == 90 - len(damaged) - missing
-    assert tracker.damaged == len(damaged)
-    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
-    assert len(table) > 10 and not set(table.frame) & damaged
-    np.testing.assert_allclose(table.time, table.frame / 25, atol=1e-3)
-    with VideoReader(tmp_path / "r" / "clip_key_points.mp4") as video:
-        assert len(list(video)) == len(frames)
-
-
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
-def test_frames_after_missing_ones_keep_their_numbers(codec, tracker, tmp_path, capsys):
-    options = {"g": "10", "x265-params": "keyint=10:log-level=none"}
-    times = np.arange(40) / 25
-    ways = {"options": options, "codec": codec, "base": Fraction(1, 25)}
-    whole = encode(tmp_path / "a.mp4", moving(40), times, **ways)
-    path = spoil(whole, tmp_path / "clip.mp4", lambda number: number in (13, 23),
-                 lambda data: bytes(len(data)))  # fmt: skip
-    assert run("--video", path, "--results", tmp_path / "r") == 2
-    assert re.search(r"of its 40 frames, .*\d+ are missing; ", capsys.readouterr().err)
-    table = pd.read_csv(tmp_path / "r" / "clip_key_points.csv")
-    assert 5 < len(table) < 30 and table.frame.max() > 30
-    np.testing.assert_allclose(table.time, table.frame / 25, atol=1e-3)
-    with VideoReader(whole) as video:
-        clean = [frame.grey.astype(int) for frame in video]
-    with VideoReader(path) as video:
-        for frame in video:
-            assert frame.damaged or np.abs(frame.grey - clean[frame.number]).max() < 3
-        assert video.trouble
-
-
 def test_a_missing_camera_is_reported(tracker, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(videos, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
+    monkeypatch.setattr(video_input, "camera_input", lambda n: (str(tmp_path / "video97"), "v4l2"))
     assert run("--video", 97, "--results", tmp_path / "r") == 2
     error = capsys.readouterr().err
     assert "amera 97 cannot be opened" in error and error.count("\n") == 1
@@ -683,7 +425,7 @@ def test_a_failing_camera_gets_its_own_advice(tracker, tmp_path, capsys, monkeyp
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
     data[middle : middle + 8000] = bytes(8000)
     path.write_bytes(data)
-    monkeypatch.setattr(videos, "camera_input", lambda number: (str(path), "mp4"))
+    monkeypatch.setattr(video_input, "camera_input", lambda number: (str(path), "mp4"))
     assert run("--video", 3, "--results", tmp_path / "r") == 2
     told = capsys.readouterr()
     assert "Camera 3: 1 face(s)" in told.out

@@ -8,14 +8,10 @@ from pathlib import Path
 
 from data.images.photos import each_once, is_video, read_paths
 from data.images.pyav import import_av
+from data.images.video_input import is_camera, origin_of
 from data.system.files import InputError, check_file, printable
 
 OWN_FILM = "face_key_points"  # how the comment in this project's own videos begins
-
-
-def is_camera(source: str) -> bool:
-    """Whether a source is the number of a camera."""
-    return source.isdecimal()
 
 
 def list_videos(sources: Sequence[str]) -> list[str]:
@@ -32,6 +28,8 @@ def list_videos(sources: Sequence[str]) -> list[str]:
         if is_camera(source):
             if len(sources) > 1:
                 raise InputError(f"Camera {source} never ends; give it without other videos.")
+            listed.append(source)
+        elif isinstance(origin_of(source), str):
             listed.append(source)
         elif path.is_dir():
             listed += videos_in(path)

@@ -69,6 +69,7 @@ class VideoWriter:
         context.color_range = 1  # 16 to 235, as usual in videos
         self.converter = av.video.reformatter.VideoReformatter()
         self.last = -1
+        self.durations: dict[int, int] = {}  # of the frames in the encoder, by their times
         self.thread = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
 
@@ -111,7 +112,7 @@ class VideoWriter:
         frame = self.converter.reformat(frame, format="yuv420p", dst_colorspace=self.colours)
         self.last = max(self.last + 1, round(time / TIME_BASE))
         frame.pts, frame.time_base = self.last, TIME_BASE
-        frame.duration = max(round(duration / TIME_BASE), 1)
+        self.durations[self.last] = max(round(duration / TIME_BASE), 1)
         self._mux(frame)
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
@@ -119,7 +120,9 @@ class VideoWriter:
         import av
 
         try:
-            self.container.mux(self.stream.encode(frame))
+            for packet in self.stream.encode(frame):
+                packet.duration = self.durations.pop(packet.pts or 0, 1)
+                self.container.mux(packet)
         except av.error.FFmpegError as error:  # not all of these are OSErrors
             raise OSError(error.errno, error.strerror) from None
 

@@ -6,7 +6,6 @@ Reading has a thread of its own: FFmpeg works while the network processes other 
 from __future__ import annotations
 
 import re
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from data.images.damage import FrameOrder, Numbered
-from data.images.pyav import import_av
-from data.system.files import InputError, check_file, why
+from data.images.video_input import (
+    animation_frames,
+    is_camera,
+    open_animation,
+    open_video,
+    origin_of,
+    reason,
+    shown,
+    video_stream,
+)
+from data.system.files import InputError
 
 if TYPE_CHECKING:
     import av
@@ -37,91 +45,50 @@ class Frame(NamedTuple):
     damaged: bool = False  # a part of the picture is not what it was meant to be
 
 
-def camera_input(number: int) -> tuple[str, str]:
-    """FFmpeg's name for the camera of that number on this system: file and format."""
-    if sys.platform == "darwin":
-        return str(number), "avfoundation"
-    if sys.platform != "win32":
-        return f"/dev/video{number}", "v4l2"
-    cameras = [
-        device.name
-        for device in import_av().enumerate_input_devices("dshow")
-        if "video" in device.media_types
-    ]
-    if number >= len(cameras):
-        raise InputError(f"There is no camera {number}; this computer has {len(cameras)}.")
-    return f"video={cameras[number]}", "dshow"
-
-
 class VideoReader:
-    """An open video file or camera; iterating gives its frames, a few in memory at a time.
+    """An open video or camera; iterating gives its frames, a few in memory at a time.
 
     Attributes:
-        name: the file's name without its ending, or `camera_0`.
+        origin: the path of a file, an address, or `Camera 0`.
+        source: its name in messages.
+        is_live: it has no end: a camera or a stream.
         rate: mean frames per second; each frame has its own `time`.
-        length: seconds, by the file's header; None for a camera, or if the header does not say.
-        count: about how many frames there are, or None if unknown.
+        length: seconds, by the file's header; None if it is live or the header does not say.
+        count: how many frames there are, by the file's header, or None.
         has_sound: whether it has sound, which is not read.
         trouble: after the last frame: what was wrong, as part of a sentence, or None.
-        source: its name in messages.
         advice: how to fix the trouble, as part of a sentence.
     """
 
     def __init__(self, source: str | Path) -> None:
-        """Open `source`: a path, or a camera's number. Raises InputError if that fails."""
-        av = import_av()
-        self.is_camera = str(source).isdecimal()
-        self.source, self.advice = str(source), "copy the video again."
-        if self.is_camera:
-            self.source, self.advice = f"Camera {source}", "is it plugged in, and free?"
+        """Open `source`: a path, an address or a camera's number. Raises InputError if that
+        fails."""
+        self.origin = origin_of(str(source))
+        self.source = shown(self.origin)
         self.trouble: str | None = None
-        path = Path(source)
-        self.name = f"camera_{source}" if self.is_camera else path.stem
-        try:
-            if self.is_camera:
-                file, form = camera_input(int(str(source)))
-                self.container = av.open(file, format=form)
-            else:
-                if path.is_dir():
-                    raise InputError(f"{path} is a folder; give one video.")
-                check_file(path, "check the path of the video")
-                if not path.stat().st_size:
-                    raise InputError(f"{path} is empty; copy the video again.")
-                # The full path and files only: a colon in a name does not make it an address, and
-                # a playlist cannot open anything on the network.
-                self.container = av.open(
-                    str(path.resolve()),
-                    metadata_errors="ignore",
-                    container_options={"protocol_whitelist": "file"},
-                )
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            if self.is_camera:
-                raise InputError(
-                    f"Camera {source} cannot be opened ({why(error)}); is it plugged in, free"
-                    " and allowed? A video file goes by its path."
-                ) from None
-            raise InputError(
-                f"{path} cannot be read as a video ({why(error)}); it may be cut short or"
-                " something else: copy it again."
-            ) from None
-        # For FFmpeg, the cover picture of a song and a photo are video streams too.
-        pictured = getattr(av.stream.Disposition, "attached_pic")  # noqa: B009  mypy knows no member
-        streams = [s for s in self.container.streams.video if not s.disposition & pictured]
-        still = self.container.format.name.endswith(("image2", "_pipe", "tty"))
-        if still or not streams:
-            self.container.close()
-            raise InputError(
-                f"{self.source} contains no video; give a video here, and photos by --image."
-            )
-        self.stream = streams[0]
-        # Reading has one thread; more of them would take time from the network and then wait.
-        self.stream.codec_context.thread_count = 1
+        self.container = open_video(self.origin)
+        self.stream, self.animation = video_stream(self.container), None
+        self.rate, self.length, self.count = 30.0, None, None
         self.has_sound = bool(self.container.streams.audio)
-        self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
-        self.length, self.count = None, None
-        if not self.is_camera:
+        if self.stream is None:
+            self.animation = open_animation(self.origin)
+            if self.animation is None:
+                self.container.close()
+                raise InputError(
+                    f"{self.source} contains no video; give a video here, and photos by --image."
+                )
+            self.count = getattr(self.animation, "n_frames", None)
+        else:
+            # Reading has one thread; more of them would take time from the network and then wait.
+            self.stream.codec_context.thread_count = 1
+            self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 30)
             self.length = self._length()
-            self.count = self.stream.frames or round((self.length or 0) * self.rate) or None
+            self.count = self.stream.frames or None
+        self.is_live, self.advice = False, "copy the video again."
+        if is_camera(str(source)):
+            self.is_live, self.advice = True, "is it plugged in, and free?"
+        elif isinstance(self.origin, str):
+            self.is_live, self.advice = not self.container.duration, "try it in a player."
         self.thread = ThreadPoolExecutor(1)
 
     def _length(self) -> float | None:
@@ -145,6 +112,8 @@ class VideoReader:
     def __exit__(self, *_: object) -> None:
         self.thread.shutdown(cancel_futures=True)  # so that no thread reads a closed file
         self.container.close()
+        if self.animation:
+            self.animation.close()
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order. Raises InputError if none can be read."""
@@ -171,6 +140,8 @@ class VideoReader:
             first = first if started else last
             duration = float((frame.duration or 0) * (frame.time_base or 0)) or 1 / self.rate
             end = last + max(duration, 1 / self.rate)
+            if self.length and self.length > last - first:  # the last frame's may be a guess
+                duration = min(duration, self.length - (last - first))
             started = True
             size = size or self._size(frame)  # later frames are resized to the first one's size
             matrix = display_matrix(frame)
@@ -189,7 +160,7 @@ class VideoReader:
 
     def _size(self, frame: av.VideoFrame) -> dict[str, int]:
         """A stored frame's size after resampling to square pixels."""
-        shape = float(self.stream.sample_aspect_ratio or 1)
+        shape = float(getattr(self.stream, "sample_aspect_ratio", None) or 1)
         if not 0.1 < shape < 10:
             shape = 1.0
         width, height = frame.width * max(shape, 1), frame.height / min(shape, 1)
@@ -199,6 +170,9 @@ class VideoReader:
         """PyAV's frames; after the last one `trouble` says what is wrong with them."""
         import av
 
+        if self.animation:
+            yield from animation_frames(self.animation)
+            return
         order = FrameOrder(self.stream.codec_context.name)
         stopped = None
         try:
@@ -213,7 +187,7 @@ class VideoReader:
                 for frame in frames:
                     yield from order.add_frame(frame)
         except (av.error.FFmpegError, OSError) as error:
-            stopped = f"reading it stopped at an error ({why(error)})"
+            stopped = f"reading it stopped at an error ({reason(error)})"
         yield from order.end()
         self.trouble = stopped or order.trouble()
 

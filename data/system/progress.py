@@ -18,8 +18,9 @@ NEXT_LINE = 8.0  # seconds between plain lines; in a long run, a sixtieth of the
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show the progress of `what`; yields a function to call with the number of steps just done.
+def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show the progress of `what`; yields a function to call with the number of steps just done
+    and, if another one is known by now, the total.
 
     On a terminal this is rich's bar, which comes with Keras; in a file, or without rich, plain
     lines. Both show the time left if the `total` is known.
@@ -37,11 +38,15 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[int]
             try:
                 bar.start()
             except LiveError:  # inside another bar, which rich below 14.1 shows alone
-                yield lambda count: None
+                yield lambda count, total=None: None
                 return
             try:
                 task = bar.add_task(what, total=total)
-                yield lambda count: bar.advance(task, count)
+
+                def advance(count: int, total: int | None = None) -> None:
+                    bar.update(task, advance=count, total=total)
+
+                yield advance
             finally:
                 bar.stop()
             return
@@ -66,9 +71,10 @@ class PlainLines:
         self.due = self.started + FIRST_LINE
         self.first: tuple[float, int] | None = None  # the first steps are often slow: not counted
 
-    def advance(self, count: int) -> None:
-        """Count so many more steps, and print a line if one is due."""
+    def advance(self, count: int, total: int | None = None) -> None:
+        """Count so many more steps, of a new `total` if given, and print a line if one is due."""
         self.done += count
+        self.total = total or self.total
         now = time.monotonic()
         if self.first is None:
             self.first = now, self.done
