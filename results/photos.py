@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.images.addresses import address_of, local_file
 from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
 from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
 from data.images.pixels import to_srgb
 from data.key_points import Names, output_columns, three_decimals
+from data.system.addresses import address_of, local_file
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.lock import locked
 from data.system.progress import progress_bar

@@ -13,9 +13,9 @@ from PIL import Image
 from stand_ins import photos_in, run, stand_in_detect, stand_in_model
 
 from data.images import photos as photo_files
-from data.images.addresses import address_of
 from data.images.photos import list_photos
 from data.key_points import KEY_POINTS
+from data.system.addresses import address_of
 from data.system.files import InputError
 from data.system.lock import locked
 from models.storage import Landmarker

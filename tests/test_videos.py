@@ -13,11 +13,13 @@ import pytest
 from clips import BLUE, GREY, RED, encode, run, write_clip
 from killing import end, fork
 from PIL import Image
+from test_hdr import write_hdr
 
 import face_key_points as fkp
 from data.images import video_input
 from data.images.aligned_crops import MATRIX_COLUMNS
 from data.images.crops import affines_from_points
+from data.images.hdr import HLG
 from data.images.video_writer import BUFFERED, VideoWriter
 from data.images.videos import VideoReader
 from data.key_points import COLUMNS, KEY_POINTS
@@ -60,6 +62,15 @@ def test_the_answers(tracker, tmp_path, capsys):
     assert rows.max() <= y + 1.15 * h + 4  # down to the chin
     nose = tracker.points[KEY_POINTS.index("nose_tip")].round().astype(int)
     assert changed[nose[1] - 1 : nose[1] + 2, nose[0] - 1 : nose[0] + 2].any()
+
+
+def test_an_hdr_video_gives_a_film_in_usual_colours(tracker, tmp_path):
+    path = write_hdr(tmp_path / "hdr.mp4", [np.full((120, 160, 3), RED, np.uint8)] * 6, HLG)
+    assert run("--video", path, "--results", tmp_path / "r") == 0
+    with av.open(str(tmp_path / "r" / "hdr_key_points.mp4")) as film:
+        frames = list(film.decode(video=0))
+    assert {int(frame.color_trc) for frame in frames} == {6} and len(frames) == 6
+    np.testing.assert_allclose(frames[4].to_ndarray(format="rgb24")[100, 140], RED, atol=10)
 
 
 def test_sound_is_left_out_and_that_is_said(tracker, tmp_path, capsys):

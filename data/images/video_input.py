@@ -9,10 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.images.addresses import address_of
 from data.images.damage import Numbered
 from data.images.pixels import to_rgb
 from data.images.pyav import import_av
+from data.system.addresses import address_of
 from data.system.files import InputError, check_file, why
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from data.images.damage import FrameOrder, Numbered
+from data.images.hdr import ColourConverter
 from data.images.video_input import (
     animation_frames,
     is_camera,
@@ -128,7 +129,7 @@ class VideoReader:
         from av.video.reformatter import VideoReformatter
 
         # One for all frames: setting one up takes as long as converting a frame.
-        to_colour, to_grey = VideoReformatter(), VideoReformatter()
+        to_colour, to_grey, colours = VideoReformatter(), VideoReformatter(), ColourConverter()
         first, last, end, started = 0.0, 0.0, 0.0, False
         size: dict[str, int] = {}
         for frame, number, damaged in self._decode():
@@ -145,6 +146,7 @@ class VideoReader:
             started = True
             size = size or self._size(frame)  # later frames are resized to the first one's size
             matrix = display_matrix(frame)
+            frame = colours.convert(frame)
             picture, grey = (
                 np.ascontiguousarray(apply_display_matrix(shown.to_ndarray(), matrix))
                 for shown in (

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
-from data.images.addresses import address_of
+from data.system.addresses import address_of
 from data.system.files import InputError, printable, write_text
 from models.detect.search import Detections
 from results.batch.journal import Done, Journal
