@@ -258,13 +258,13 @@ def predict(
     """
     inputs = as_input(pictures)
     names = KEY_POINTS if names is None else tuple(names)
-    count = model.output["spread"].shape[-1]
-    if mirror and len(names) != count:
+    if mirror and len(names) != (count := model.output["spread"].shape[-1]):
         raise ValueError(
             f"the model has {count} key points, but the names of {len(names)} are given; to mirror,"
             " give names=names_of(model, record), with both from load_model"
         )
     if not len(inputs):
+        count = model.output["spread"].shape[-1]
         return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
     partners = mirror_partners(names) if mirror else None
     step = batch_size if partners is None else max(batch_size // 2, 1)
