@@ -223,8 +223,8 @@ def _parse_pictures(chunk: pd.DataFrame, path: Path) -> np.ndarray:
             row = f"{path}: the picture in row {chunk.index[i] + 1} below the header"
             if EXCEL_CELL - 1 <= len(text) <= EXCEL_CELL:  # a blank at its end may be gone
                 raise InputError(
-                    f"{row} ends after {EXCEL_CELL:,} characters, the most that Excel keeps of a"
-                    " field; use the file from before Excel saved it."
+                    f"{row} is cut off after {EXCEL_CELL:,} characters, the most that Excel keeps"
+                    " in a cell; use the file as it was before Excel saved it."
                 ) from None
             raise InputError(f"{row} {problem}; fix or delete that row.") from None
     return pictures.reshape(-1, SIZE, SIZE)

@@ -190,10 +190,10 @@ def test_a_field_that_excel_has_cut_is_recognised(kept, training_csv, tmp_path):
     lines.insert(3, bright[kept:] + "," * 30 + "\n")
     path = tmp_path / "saved.csv"
     path.write_text("".join(lines))
-    expected = "saved.csv: the picture in row 2 below the header ends after 32,767 characters, the"
-    with pytest.raises(InputError, match=f"{expected} most that Excel keeps") as caught:
+    expected = "saved.csv: the picture in row 2 below the header is cut off after 32,767 characters"
+    with pytest.raises(InputError, match=f"{expected}, the most that Excel keeps") as caught:
         load_faces(path)
-    assert "file from before Excel saved it" in str(caught.value)
+    assert "file as it was before Excel saved it" in str(caught.value)
     table.loc[1, "Image"] = bright  # longer than Excel allows, but whole
     table.to_csv(path, index=False)
     assert len(load_faces(path).rows) == 3
