@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
 from collections import deque
@@ -29,6 +27,7 @@ from models.spread import face_spread
 from models.storage import Landmarker, load_for_photos
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
+from results.batch.table import append_rows
 from results.crop_files import CropFiles, source_id
 from results.figures.drawing import draw_faces
 from results.photos import output_paths
@@ -46,15 +45,7 @@ class Rows:
 
     def add(self, rows: list[list]) -> None:
         """Write rows. Raises OSError, after which the file ends with the last whole one."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        left, whole = text.getvalue().encode(), self.file.tell()
-        try:
-            while left:
-                left = left[self.file.write(left) :]
-        except OSError:
-            self.file.truncate(whole)
-            raise
+        append_rows(self.file, self.file.tell(), rows)
 
 
 class VideoAnswers:

@@ -1,4 +1,4 @@
-"""The search: where a face is, how large, turned by how much; and what is no face."""
+"""The search: position, size and angle of faces; and what is rejected as a non-face."""
 
 import numpy as np
 import pytest

@@ -110,7 +110,7 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
 
 
 def label_options(arguments: argparse.Namespace) -> LabelOptions:
-    """The `LabelOptions` of a command line. Raises InputError if --images is no folder."""
+    """The `LabelOptions` of a command line. Raises InputError if --images is not a folder."""
     if arguments.images and not arguments.images.is_dir():
         raise InputError(f"--images {arguments.images} is not a folder; name the photos' folder.")
     return LabelOptions(arguments.images, arguments.points, arguments.pixel_origin)

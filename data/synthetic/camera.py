@@ -87,7 +87,7 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = black + np.maximum(white - black, 60) * picture**gamma
     picture = picture + rng.uniform(0.5, 5) * rng.standard_normal((SIZE, SIZE))
     if chance(rng, 0.7):
-        picture = _jpeg(picture, rng.uniform(1, 9))
+        picture = jpeg(picture, rng.uniform(1, 9))
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
@@ -107,8 +107,9 @@ def _cosines() -> np.ndarray:
     return basis.astype(np.float32)
 
 
-def _jpeg(picture: np.ndarray, strength: float) -> np.ndarray:
-    """Quantize the 8x8 cosine coefficients, the high ones more coarsely, as JPEG does."""
+def jpeg(picture: np.ndarray, strength: float) -> np.ndarray:
+    """A picture (96, 96) as compressed: its 8x8 cosine coefficients are quantized, the high ones
+    more coarsely."""
     c = _cosines()
     blocks = picture.reshape(12, 8, 12, 8).transpose(0, 2, 1, 3)
     k = np.arange(8)

@@ -37,12 +37,12 @@ def smooth_noise(
     They lie on a coarse grid of `cells` (rows, columns): the fewer, the smoother.
     """
     coarse = rng.standard_normal(cells, dtype=np.float32)
-    rows, columns = (_interpolation(*ends) for ends in zip(shape, cells, strict=True))
+    rows, columns = (interpolation(*ends) for ends in zip(shape, cells, strict=True))
     return rows @ coarse @ columns.T
 
 
 @lru_cache(maxsize=256)
-def _interpolation(length: int, cells: int) -> np.ndarray:
+def interpolation(length: int, cells: int) -> np.ndarray:
     """Weights (length, cells) that interpolate `cells` values smoothly at `length` positions."""
     distance = np.linspace(0, cells - 1, length)[:, None] - np.arange(cells)[None]
     weight = np.clip(1 - np.abs(distance), 0, 1)

@@ -111,7 +111,7 @@ def detect(
         finder, checker: as from `load_finder` and `load_checker`, the default.
 
     Returns:
-        Detections; empty if there is no face.
+        Detections; empty if no face is found.
 
     Raises:
         ValueError: `photo` is something else, or empty.

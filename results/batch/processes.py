@@ -130,7 +130,7 @@ def in_order(
     """Yield each item with the function's result, in the items' order; a `Crash` where the process
     died of it.
 
-    When a process dies it is not known of which item. So all that were not done are done again, one
+    When a process dies, nothing says which item caused it. So all unfinished items run again, one
     at a time, and the one at which a process dies again is the culprit. The function and the items
     go to other processes; what the function raises is raised here.
     """

@@ -71,19 +71,13 @@ class CsvTable:
     def append(self, rows: Iterable[Sequence[object]]) -> None:
         """Append rows of fields. Raises InputError, with the file whole, if the disk is full."""
         assert self._file is not None, "begin or go_on comes first"
-        lines = memoryview(csv_lines(rows))
-        written = 0
         try:
-            while written < len(lines):  # a nearly full disk takes a part of them
-                written += self._file.write(lines[written:])
+            self.end = append_rows(self._file, self.end, rows)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(self.end)
             raise InputError(
                 f"{self.path} cannot be written ({why(error)}); the rows so far are in it: free"
                 " some space, or choose another folder."
             ) from None
-        self.end += written
 
     def finish(self) -> None:
         """Let others read all rows so far; no more are appended."""
@@ -193,6 +187,23 @@ class ParquetTable:
     def close(self) -> None:
         """As of `CsvTable`."""
         self._rows.close()
+
+
+def append_rows(file: io.FileIO, end: int, rows: Iterable[Sequence[object]]) -> int:
+    """Append rows to an unbuffered CSV of `end` bytes; returns how many it has then.
+
+    Raises OSError if the disk is full; the file then ends with its last whole row, as before.
+    """
+    lines = memoryview(csv_lines(rows))
+    written = 0
+    try:
+        while written < len(lines):  # a nearly full disk takes a part of them
+            written += file.write(lines[written:])
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+    return end + written
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> bytes:

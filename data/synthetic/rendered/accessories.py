@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.synthetic.curves import bell, chance, ramp
 from data.synthetic.rendered.camera import Paint, Scene, ribbon, sheet
 from data.synthetic.rendered.hair import AXIS
 from data.synthetic.rendered.heads import Heads
-from data.synthetic.rendered.raster import bell, box_blur, chance, grain, step, unit
+from data.synthetic.rendered.raster import box_blur, grain, unit
 from data.synthetic.rendered.skin import Look
 
 HEADGEAR = ("cap", "hat", "beanie", "hood")
@@ -74,7 +75,7 @@ def draw_glasses(
         def lens(a: np.ndarray, x0: float = x0) -> tuple[np.ndarray, np.ndarray]:
             streak = a[:, 0] - x0 - glare_at + 0.5 * (a[:, 1] - y)
             shine = glare * bell(streak, glare_wide)
-            shaded = cover * (0.75 + 0.25 * step(a[:, 1] - y, 3))
+            shaded = cover * (0.75 + 0.25 * ramp(a[:, 1] - y, 3))
             return np.where(shine > 0.3, 1.5, tone), np.clip(shaded + shine, 0, 1)
 
         disc = np.concatenate([edge, edge.mean(0, keepdims=True)]).astype(np.float32)
@@ -165,7 +166,7 @@ def draw_hat(
     def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         weave = grain(2, np.arctan2(a[:, 0], a[:, 2] - AXIS), a[:, 1] / 12, offset)
         value = hat.tone * (1 + knit * weave + stripe * np.sin(a[:, 1] * 4))
-        return np.maximum(value, 0.004), step(a[:, 3], 0.15)
+        return np.maximum(value, 0.004), ramp(a[:, 3], 0.15)
 
     attributes = np.column_stack([heads.neutral, heads.neutral[:, 1] - hat.line])
     scene.layer(raised, solid, attributes, cloth, sheen=0.1)
@@ -207,7 +208,7 @@ def draw_mask(scene: Scene, heads: Heads, vertices: np.ndarray, rng: np.random.G
     period = u(2, 4)
 
     def cloth(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pleat = np.clip(np.sin(a[:, 1] * period), -0.3, 1) * step(4.5 - np.abs(a[:, 0]), 1)
+        pleat = np.clip(np.sin(a[:, 1] * period), -0.3, 1) * ramp(4.5 - np.abs(a[:, 0]), 1)
         weave = grain(2, a[:, 0] / 14, a[:, 1] / 14, offset)
         return tone * (1 - folds * pleat + 0.04 * weave), np.ones(len(a), np.float32)
 

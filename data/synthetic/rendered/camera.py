@@ -11,18 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
+from data.synthetic.curves import bell, chance, mix
 from data.synthetic.rendered.light import Light, shade
 from data.synthetic.rendered.photograph import CANVAS, ZOOM
-from data.synthetic.rendered.raster import (
-    bell,
-    chance,
-    interpolate,
-    mix,
-    rasterise,
-    rotate,
-    unit,
-    vertex_normals,
-)
+from data.synthetic.rendered.raster import interpolate, rasterise, rotate, unit, vertex_normals
 
 NECK = np.array([0, -12, -5], np.float32)  # the head turns about this place
 

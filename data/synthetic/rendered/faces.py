@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.key_points import SIZE
+from data.synthetic.curves import chance, mix, ramp
 from data.synthetic.rendered import accessories
 from data.synthetic.rendered.camera import Camera, Pose, Scene, draw_pose, rotation
 from data.synthetic.rendered.hair import Hair, draw_curtain, draw_hair, draw_shell, paint_scalp
@@ -41,13 +42,10 @@ from data.synthetic.rendered.points import (
     turning_of,
 )
 from data.synthetic.rendered.raster import (
-    chance,
     grain,
     interpolate,
-    mix,
     rasterise,
     rotate,
-    step,
     unit,
     vertex_normals,
 )
@@ -165,7 +163,7 @@ def _draw_head(
         casters = np.concatenate([seen, scene.camera.turn(brim)])
     shadow_map = ShadowMap(light, casters, cast)
     shadow = shadow_map.cover(scene.camera.unproject(hit, depth) + 0.25 * normal)
-    sky = np.where(region == 0, np.maximum(sky, 0.55 * step(lips, 0.1)), _INSIDE[region])
+    sky = np.where(region == 0, np.maximum(sky, 0.55 * ramp(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
     bright = shade(light, normal, sky**1.3, shadow, wrap) * (0.45 + 0.55 * sky)
     value = paint * bright
@@ -182,7 +180,7 @@ def _paint_clothes(p: Pixels, paint: np.ndarray, rng: np.random.Generator) -> np
     """Cloth from the neckline down."""
     u = rng.uniform
     neckline = u(-15.5, -11.5) - u(0, 1.2) * np.exp(-np.square(p.x / u(2, 6))) * u(0, 3) * (p.z > 0)
-    cover = step(neckline - p.y - 0.25 * np.minimum(p.z, 0), 0.4) * (p.region == 0)
+    cover = ramp(neckline - p.y - 0.25 * np.minimum(p.z, 0), 0.4) * (p.region == 0)
     weave = grain(2, p.x / 20, p.y / 20 + p.z / 20, rng.random(2, np.float32))
     tone = u(0.01, 0.85) * (1 + u(0, 0.15) * weave)
     if chance(rng, 0.25):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.synthetic.curves import chance, ramp
 from data.synthetic.rendered.camera import Scene, sheet
 from data.synthetic.rendered.heads import Heads, Person
-from data.synthetic.rendered.raster import chance, grain, step
+from data.synthetic.rendered.raster import grain
 from data.synthetic.rendered.skin import Look, Pixels
 
 AXIS = -2.5  # z of the head's axis
@@ -97,8 +98,8 @@ def hair_cover(
     around = angle(x, z)
     edge = hair.ragged * grain(1, around / 110, y / 60, hair.offsets[0])
     edge += hair.wave * grain(0, x / 40, y / 90, hair.offsets[1])
-    cover = step(above_line(hair, x, y, z) + edge, soft) * (ear < 0.3)
-    scalp = 1 - hair.thin * step(grain(1, x / 12, z / 12 + y / 30, hair.offsets[2]) + 0.6, 1)
+    cover = ramp(above_line(hair, x, y, z) + edge, soft) * (ear < 0.3)
+    scalp = 1 - hair.thin * ramp(grain(1, x / 12, z / 12 + y / 30, hair.offsets[2]) + 0.6, 1)
     return cover * scalp
 
 
@@ -191,7 +192,7 @@ def draw_curtain(
         x, y, z = a.T
         ends = fray * 0.5 * (1 + grain(2, np.arctan2(x, z), y / 100, hair.offsets[1]))
         front = 3 * grain(1, y / 40, y / 99, hair.offsets[2])
-        cover = step(y - reach - ends, 0.8) * step(angle(x, z) - opening - 2 + front, 6)
+        cover = ramp(y - reach - ends, 0.8) * ramp(angle(x, z) - opening - 2 + front, 6)
         return look.hair * strands(hair, x, y, z) * 0.85, cover
 
     scene.layer(mesh, sheet(rows, columns), mesh, paint, sheen=0.25 * (1 - hair.curl))

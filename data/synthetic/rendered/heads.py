@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from data.synthetic.curves import chance
 from data.synthetic.rendered.make_heads import AGES, ANCESTRIES, BUILDS, HEADS, SEXES
-from data.synthetic.rendered.raster import chance
 
 # How far each kind of shape varies (standard deviation, in shares of MakeHuman's extremes).
 VARIATION = {

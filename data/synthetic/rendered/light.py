@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.synthetic.rendered.raster import chance, depth_picture, grain, rotate, step, unit
+from data.synthetic.curves import chance, ramp
+from data.synthetic.rendered.raster import depth_picture, grain, rotate, unit
 
 MAP, REACH = 144, 38.0  # the shadow map's side in pixels, and in centimetres
 
@@ -87,7 +88,7 @@ class ShadowMap:
         if self.light.dapple:
             size = self.light.patches[2]
             cloud = grain(0, seen[:, 0] / size, seen[:, 1] / size, self.light.patches)
-            cover = np.maximum(cover, self.light.dapple * step(cloud, 1.0))
+            cover = np.maximum(cover, self.light.dapple * ramp(cloud, 1.0))
         return cover
 
 

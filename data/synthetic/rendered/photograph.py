@@ -7,7 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 from data.key_points import SIZE
-from data.synthetic.rendered.raster import bell, box_blur, chance, mix, noise
+from data.synthetic.camera import jpeg
+from data.synthetic.curves import bell, chance, mix
+from data.synthetic.rendered.raster import box_blur, noise
 
 CANVAS = 192  # faces are painted larger and shrunk at the end
 ZOOM = CANVAS / SIZE
@@ -59,24 +61,6 @@ def _shrink(canvas: np.ndarray, blur: int) -> np.ndarray:
     return out
 
 
-@lru_cache(maxsize=1)
-def _cosines() -> np.ndarray:
-    """JPEG's 8 cosines, (8, 8)."""
-    k = np.arange(8)
-    basis = np.cos(np.pi * (k[None] + 0.5) * k[:, None] / 8) * np.sqrt(2 / 8)
-    basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
-
-
-def _jpeg(picture: np.ndarray, strength: float) -> np.ndarray:
-    """Round the 8x8 cosine coefficients, the high ones more coarsely, as JPEG does."""
-    c, k = _cosines(), np.arange(8)
-    blocks = picture.reshape(12, 8, 12, 8).transpose(0, 2, 1, 3)
-    table = strength * (1 + 0.7 * (k[:, None] + k[None]))
-    blocks = np.rint(c @ blocks @ c.T / table) * table
-    return (c.T @ blocks @ c).transpose(0, 2, 1, 3).reshape(SIZE, SIZE)
-
-
 def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Canvas (CANVAS, CANVAS) of brightness -> uint8 picture (96, 96).
 
@@ -97,5 +81,5 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = black + max(white - black, 75) * np.clip(picture, 0, 1.4) ** contrast
     picture = picture + u(0.5, 5) * rng.standard_normal((SIZE, SIZE))
     if chance(rng, 0.7):
-        picture = _jpeg(picture.astype(np.float32), u(1, 9))
+        picture = jpeg(picture.astype(np.float32), u(1, 9))
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Triangles to pixels, and the small tools that painting needs: noise, ramps, blurs.
+"""Triangles to pixels, and what painting needs besides curves: noise and blurs.
 
 All of it is NumPy in single precision, without a library of linear algebra: those round
 differently with another number of threads, and a face must not depend on that.
@@ -10,36 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from data.synthetic.curves import interpolation
+
 TILE = 256  # side of the noise pictures
-
-
-def chance(rng: np.random.Generator, probability: float) -> bool:
-    """True with this probability."""
-    return bool(rng.random() < probability)
-
-
-def step(distance: np.ndarray, width: float) -> np.ndarray:
-    """0 below, 1 above, and a linear ramp `width` wide around distance 0."""
-    return np.clip(distance / width + 0.5, 0, 1)
-
-
-def bell(distance: np.ndarray, width: float) -> np.ndarray:
-    """1 at distance 0, falling off like a Gaussian of standard deviation `width`."""
-    return np.exp(-0.5 * np.square(distance / width))
-
-
-def mix(below: np.ndarray, above: np.ndarray | float, weight: np.ndarray | float) -> np.ndarray:
-    """`below` covered by `above` with an opacity of `weight`."""
-    return below + (above - below) * weight
-
-
-@lru_cache(maxsize=256)
-def _stretch_matrix(out: int, cells: int) -> np.ndarray:
-    """(out, cells) weights that stretch `cells` values smoothly over `out` places."""
-    place = np.linspace(0, cells - 1, out)[:, None] - np.arange(cells)[None]
-    weight = np.clip(1 - np.abs(place), 0, 1)
-    weight = weight * weight * (3 - 2 * weight)
-    return (weight / weight.sum(1, keepdims=True)).astype(np.float32)
 
 
 def noise(
@@ -47,7 +20,7 @@ def noise(
 ) -> np.ndarray:
     """Smooth noise (height, width) of about unit size with the given number of cells."""
     coarse = rng.standard_normal((cells_y, cells_x), dtype=np.float32)
-    rows, columns = _stretch_matrix(height, cells_y), _stretch_matrix(width, cells_x)
+    rows, columns = interpolation(height, cells_y), interpolation(width, cells_x)
     return np.einsum("yc,xc->yx", np.einsum("yr,rc->yc", rows, coarse), columns)
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.synthetic.curves import bell, chance, mix, ramp
 from data.synthetic.rendered.heads import Eyeball, Person
 from data.synthetic.rendered.make_heads import REGIONS
 from data.synthetic.rendered.points import Brow
-from data.synthetic.rendered.raster import bell, chance, grain, mix, step
+from data.synthetic.rendered.raster import grain
 
 # Skin tones from 1 (lightest) to 6, with equal steps between them as the eye sees them.
 TONES = 6
@@ -63,7 +64,7 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
     dark = tone >= 4 or chance(rng, 0.45)
     hair = np.exp(u(np.log(0.008), np.log(0.05)) if dark else u(np.log(0.04), np.log(0.45)))
     grey = np.clip((person.years - 40) / 35 + n(0, 0.35), 0, 1)
-    hair = mix(hair, u(0.25, 0.6), grey * chance(rng, 0.85))
+    hair = float(mix(hair, u(0.25, 0.6), grey * chance(rng, 0.85)))
     man = person.sex == "male" and person.years > 17
     beard = u(0.4, 1) if man and chance(rng, 0.26) else 0
     moustache = u(0.4, 1) if man and chance(rng, 0.22) else beard * chance(rng, 0.9)
@@ -128,14 +129,14 @@ def _paint_age(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generato
     """Folds from nose to mouth for all, more so with age; with age lines and wrinkles."""
     u, side, old = rng.uniform, p.side, look.age
     fold = 1.95 + 0.33 * (-3.7 - p.y)
-    along = step(-3.6 - p.y, 0.8) * step(p.y + 7.8, 1)
+    along = ramp(-3.6 - p.y, 0.8) * ramp(p.y + 7.8, 1)
     paint = paint * (1 - (u(0, 0.08) + 0.22 * min(old, 1.3)) * bell(side - fold, 0.2) * along)
     if old < 0.25:
         return paint
     lines = np.abs(grain(0, p.x / 30, p.y / 12, look.offsets[3]))
     paint = paint * (1 - 0.18 * old * np.clip(1 - 5 * lines, 0, 1))
     wave = p.y * u(5, 8) + 0.6 * grain(0, p.x / 40, p.y / 40, look.offsets[4])
-    forehead = np.clip(np.sin(wave), 0, 1) ** 3 * step(p.y - 3, 1) * step(5 - side, 2)
+    forehead = np.clip(np.sin(wave), 0, 1) ** 3 * ramp(p.y - 3, 1) * ramp(5 - side, 2)
     paint = paint * (1 - u(0.08, 0.3) * old * forehead * (p.z > 0))
     # Crow's feet: rays from the outer corner of the eye.
     dx, dy = side - 3.9, p.y + 0.1
@@ -143,7 +144,7 @@ def _paint_age(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generato
     paint = paint * (1 - u(0.1, 0.35) * old * ray * bell(np.hypot(dx, dy) - 1.1, 0.5) * (dx > 0.2))
     bag = bell(np.hypot((side - 2.9) / 1.5, (p.y + 0.2) / 1.3) - 1, 0.09) * (p.y < -0.6)
     paint = paint * (1 - u(0.08, 0.35) * old * bag)
-    mouth = bell(side - 2.7 - 0.1 * (-7 - p.y), 0.16) * step(-6.9 - p.y, 0.5) * step(p.y + 9, 1)
+    mouth = bell(side - 2.7 - 0.1 * (-7 - p.y), 0.16) * ramp(-6.9 - p.y, 0.5) * ramp(p.y + 9, 1)
     return paint * (1 - u(0, 0.3) * old * mouth)
 
 
@@ -152,7 +153,7 @@ def _paint_eye_surroundings(
 ) -> np.ndarray:
     """The lids' dark margins, the fold of the upper lid, make-up."""
     u, side = rng.uniform, p.side
-    upper = step(p.y + 0.12 - 0.1 * (side - 3), 0.4)
+    upper = ramp(p.y + 0.12 - 0.1 * (side - 3), 0.4)
     near = (side > 1.3) & (side < 5)
     margin = np.exp(-np.square(p.lids / u(0.07, 0.13)))
     dark = min(u(0.25, 0.7) + 0.35 * look.make_up, 0.97)
@@ -167,7 +168,7 @@ def _paint_lips(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generat
     """Lips are darker than the skin (or painted); the line between them darker still."""
     u = rng.uniform
     tone = u(0.55, 0.98) * (1 - 0.5 * look.make_up * u(0, 1))
-    cover = step(p.lips - 0.02, u(0.08, 0.3)) * (p.lips > -1)
+    cover = ramp(p.lips - 0.02, u(0.08, 0.3)) * (p.lips > -1)
     cracks = 1 + 0.12 * grain(2, p.x / 3, p.y / 12, look.offsets[5])
     return mix(paint, paint * tone * cracks, cover)
 
@@ -180,7 +181,7 @@ def _paint_brow(p: Pixels, paint: np.ndarray, look: Look, brow: Brow, sign: int)
     t, line = brow.height(x)
     thick = brow.thickness * np.clip(1.05 - brow.taper * t * t, 0.2, 1.1)
     hairs = 1 + 0.4 * grain(2, x / 14 + 0.5 * y / 14, y / 4, look.offsets[6])
-    ends = step(t, 0.12) * step(1 - t, 0.12)
+    ends = ramp(t, 0.12) * ramp(1 - t, 0.12)
     cover = look.brow_density * ends * np.exp(-(np.abs((y - line) / thick) ** 3)) * hairs
     paint = paint.copy()
     paint[near] = mix(paint[near], min(0.5 * look.hair, 0.4 * look.skin), np.clip(cover, 0, 1))
@@ -196,21 +197,21 @@ def _paint_beard(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Genera
     soft = u(0.6, 2.2)
     # The sides end above at a line that rises to the ears.
     top = u(-7.0, -5.0) + wave + u(0.35, 0.75) * (side - 3.5)
-    sides = step(top - p.y, soft) * step(side - 2.7 - 0.2 * (p.y + 9.8), 1.3) * step(p.z + 3, 4)
+    sides = ramp(top - p.y, soft) * ramp(side - 2.7 - 0.2 * (p.y + 9.8), 1.3) * ramp(p.z + 3, 4)
     round_ = 1.15 + wave - np.hypot(side / 2.9, (p.y + 9.9) / 2.4)
-    chin = step(round_, 0.6) * step(-8.0 - p.y - 0.1 * side, 0.7)
-    jaw = step(-9.1 + 0.25 * side - p.y + wave, 1.4)
+    chin = ramp(round_, 0.6) * ramp(-8.0 - p.y - 0.1 * side, 0.7)
+    jaw = ramp(-9.1 + 0.25 * side - p.y + wave, 1.4)
     goatee = chance(rng, 0.3)
     if not goatee:
         chin = np.maximum(chin, np.maximum(jaw, sides))
-    chin = chin * step(p.y + 14.5, 3) * (p.z > -8)
+    chin = chin * ramp(p.y + 14.5, 3) * (p.z > -8)
     wide, below = u(2.1, 3.3), u(0.3, 0.8)
-    lip = step(wide - side + 0.3 * wave, u(0.5, 1.3)) * step(-4.8 - 0.2 * side - p.y, 0.5)
-    lip = lip * step(p.y + 7.1 + 0.35 * side, below) * (p.z > 2)
+    lip = ramp(wide - side + 0.3 * wave, u(0.5, 1.3)) * ramp(-4.8 - 0.2 * side - p.y, 0.5)
+    lip = lip * ramp(p.y + 7.1 + 0.35 * side, below) * (p.z > 2)
     strength = np.maximum(
         chin * max(look.beard, look.stubble), lip * max(look.moustache, look.stubble)
     )
-    cover = strength * (1 - step(p.lips + 0.05, 0.2)) * hairs
+    cover = strength * (1 - ramp(p.lips + 0.05, 0.2)) * hairs
     return mix(paint, min(look.hair * 0.7, 0.6 * look.skin), np.clip(cover, 0, 1))
 
 
@@ -250,9 +251,9 @@ def paint_eyes(
         far = np.arccos(cosine) * ball.radius
         ring = 1 - 0.5 * bell(far - iris_radius + 0.03, 0.05)
         iris = look.iris * np.clip(0.6 + 0.8 * far / iris_radius, 0.2, 1.5) * ring
-        eye = mix(white * (1 - 0.3 * step(far - 1.1, 0.5)), iris, step(iris_radius - far, 0.07))
-        eye = mix(eye, 0.004, step(pupil - far, 0.05))
+        eye = mix(white * (1 - 0.3 * ramp(far - 1.1, 0.5)), iris, ramp(iris_radius - far, 0.07))
+        eye = mix(eye, 0.004, ramp(pupil - far, 0.05))
         corner = np.abs(ray[:, 0]) - 0.72
-        eye = eye * (1 - 0.35 * step(corner, 0.3)) * (1 - 0.55 * step(ray[:, 1] - 0.2, 0.35))
+        eye = eye * (1 - 0.35 * ramp(corner, 0.3)) * (1 - 0.55 * ramp(ray[:, 1] - 0.2, 0.35))
         paint[own] = eye
     return paint
