@@ -54,7 +54,7 @@ from data.system.progress import follow
 
 LASHES = REGIONS.index("lashes")
 # How much light reaches what is not skin: mouth, tongue, teeth, (lashes,) eyeballs.
-_INSIDE = np.array([1, 0.3, 0.5, 0.85, 0.8, 1, 0.75], np.float32)
+_INSIDE = np.array([1, 0.3, 0.5, 0.65, 0.55, 1, 0.75], np.float32)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
         beard=float(beard),
         moustache=float(moustache),
         stubble=float(u(0, 0.45)) if man and chance(rng, 0.5) else 0.0,
-        brow_density=float(np.clip(n(0.7, 0.22), 0.12, 1) * (0.8 if person.years < 12 else 1)),
+        brow_density=float(np.clip(n(0.78, 0.2), 0.15, 1) * (0.8 if person.years < 12 else 1)),
         iris=float(np.exp(u(np.log(0.012), np.log(0.05 if dark else 0.22)))),
         offsets=rng.random((10, 2), np.float32),
     )
@@ -184,7 +184,7 @@ def _paint_brow(p: Pixels, paint: np.ndarray, look: Look, brow: Brow, sign: int)
     ends = ramp(t, 0.12) * ramp(1 - t, 0.12)
     cover = look.brow_density * ends * np.exp(-(np.abs((y - line) / thick) ** 3)) * hairs
     paint = paint.copy()
-    paint[near] = mix(paint[near], min(0.5 * look.hair, 0.4 * look.skin), np.clip(cover, 0, 1))
+    paint[near] = mix(paint[near], min(0.45 * look.hair, 0.33 * look.skin), np.clip(cover, 0, 1))
     return paint
 
 
@@ -226,7 +226,7 @@ def _paint_mouth(p: Pixels, look: Look, inside: np.ndarray, rng: np.random.Gener
     # Gaps between teeth, at equal steps along the arc.
     arc = np.arctan2(x, z - 2.0) * 4.6
     gaps = 1 - u(0.1, 0.4) * np.clip(np.abs(np.sin(np.pi * arc / 0.8)) * -6 + 1, 0, 1)
-    white = u(0.25, 0.6) * (1 - 0.25 * min(look.age, 1)) * gaps * np.clip((z - 1.5) / 5, 0.1, 1)
+    white = u(0.16, 0.45) * (1 - 0.25 * min(look.age, 1)) * gaps * np.clip((z - 1.5) / 5, 0.1, 1)
     gum = (0.1 + 0.3 * look.skin) * np.clip((z - 1.5) / 5, 0.1, 1)
     upper, lower = (region == REGIONS.index(name) for name in ("upper_teeth", "lower_teeth"))
     paint = np.where(upper, np.where(y > -5.85, gum, white), paint)
