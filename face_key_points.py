@@ -202,6 +202,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " multiples of 112 and of 128 are cropped as by insightface, other sizes as 112, scaled)",
     )
     add(
+        "--axes",
+        action="store_true",
+        help="with --image or --video: also draw how each head is turned: from the middle of the"
+        " face to the subject's left (red), up (green) and forward (blue)",
+    )
+    add(
         "--csv",
         type=Path,
         metavar="FILE",
@@ -268,9 +274,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if arguments.crops and arguments.image is None and arguments.video is None:
         parser.error("--crops needs --image or --video")
+    if arguments.axes and arguments.image is None and arguments.video is None:
+        parser.error("--axes needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
     many = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    if arguments.axes and not arguments.pictures:
+        parser.error("--axes is drawn in pictures: it goes without --no-pictures")
     if arguments.image is None and (any(many) or not arguments.pictures):
         parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
     if arguments.resume and arguments.csv:

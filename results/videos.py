@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
+from data.images.aligned_crops import check_names
 from data.images.video_input import is_camera, origin_of, shown
 from data.images.video_list import OWN_FILM, film_comment, list_videos
 from data.images.video_writer import VideoWriter
 from data.images.videos import Frame, VideoReader
-from data.key_points import output_columns, three_decimals
 from data.system.files import InputError, make_folder, printable, why
 from data.system.progress import progress_bar
 from data.system.signals import GentleStop
@@ -29,6 +28,7 @@ from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
 from results.batch.table import append_rows
 from results.crop_files import CropFiles, source_id
+from results.face_fields import check_poses, face_columns, face_fields
 from results.figures.drawing import draw_faces
 from results.photos import output_paths
 
@@ -56,11 +56,17 @@ class VideoAnswers:
     """
 
     def __init__(
-        self, video: VideoReader, landmarker: Landmarker, film: Path, crop_size: int
+        self,
+        video: VideoReader,
+        landmarker: Landmarker,
+        film: Path,
+        crop_size: int,
+        axes: bool = False,
     ) -> None:
         """`film`: path of the annotated video; `crop_size`: side of the aligned crops, 0 for
-        none."""
+        none; `axes`: draw how heads are turned."""
         self.video, self.landmarker, self.crop_size = video, landmarker, crop_size
+        self.axes = axes
         self.film, self.table = film, film.with_suffix(".csv")
         name = film.name.removesuffix(FILM_ENDING)
         self.comment = film_of(video.origin)
@@ -110,9 +116,7 @@ class VideoAnswers:
 
     def _columns(self) -> list[str]:
         """The header of the table."""
-        first = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
-        further = MATRIX_COLUMNS if self.crop_size else []
-        return [*first, *output_columns(self.landmarker.names), *further]
+        return ["frame", "time", "face", *face_columns(self.landmarker, self.crop_size)]
 
     def _add(
         self, rows: Rows, frame: Frame, faces: list[Face]
@@ -122,16 +126,15 @@ class VideoAnswers:
             return None
         self.with_faces += 1
         found = self._detections(faces)
-        values = [found.boxes, found.points.reshape(len(found), -1), found.spread_in_photo]
-        fields = [three_decimals(row) for row in np.column_stack(values)]
+        affines = None
         if self.crop_size:
             affines = found.aligned_affines(self.crop_size)
-            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
             self._keep_best(frame, faces)
+        fields = face_fields(found, affines)
         numbers = [face.number for face in faces]
         time = f"{frame.time:.3f}"
         rows.add([[frame.number, time, n, *row] for n, row in zip(numbers, fields, strict=True)])
-        return lambda canvas: draw_faces(canvas, found, numbers)
+        return lambda canvas: draw_faces(canvas, found, numbers, self.axes)
 
     def _detections(self, faces: list[Face]) -> Detections:
         """A frame's faces as of a photo."""
@@ -202,6 +205,8 @@ def open_model(arguments: argparse.Namespace) -> Landmarker:
     if arguments.crops:
         check_names(landmarker.found_names)
         make_folder(arguments.results / "crops")
+    if arguments.axes:
+        check_poses(landmarker)
     return landmarker
 
 
@@ -213,7 +218,7 @@ def process_video(
     Raises InputError if not all of it could be read; what could be read is written first.
     """
     tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
-    answers = VideoAnswers(video, landmarker, film, arguments.crops)
+    answers = VideoAnswers(video, landmarker, film, arguments.crops, arguments.axes)
     if video.is_live:
         print(f"Recording {video.source}; Ctrl-C ends it.", flush=True)
     with GentleStop() as stop:
