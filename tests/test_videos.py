@@ -30,7 +30,7 @@ from models.track.smoothing import LAG
 from models.track.tracker import AHEAD
 from results import videos as room
 from results.face_fields import POSE_COLUMNS
-from results.figures.drawing import AXIS_COLOURS
+from results.figures.drawing import AXIS
 
 av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
 
@@ -82,10 +82,13 @@ def test_heads_are_turned_as_the_smoothed_points_say_and_axes_are_drawn(tracker,
     faces = Detections(tracker.points[None], spread, KEY_POINTS, None)
     expected = np.column_stack(faces.head_poses[:6])
     np.testing.assert_allclose(table.loc[:0, POSE_COLUMNS], expected, atol=0.01)
-    plain, axes = films
-    for colour in AXIS_COLOURS[:2]:  # as far as the film's colours are what was drawn
-        there, before = ((np.abs(film - colour).max(-1) < 80).sum() for film in (axes, plain))
-        assert there > before + 10
+    changed = np.abs(films[1] - films[0]).max(-1)
+    poses = faces.head_poses
+    for axis in range(3):
+        end = poses.position[0] + 0.9 * AXIS * poses.scale * poses.rotation[0, :2, axis] * [1, -1]
+        x, y = end.round().astype(int)
+        assert changed[y - 1 : y + 2, x - 1 : x + 2].max() > 50
+    assert changed[:8].max() < 30  # far from the face
 
 
 def test_an_hdr_video_gives_a_film_in_usual_colours(tracker, tmp_path):
