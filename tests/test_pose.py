@@ -1,8 +1,11 @@
 """How heads are turned: the mean head, the least squares, the columns and the axes drawn."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from PIL import Image
 from stand_ins import photos_in, run, stand_in_detect, stand_in_model
 
@@ -10,6 +13,7 @@ from data.formats.pts import SIXTY_EIGHT
 from data.images.crops import affines_from_points, similarity_transforms, transform_points
 from data.key_points import KEY_POINTS, PARTNERS, mirror_partners
 from data.synthetic.rendered.camera import Camera, Pose, draw_pose
+from data.synthetic.rendered.faces import render_faces
 from data.synthetic.rendered.points import LANDMARKS_68
 from models.detect.search import Detections
 from models.pose.least_squares import NEARNESS, about_z, estimate_poses, to_angles
@@ -19,6 +23,9 @@ from models.storage import Landmarker
 from results import photos as photos_module
 from results.face_fields import POSE_COLUMNS, face_columns
 from results.figures.drawing import AXIS, AXIS_COLOURS, draw_axes
+
+sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+import head_pose  # noqa: E402
 
 UPRIGHT = np.array([[[1.0, 0, 0], [0, 1, 0]]])
 SCALE, CENTER = 4.5, np.array([48.0, 47.0])
@@ -197,6 +204,32 @@ def test_no_faces_and_faces_without_a_size_give_no_error():
     assert all(len(values) == 0 for values in none)
     collapsed = Detections(np.full((2, 15, 2), 7.0), np.ones((2, 15)), KEY_POINTS, None).head_poses
     assert np.isfinite(angles_of(collapsed)).all() and collapsed.yaw_spread.tolist() == [180, 180]
+
+
+# --- the benchmark -------------------------------------------------------------------------------
+
+
+def test_the_benchmark_reads_mediapipes_matrices_and_takes_offsets_off(monkeypatch, angles):
+    matrices = np.full((41, 4, 4), np.nan)
+    matrices[:40, :3, :3] = 1.1 * turned(angles)  # they scale too; the last face is not found
+    monkeypatch.setattr(head_pose.mediapipe_rival, "find_matrices", lambda *_: matrices)
+    turns = head_pose.rival_turns("python", np.zeros((41, 96, 96)))
+    np.testing.assert_allclose(turns[:40], angles, atol=1e-9)
+    assert np.isnan(turns[40]).all()
+    rows = head_pose.error_rows("it", angles + [2, -3, 361], angles)
+    assert [row[2:5] for row in rows] == [
+        ["2.00", "0.00", "+2.00"],
+        ["3.00", "0.00", "-3.00"],
+        ["1.00", "0.00", "+1.00"],
+    ]
+    frontal = (np.abs(angles) <= 45).all(1).sum()
+    assert [row[1] for row in rows] == [str(frontal)] * 3
+    assert [row[6] for row in rows] == [str(40 - frontal)] * 3
+    covered = head_pose.coverage_rows(angles + [1, 2, 3], np.full((40, 3), 1.5), angles)
+    assert [row[1] for row in covered] == ["100.0", "100.0", "0.0"]
+    descriptions = render_faces(1, 7, workers=1).descriptions
+    (yaw, pitch, roll), told = head_pose.true_turns(descriptions)[0], descriptions[0]
+    assert (yaw, pitch, roll) == (told.seen_yaw, told.seen_pitch, -told.seen_roll)
 
 
 # --- tables and pictures -------------------------------------------------------------------------
