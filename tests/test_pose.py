@@ -19,7 +19,7 @@ from models.detect.search import Detections
 from models.pose.least_squares import NEARNESS, about_z, estimate_poses, to_angles
 from models.pose.make_mean_head import NAMES, draw_heads
 from models.pose.mean_head import mean_head
-from models.storage import Landmarker
+from models.storage import Landmarker, load_landmarker
 from results import photos as photos_module
 from results.face_fields import POSE_COLUMNS, face_columns
 from results.figures.drawing import AXIS, AXIS_COLOURS, draw_axes
@@ -98,6 +98,18 @@ def test_a_mirrored_face_has_the_mirrored_pose():
     one, other = poses_of(points), poses_of(mirrored)
     np.testing.assert_allclose(angles_of(other), angles_of(one) * [-1, 1, -1], atol=1e-6)
     np.testing.assert_allclose(np.array(other[3:6]), np.array(one[3:6]), rtol=1e-6)
+
+
+def test_a_mirrored_picture_has_the_mirrored_pose():
+    pytest.importorskip("ai_edge_litert", reason="the shipped model without TensorFlow needs it")
+    landmarker = load_landmarker(ROOT / "models" / "pretrained_small.tflite")
+    picture = render_faces(1, 3, indices=[1], workers=1).pictures[0]
+    points, spread = landmarker.predict(np.array([picture, picture[:, ::-1]]))
+    poses = Detections(points, spread, landmarker.names, landmarker.mean_face).head_poses
+    assert min(abs(poses.yaw[0]), abs(poses.roll[0])) > 1  # or the test would say nothing
+    np.testing.assert_allclose(poses.yaw[1], -poses.yaw[0], atol=0.05)
+    np.testing.assert_allclose(poses.pitch[1], poses.pitch[0], atol=0.05)
+    np.testing.assert_allclose(poses.roll[1], -poses.roll[0], atol=0.05)
 
 
 @pytest.mark.parametrize("degrees", [0, 25, 90, 180, -135])

@@ -9,6 +9,7 @@ degrees up to and beyond 45 degrees of any turn, then the share of the true turn
 regions that should contain 90 % of them. What "straight" means is a convention, so each method's
 median offset up to 45 degrees is printed, and errors are given with it and without. MediaPipe's
 turns are those of its facial transformation matrix; both are compared on the faces that it finds.
+"The true points" are ours by the exact points: what is left is that heads differ.
 
 `--calibrate` prints instead by which factors `CALIBRATION` of models/pose/least_squares.py would
 have to be multiplied (its own were found with --seed 4001 --faces 1000).
@@ -22,6 +23,7 @@ import common
 import mediapipe_rival
 import numpy as np
 
+from data.key_points import KEY_POINTS
 from data.synthetic.rendered.faces import render_faces
 from data.system.command_line import natural, positive, run_script
 from models.detect.search import Detections
@@ -38,10 +40,10 @@ def true_turns(descriptions):
     return np.array([(d.seen_yaw, d.seen_pitch, -d.seen_roll) for d in descriptions])
 
 
-def our_turns(landmarker, pictures):
-    """Yaw, pitch and roll in degrees and their standard deviations, (N, 3) each."""
-    points, spread = landmarker.predict(pictures)
-    poses = Detections(points, spread, landmarker.names, landmarker.mean_face).head_poses
+def our_turns(points, spread, names=KEY_POINTS, mean_face=None):
+    """Yaw, pitch and roll in degrees and their standard deviations, (N, 3) each, by key points
+    (N, K, 2) and their spread (N, K)."""
+    poses = Detections(points, spread, names, mean_face).head_poses
     return np.column_stack(poses[:3]), np.column_stack(poses[3:6])
 
 
@@ -109,13 +111,15 @@ def run(arguments):
     landmarker = load_landmarker(arguments.model)
     faces = render_faces(arguments.faces, arguments.seed)
     truth = true_turns(faces.descriptions)
-    turns, deviations = our_turns(landmarker, faces.pictures)
+    points, spread = landmarker.predict(faces.pictures)
+    turns, deviations = our_turns(points, spread, landmarker.names, landmarker.mean_face)
     if arguments.calibrate:
         ratio = np.abs(difference(turns, truth)) / deviations
         print("multiply by", *np.round(np.quantile(ratio, 0.9, axis=0) / IN_90, 3))
         return
     name = arguments.model.name
-    rows = error_rows(name, turns, truth)
+    exact, _ = our_turns(faces.key_points, np.zeros(faces.key_points.shape[:2]))
+    rows = error_rows(name, turns, truth) + error_rows("the true points", exact, truth)
     if arguments.mediapipe:
         python = mediapipe_rival.make_environment(
             arguments.mediapipe_env, arguments.mediapipe_python
