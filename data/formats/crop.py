@@ -18,6 +18,10 @@ from data.system.progress import follow
 
 PART = 256  # faces that are yielded at a time
 
+# Pixels of the photo around a crop that are kept, in pixels of the crop: the augmentation, which
+# turns and shifts, takes its views from these too. Even turned by 30 degrees a view is inside.
+MARGIN = 24
+
 INSIDE = 0.5  # share of a face's points that must be in the photo: some cut by its border have less
 
 
@@ -25,6 +29,7 @@ class CroppedFaces(NamedTuple):
     """Some faces of labelled photos, in their order."""
 
     pictures: np.ndarray  # uint8 (N, 96, 96)
+    wide: np.ndarray  # object (N,): each picture with MARGIN pixels more on each side
     key_points: np.ndarray  # float32 (N, K, 2) in pixels of the crop, NaN = not labelled
     labels: np.ndarray  # text (N,): the photo and the number of the face in it
     photos: np.ndarray  # text (N,): the photo
@@ -42,9 +47,10 @@ def crop_faces(labelled: LabelledPhotos) -> Iterator[CroppedFaces]:
     part: list[tuple[np.ndarray, np.ndarray, str, str]] = []  # as from `crop_photo`
 
     def whole() -> CroppedFaces:
-        pictures, points, labels, photos = zip(*part, strict=True)
+        wide, points, labels, photos = zip(*part, strict=True)
         return CroppedFaces(
-            np.array(pictures),
+            np.array(wide)[:, MARGIN:-MARGIN, MARGIN:-MARGIN].copy(),
+            np.fromiter(wide, object, len(part)),
             np.array(points),
             np.array(labels, object),
             np.array(photos, object),
@@ -97,8 +103,8 @@ def mean_face_of_labels(labelled: LabelledPhotos) -> np.ndarray:
 def crop_photo(
     photo: LabelledPhoto, names: Names, mean_face: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, str, str]]:
-    """Picture, key points, the face's label and its photo for each face of a photo that can be
-    cropped. Raises InputError if the photo is not the one that was labelled."""
+    """Picture with its margin, key points, the face's label and its photo for each face of a photo
+    that can be cropped. Raises InputError if the photo is not the one that was labelled."""
     if not photo.faces:
         return []
     cropped = []
@@ -116,7 +122,8 @@ def crop_photo(
         if not np.isfinite(affine).all() or not np.isfinite(face).any():
             continue
         in_crop = (face - affine[:, 2]) / affine[0, 0]
-        crop = np.clip(np.rint(cut_crop(grey, affine)), 0, 255).astype(np.uint8)
+        wide = np.column_stack([affine[:, :2], affine[:, 2] - MARGIN * affine[:, :2].sum(1)])
+        crop = np.clip(np.rint(cut_crop(grey, wide, SIZE + 2 * MARGIN)), 0, 255).astype(np.uint8)
         label = f"{printable(photo.name)}, face {i}"
         cropped.append((crop, in_crop.astype(np.float32), label, where))
     return cropped
