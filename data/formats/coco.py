@@ -178,6 +178,7 @@ def coco_annotation(face: LabelledFace) -> dict[str, Any]:
         "category_id": 1,
         "keypoints": [round(v, 3) if i % 3 < 2 else int(v) for i, v in enumerate(triples.ravel())],
         "num_keypoints": int((face.visibility > 0).sum()),
+        "segmentation": [],  # some readers miss the key
         "bbox": box.round(3).tolist(),
         "area": round(float(box[2] * box[3]), 3),
         "iscrowd": 0,
