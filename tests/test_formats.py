@@ -138,8 +138,8 @@ def test_a_message_about_a_label_names_the_photo(labelled):
 def test_only_one_photo_is_in_memory_at_a_time(labelled, monkeypatch):
     read, kept, most = crop.read_photo, [], []
 
-    def watched(path):
-        photo = read(path)
+    def watched(path, **options):
+        photo = read(path, **options)
         kept.append(weakref.ref(photo))
         most.append(sum(reference() is not None for reference in kept))
         return photo

@@ -137,7 +137,7 @@ def read_grey(photo: LabelledPhoto) -> np.ndarray:
             f"{photo.labels}: the photo {photo.name} is not at {photo.photo}; put it there"
             " (for COCO, --images says where the photos are)."
         )
-    picture = read_embedded(photo.labels) if photo.embedded else read_photo(photo.photo)
+    picture = read_embedded(photo.labels) if photo.embedded else read_photo(photo.photo, grey=True)
     if photo.size not in (None, picture.size):
         say = "{}x{}".format
         (width, height), now = photo.size, picture.size
@@ -151,7 +151,7 @@ def read_grey(photo: LabelledPhoto) -> np.ndarray:
             f"{photo.labels}: the photo {photo.name} was labelled with {say(width, height)} pixels,"
             f" but has {say(*now)} upright; {fix}, or label it again."
         )
-    return np.asarray(picture.convert("L"))
+    return np.asarray(picture)
 
 
 def check_inside(points: np.ndarray, grey: np.ndarray, photo: LabelledPhoto) -> None:

@@ -187,13 +187,13 @@ def finish(face: RawFace, names: Names) -> LabelledFace:
 
 
 def read_embedded(path: Path) -> Image.Image:
-    """The picture in a JSON's imageData, upright. Raises InputError if it cannot be read."""
+    """The picture in a JSON's imageData, grey, upright. Raises InputError if it cannot be read."""
     try:
         data = base64.b64decode(read_json(path)["imageData"])
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "picture"
             file.write_bytes(data)
-            return read_photo(file)
+            return read_photo(file, grey=True)
     except (binascii.Error, TypeError, ValueError, InputError):
         raise InputError(
             f"{path} has imageData that is not a picture; set it to null, with the photo beside it."
