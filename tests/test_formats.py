@@ -257,6 +257,8 @@ def test_labels_belong_to_the_upright_photo(photos, labelled):
         (lambda d: d["shapes"][3].update(group_id=None), ("has no group_id",)),
         (lambda d: d["shapes"][3].update(points=[]), ("has no coordinates",)),
         (lambda d: d["shapes"][3].update(points=[["a", 2]]), ("not numbers",)),
+        (lambda d: d["shapes"][3].update(points=[[1e300, 2]]), ("outside any photo",)),
+        (lambda d: d["shapes"][3].update(group_id=[1]), ("group_id that is not a number",)),
         (lambda d: d["shapes"][3].update(points=[[5000, 9]]), ("far from the other points",)),
         (lambda d: [s.update(points=[[9e3, 9e3]]) for s in d["shapes"][1:16]], ("is outside",)),
         (lambda d: d.update(imageHeight=d["imageWidth"], imageWidth=d["imageHeight"]), ("EXIF",)),
@@ -328,6 +330,10 @@ def test_names_of_ones_own_are_the_key_points(coco):
         (lambda a, d: a["keypoints"].__setitem__(2, 3), ("v = 3",)),
         (lambda a, d: a["keypoints"].__setitem__(0, None), ("v = 2", "without coordinates")),
         (lambda a, d: a["keypoints"].__setitem__(slice(0, 2), [0, 0]), ("without coordinates",)),
+        (lambda a, d: a.update(keypoints=5), ("not numbers",)),
+        (lambda a, d: a.update(keypoints=[v + 5000 for v in a["keypoints"]]), ("v = 5002",)),
+        (lambda a, d: a.update(keypoints=[5000, 5000, 2] * 15), ("is outside the photo",)),
+        (lambda a, d: [b.update(image_id=[1]) for b in d["annotations"][:2]], ("image None",)),
         (lambda a, d: d["images"][0].update(width=77), ("labelled with 77x",)),
         (lambda a, d: d["images"][0].update(file_name="x.jpg"), ("x.jpg is not at",)),
         (lambda a, d: d["images"].pop(0), ("not in the list of images",)),
@@ -346,6 +352,7 @@ def test_a_bad_annotation_is_left_out_in_one_sentence(change, words, coco, capsy
     [
         (lambda d: d["categories"][0].pop("keypoints"), ("does not name", "--points")),
         (lambda d: d["categories"].clear(), ("does not name", "--points")),
+        (lambda d: d.update(categories={"id": 1}), ("does not name", "--points")),
         (lambda d: d["annotations"].clear(), ("no annotation with keypoints",)),
         (lambda d: d.pop("images"), ("no lists of images and annotations",)),
         (lambda d: d["categories"][0]["keypoints"].__setitem__(0, "nose_tip"), ("two key points",)),
@@ -398,11 +405,19 @@ def test_a_bad_yolo_file_is_left_out_in_one_sentence(change, words, labelled, ca
     left_out(folder, capsys, 10, path, *words)
 
 
+def test_a_photo_that_is_gone_from_a_data_set_is_said(labelled, capsys):
+    folder = labelled("yolo")
+    (folder / "images" / "photo_4.jpg").unlink()
+    (folder / "labels" / "classes.txt").write_text("face")
+    left_out(folder, capsys, 10, folder / "labels" / "photo_4.txt", "has no photo")
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
         ("train: images\n", ("kpt_shape",)),
         ("train: nowhere\nkpt_shape: [15, 3]\n", ("there are no photos",)),
+        ("train: images\nkpt_shape: ['15', 3]\n", ("kpt_shape",)),
         ("just words", ("not YAML", "not a mapping")),
         ("kpt_shape: [15, 3\n", ("not YAML", "line 2")),
     ],

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,7 +47,7 @@ HIDDEN_FLAGS = (HIDDEN_FLAG, "occluded", "invisible")
 class RawFace(NamedTuple):
     """A face as a JSON has it, before the names of all files are known."""
 
-    points: dict[str, tuple[np.ndarray, int, float | None]]  # by name: x y, visibility, spread
+    points: dict[str, tuple[float, float, int, float]]  # by name: x, y, visibility, spread
     box: np.ndarray | None
 
 
@@ -111,6 +110,8 @@ def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
     """The faces of one JSON. Raises InputError if it is not clear which point is whose."""
     if not all(isinstance(s, dict) and isinstance(s.get("label"), str) for s in shapes):
         raise InputError(f"{path} has a shape without a label; label it again.")
+    if not all(isinstance(s.get("group_id"), int | str | None) for s in shapes):
+        raise InputError(f"{path} has a group_id that is not a number; give each face its own.")
     points = [shape for shape in shapes if shape.get("shape_type") == "point"]
     boxes = [shape for shape in shapes if shape.get("shape_type") == "rectangle"]
     groups = list(dict.fromkeys(s.get("group_id") for s in [*boxes, *points]))
@@ -139,38 +140,38 @@ def read_group(
     points: list[dict], boxes: list[dict], path: Path, shift: float, group: str
 ) -> RawFace:
     """One face. Raises InputError if a name, or the rectangle, is there twice."""
-    counted = Counter(p["label"].strip() for p in points)
-    twice = [name for name, count in counted.items() if count > 1]
-    if twice or len(boxes) > 1:
-        what = f"points named {twice[0]}" if twice else "rectangles"
+    named: dict[str, tuple[float, float, int, float]] = {}
+    for point in points:
+        name = point["label"].strip()
+        if name in named:
+            break
+        flags = point.get("flags")
+        hidden = isinstance(flags, dict) and any(flags.get(flag) is True for flag in HIDDEN_FLAGS)
+        spread = point.get("spread")
+        spread = float(spread) if isinstance(spread, int | float) else np.nan
+        ((x, y),) = coordinates(point, 1, f"{path}: the point {name}{group}")
+        named[name] = x + shift, y + shift, HIDDEN if hidden else VISIBLE, spread
+    if len(named) < len(points) or len(boxes) > 1:
+        what = f"points named {name}" if len(named) < len(points) else "rectangles"
         raise InputError(
             f"{path}: two {what}{group or ' and no group_id'}; give each face a group_id of its own"
             " (or delete one of them)."
         )
-    named = {}
-    for point in points:
-        name = point["label"].strip()
-        place = coordinates(point, 1, f"{path}: the point {name}{group}")[0] + shift
-        flags = point.get("flags")
-        hidden = isinstance(flags, dict) and any(flags.get(flag) is True for flag in HIDDEN_FLAGS)
-        spread = point.get("spread")
-        spread = float(spread) if isinstance(spread, int | float) else None
-        named[name] = (place, HIDDEN if hidden else VISIBLE, spread)
     box = None
     if boxes:
-        corners = coordinates(boxes[0], 2, f"{path}: the rectangle{group}")
+        corners = np.array(coordinates(boxes[0], 2, f"{path}: the rectangle{group}"))
         corners = np.sort(corners + shift + 0.5, axis=0)
         box = np.concatenate([corners[0], corners[1] - corners[0]])
     return RawFace(named, box)
 
 
-def coordinates(shape: dict, count: int, where: str) -> np.ndarray:
-    """The corners of a shape, (count, 2). Raises InputError if it has none, or too few."""
+def coordinates(shape: dict, count: int, where: str) -> list[list[float]]:
+    """So many corners of a shape, x and y. Raises InputError if it has none, or too few."""
     listed = shape.get("points")
     if not isinstance(listed, list) or len(listed) < count:
         raise InputError(f"{where} has no coordinates; label it again.")
-    corners = np.array([as_numbers(corner, 2, where) for corner in listed[:count]])
-    if not np.isfinite(corners).all():
+    corners = [as_numbers(corner, 2, where).tolist() for corner in listed[:count]]
+    if any(value != value for corner in corners for value in corner):  # NaN
         raise InputError(f"{where} has no coordinates; label it again.")
     return corners
 
@@ -179,9 +180,9 @@ def finish(face: RawFace, names: Names) -> LabelledFace:
     """A face with all key points, those that it lacks not labelled."""
     points, visibility = np.full((len(names), 2), np.nan), np.full(len(names), NOT_LABELLED)
     spread = np.full(len(names), np.nan)
-    for name, (place, seen, unsure) in face.points.items():
+    for name, (x, y, seen, unsure) in face.points.items():
         k = names.index(name)
-        points[k], visibility[k], spread[k] = place, seen, np.nan if unsure is None else unsure
+        points[k], visibility[k], spread[k] = (x, y), seen, unsure
     known = np.isfinite(spread).any()
     return LabelledFace(points, visibility, face.box, spread if known else None)
 

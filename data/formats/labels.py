@@ -226,15 +226,26 @@ def photo_size(path: Path) -> tuple[int, int]:
         return read_photo(path).size
 
 
+LARGEST = 1e6  # pixels: no photo is wider
+
+
 def as_numbers(values: Any, count: int | None, where: str) -> np.ndarray:
-    """Numbers of a label file as float (count,). Raises InputError, beginning with `where`."""
-    try:
-        numbers = np.array([float("nan" if v is None else v) for v in values], np.float64)
+    """Numbers of a label file as float (count,), NaN for null.
+
+    Raises InputError, beginning with `where`, for what are no numbers, or not of positions.
+    """
+    try:  # without NumPy's functions, which take longer for so few
+        numbers = [float("nan" if value is None else value) for value in values]
     except (TypeError, ValueError):
         raise InputError(f"{where} has coordinates that are not numbers; label it again.") from None
     if count is not None and len(numbers) != count:
         raise InputError(f"{where} has {len(numbers)} numbers instead of {count}; label it again.")
-    return numbers
+    wrong = next((number for number in numbers if abs(number) > LARGEST), None)
+    if wrong is not None:
+        raise InputError(
+            f"{where} has the coordinate {wrong:g}, outside any photo; label it again."
+        )
+    return np.array(numbers)
 
 
 def face_from_triples(triples: np.ndarray, names: Names, where: str, shift: float) -> LabelledFace:
