@@ -379,6 +379,83 @@ def test_names_from_a_file_take_the_place_of_a_categorys(coco, tmp_path):
     refused(coco, "2 names", "15 key points", options=options)
 
 
+# --- Label Studio --------------------------------------------------------------------------------
+
+
+def task_of(path, faces, number):
+    """A task of Label Studio's export for a photo with these faces (n, 15, 2)."""
+    width, height = Image.open(path).size
+    results = []
+
+    def add(kind, label, x, y, **more):
+        value = {"x": x / width * 100, "y": y / height * 100, kind: [label], "rotation": 0}
+        more["value"] = value | more.get("value", {})
+        size = {"original_width": width, "original_height": height, "image_rotation": 0}
+        results.append({"type": kind, "id": f"r{len(results)}", "origin": "manual"} | size | more)
+
+    for points in faces:
+        x, y, w, h = detections(points[None], KEY_POINTS).boxes[0]
+        size = {"width": w / width * 100, "height": h / height * 100}
+        add("rectanglelabels", "Face", x, y, value=size)
+        parent = results[-1]["id"]
+        for name, place in zip(KEY_POINTS, points + 0.5, strict=True):
+            add("keypointlabels", name, *place, parentID=parent, value={"width": 0.4})
+    results.append({"type": "choices", "value": {"choices": ["sharp"]}})
+    address = (f"/data/upload/3/0123abcd-{path.name}", f"/data/local-files/?d=in%20a/{path.name}")
+    cancelled = {"result": results[:4], "was_cancelled": True}
+    annotations = [{"result": []}, {"result": results, "was_cancelled": False}, cancelled]
+    return {"id": number, "annotations": annotations, "data": {"image": address[number % 2]}}
+
+
+@pytest.fixture
+def studio(photos, tmp_path):
+    """Label Studio's export of the photos, in a folder of its own."""
+    tasks = [task_of(*labelled, i) for i, labelled in enumerate(zip(*photos, strict=True))]
+    path = tmp_path / "studio" / "project-3.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps([*tasks, {"id": 9, "annotations": [], "data": {}}]))
+    return path
+
+
+def test_label_studios_json_is_read(studio, photos):
+    options = LabelOptions(images=photos[0][0].parent)
+    for path in (studio, studio.parent):
+        read = read_labels(path, options)
+        assert read.names == KEY_POINTS and not read.problems.found
+        for photo, points, source in zip(read.photos, photos[1], photos[0], strict=True):
+            assert photo.photo == source
+            boxes = detections(points, KEY_POINTS).boxes
+            for face, truth, box in zip(photo.faces, points, boxes, strict=True):
+                np.testing.assert_allclose(face.points, truth, atol=1e-6)
+                np.testing.assert_allclose(face.box, box, atol=1e-6)
+    assert len(load_faces(studio, options).rows) == 12
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda task, r: task.pop("annotations"), ("has no annotations",)),
+        (lambda task, r: task.update(data=["a.jpg"]), ("which photo",)),
+        (lambda task, r: task["data"].update(image="gone.jpg"), ("gone.jpg is not at",)),
+        (lambda task, r: r[4].update(image_rotation=90), ("was turned",)),
+        (lambda task, r: r[4].pop("original_width"), ("original_width",)),
+        (lambda task, r: r[4].pop("parentID"), ("left_eye_outer_corner has no parentID",)),
+        (lambda task, r: r[4]["value"].update(x=None), ("has no coordinates",)),
+        (lambda task, r: r[4]["value"].update(x="left"), ("not numbers",)),
+        (lambda task, r: r[4]["value"].update(keypointlabels=[]), ("point without a label",)),
+        (lambda task, r: r[4]["value"].update(keypointlabels=[5]), ("without a label",)),
+        (lambda task, r: r[5]["value"].update(r[4]["value"]), ("two points named",)),
+    ],
+)
+def test_a_bad_task_is_left_out_in_one_sentence(change, words, studio, photos, capsys):
+    tasks = json.loads(studio.read_text())
+    change(tasks[2], tasks[2]["annotations"][1]["result"])
+    studio.write_text(json.dumps(tasks))
+    for path in photos[0]:
+        (studio.parent / path.name).write_bytes(path.read_bytes())
+    left_out(studio, capsys, 10, studio, *words)
+
+
 # --- YOLO and .pts -------------------------------------------------------------------------------
 
 

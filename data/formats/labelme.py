@@ -63,6 +63,13 @@ def read_labelme(path: Path, files: Iterable[Path], options: LabelOptions) -> La
     for file in follow(sorted(files), "reading labels"):
         photo = problems.collect(read_file, file, options)
         found += [photo] if photo else []
+    return with_names(path, found, problems)
+
+
+def with_names(
+    path: Path, found: list[tuple[LabelledPhoto, list[RawFace]]], problems: Problems
+) -> LabelledPhotos:
+    """The photos with their faces, all of the same key points: those that any face has."""
     seen = dict.fromkeys(name for _, faces in found for face in faces for name in face.points)
     names = KEY_POINTS if set(seen) <= set(KEY_POINTS) else tuple(seen)
     photos = [
@@ -106,22 +113,30 @@ def read_file(path: Path, options: LabelOptions) -> tuple[LabelledPhoto, list[Ra
     return photo, group_shapes(shapes, path, options.shift("corner"))
 
 
-def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
-    """The faces of one JSON. Raises InputError if it is not clear which point is whose."""
+def group_shapes(
+    shapes: list[Any], path: Path | str, shift: float, key: str = "group_id"
+) -> list[RawFace]:
+    """The faces of one photo. Raises InputError if it is not clear which point is whose.
+
+    Args:
+        shapes: points and rectangles.
+        path, key: for messages: where the shapes are, and what their group is called there.
+        shift: as from `LabelOptions.shift`.
+    """
     if not all(isinstance(s, dict) and isinstance(s.get("label"), str) for s in shapes):
         raise InputError(f"{path} has a shape without a label; label it again.")
     if not all(isinstance(s.get("group_id"), int | str | None) for s in shapes):
-        raise InputError(f"{path} has a group_id that is not a number; give each face its own.")
+        raise InputError(f"{path} has a {key} that is not a number; give each face its own.")
     points = [shape for shape in shapes if shape.get("shape_type") == "point"]
     boxes = [shape for shape in shapes if shape.get("shape_type") == "rectangle"]
     groups = list(dict.fromkeys(s.get("group_id") for s in [*boxes, *points]))
     if len(boxes) <= 1 and (groups == [None] or len({p.get("group_id") for p in points}) <= 1):
-        return [read_group(points, boxes, path, shift, "")] if groups else []
+        return [read_group(points, boxes, path, shift, "", key)] if groups else []
     alone = next((shape for shape in points if shape.get("group_id") is None), None)
     if alone:
         raise InputError(
-            f"{path}: the point {alone['label']} has no group_id, although there are several faces;"
-            " give it the group_id of its face."
+            f"{path}: the point {alone['label']} has no {key}, although there are several faces;"
+            f" give it the {key} of its face."
         )
     return [
         read_group(
@@ -130,6 +145,7 @@ def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
             path,
             shift,
             f" of the group {group}",
+            key,
         )
         for group in groups
         if group is not None
@@ -137,7 +153,7 @@ def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
 
 
 def read_group(
-    points: list[dict], boxes: list[dict], path: Path, shift: float, group: str
+    points: list[dict], boxes: list[dict], path: Path | str, shift: float, group: str, key: str
 ) -> RawFace:
     """One face. Raises InputError if a name, or the rectangle, is there twice."""
     named: dict[str, tuple[float, float, int, float]] = {}
@@ -154,7 +170,7 @@ def read_group(
     if len(named) < len(points) or len(boxes) > 1:
         what = f"points named {name}" if len(named) < len(points) else "rectangles"
         raise InputError(
-            f"{path}: two {what}{group or ' and no group_id'}; give each face a group_id of its own"
+            f"{path}: two {what}{group or f' and no {key}'}; give each face a {key} of its own"
             " (or delete one of them)."
         )
     box = None

@@ -142,15 +142,20 @@ class Problems:
             return None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises InputError if it cannot be read."""
+def load_json(path: Path) -> Any:
+    """What a JSON file holds. Raises InputError if it cannot be read."""
     check_file(path, "check the path")
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not JSON that can be read ({one_line(error)}); save it again."
         ) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises InputError if it cannot be read."""
+    document = load_json(path)
     if not isinstance(document, dict):
         raise InputError(f"{path} holds no labels: its JSON is not an object; export it again.")
     return document
