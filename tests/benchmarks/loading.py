@@ -2,10 +2,12 @@
 
     python tests/benchmarks/loading.py [--rows 7049] [--repeat 3]
     python tests/benchmarks/loading.py --photos 2000 [--size 4000 3000]
+    python tests/benchmarks/loading.py --jsons 100000
 
 Writes a synthetic CSV of Kaggle's size to a temporary folder and loads it in fresh processes, the
 two methods in turn. The recipe is that of most notebooks for this data set. Or loads so many
-labelled photos, one face in each, and half as many, against decoding the same JPEGs.
+labelled photos, one face in each, and half as many, against decoding the same JPEGs. Or reads a
+folder of so many of LabelMe's JSONs, and of a tenth, without the photos.
 """
 
 import json
@@ -20,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from data.formats.coco import coco_document
+from data.formats.labelme import labelme_document
 from data.formats.labels import VISIBLE, LabelledFace, LabelledPhoto
 from data.key_points import COLUMNS, KEY_POINTS, SIZE
 from data.synthetic.faces import draw_face
@@ -34,7 +37,6 @@ pictures = np.stack(frame["Image"].values).astype(np.float32).reshape(-1, 96, 96
 points = frame.iloc[:, :30].to_numpy(np.float32)
 """
 OURS = """
-from data.faces import load_faces
 faces = load_faces(path)
 pictures, points = faces.pictures, faces.key_points
 """
@@ -46,21 +48,29 @@ for photo in Path(path).glob("*.jpg"):
     with Image.open(photo) as file:
         file.load()
 """
-# `ru_maxrss` is this process's peak; the baseline is the imports, which both need.
+READING = """
+from pathlib import Path
+from data.formats.read import read_labels
+pictures = np.zeros((len(read_labels(Path(path)).photos), 1))
+"""
+# VmHWM is this process's peak (`ru_maxrss` may be its parent's); the baseline is the imports, which
+# both need.
 WRAPPER = """
-import json, resource, sys, time
+import json, re, sys, time
 sys.path.insert(0, {root!r})
 import numpy, pandas, PIL.Image
+from data.faces import load_faces
 np = numpy
 path = {path!r}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+before = peak()
 started = time.process_time()
 {method}
 seconds = time.process_time() - started
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = peak()
 check = int(pictures[:50].sum(dtype="float64"))
 print()
-print(json.dumps([seconds, (peak - before) / 1024, len(pictures), check]))
+print(json.dumps([seconds, (after - before) / 1024, len(pictures), check]))
 """
 
 
@@ -112,6 +122,7 @@ def parse_arguments(argv):
     parser.add_argument("--rows", type=int, default=7049, help="rows of the synthetic file")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each method, in turn")
     parser.add_argument("--photos", type=positive(int), help="labelled photos instead")
+    parser.add_argument("--jsons", type=positive(int), help="JSONs of LabelMe instead")
     parser.add_argument("--size", type=int, nargs=2, default=[1280, 960], help="of each photo")
     return parser.parse_args(argv)
 
@@ -141,10 +152,26 @@ def run_photos(arguments):
         )
 
 
+def run_jsons(arguments):
+    """Read a folder of LabelMe's JSONs, one face in each, in fresh processes, and print."""
+    points = draw_face(0, 0)[1].astype(float)
+    face = LabelledFace(points, np.full(len(KEY_POINTS), VISIBLE))
+    text = json.dumps(labelme_document("photo.jpg", (SIZE, SIZE), [face], KEY_POINTS))
+    for count in (arguments.jsons // 10, arguments.jsons):
+        with tempfile.TemporaryDirectory() as temporary:
+            for i in range(count):
+                (Path(temporary) / f"{i}.json").write_text(text)
+            seconds, megabytes, read, _ = measure(temporary, READING)
+        assert read == count
+        print(
+            f"{count} JSONs: {count / seconds:.0f} a second, {megabytes:.0f} MB above the imports"
+        )
+
+
 def run(arguments):
     """Load in fresh processes, the two methods in turn, and print."""
-    if arguments.photos:
-        run_photos(arguments)
+    if arguments.photos or arguments.jsons:
+        (run_photos if arguments.photos else run_jsons)(arguments)
         return
     results = {"usual recipe": [], "load_faces": []}
     with tempfile.TemporaryDirectory() as folder:
