@@ -220,6 +220,24 @@ def test_labelme_without_groups_is_one_face_and_backslashes_are_folders(photos, 
     np.testing.assert_allclose(corner, points[0][0] + 0.5, atol=1e-6)
 
 
+def test_x_anylabelings_own_files_are_read(photos, labelled):
+    """Its rectangles have four corners, and `difficult` is what is hidden."""
+    folder = labelled("labelme")
+    before = read_labels(folder).photos[0]
+
+    def change(document):
+        for shape in document["shapes"]:
+            if shape["shape_type"] == "rectangle":
+                (left, top), (right, bottom) = shape["points"]
+                shape["points"] = [[left, top], [right, top], [right, bottom], [left, bottom]]
+            shape.update(difficult=shape.pop("flags").pop("hidden", False), flags={})
+
+    edit(before.labels, lambda document: (change(document), None)[1])
+    for face, same in zip(before.faces, read_labels(folder).photos[0].faces, strict=True):
+        np.testing.assert_allclose(face.box, same.box, atol=1e-9)
+        assert face.visibility.tolist() == same.visibility.tolist() and 1 in same.visibility
+
+
 def test_labelmes_image_data_is_read(photos, labelled):
     folder = labelled("labelme")
     data = base64.b64encode(photos[0][5].read_bytes()).decode()

@@ -1,4 +1,4 @@
-"""LabelMe (pip install labelme): a JSON beside each photo.
+"""LabelMe (pip install labelme), and X-AnyLabeling's own files: a JSON beside each photo.
 
 A face is a rectangle and its points with one `group_id`; without rectangles and groups all points
 of a photo are one face. Coordinates count from the corner of the first pixel of the upright photo.
@@ -163,9 +163,10 @@ def read_group(
             break
         flags = point.get("flags")
         hidden = isinstance(flags, dict) and any(flags.get(flag) is True for flag in HIDDEN_FLAGS)
+        hidden |= point.get("difficult") is True  # X-AnyLabeling's
         spread = point.get("spread")
         spread = float(spread) if isinstance(spread, int | float) else np.nan
-        ((x, y),) = coordinates(point, 1, f"{path}: the point {name}{group}")
+        (x, y), *_ = coordinates(point, 1, f"{path}: the point {name}{group}")
         named[name] = x + shift, y + shift, HIDDEN if hidden else VISIBLE, spread
     if len(named) < len(points) or len(boxes) > 1:
         what = f"points named {name}" if len(named) < len(points) else "rectangles"
@@ -176,17 +177,17 @@ def read_group(
     box = None
     if boxes:
         corners = np.array(coordinates(boxes[0], 2, f"{path}: the rectangle{group}"))
-        corners = np.sort(corners + shift + 0.5, axis=0)
-        box = np.concatenate([corners[0], corners[1] - corners[0]])
+        low, high = corners.min(0), corners.max(0)  # of two corners, or X-AnyLabeling's four
+        box = np.concatenate([low + shift + 0.5, high - low])
     return RawFace(named, box)
 
 
 def coordinates(shape: dict, count: int, where: str) -> list[list[float]]:
-    """So many corners of a shape, x and y. Raises InputError if it has none, or too few."""
+    """The corners of a shape, x and y. Raises InputError if it has fewer than so many."""
     listed = shape.get("points")
     if not isinstance(listed, list) or len(listed) < count:
         raise InputError(f"{where} has no coordinates; label it again.")
-    corners = [as_numbers(corner, 2, where).tolist() for corner in listed[:count]]
+    corners = [as_numbers(corner, 2, where).tolist() for corner in listed]
     if any(value != value for corner in corners for value in corner):  # NaN
         raise InputError(f"{where} has no coordinates; label it again.")
     return corners
