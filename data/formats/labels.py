@@ -92,7 +92,7 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=Path,
         metavar="DIR",
-        help="for labels in COCO's format: the folder of the photos (default: the JSON's own)",
+        help="for COCO's and Label Studio's JSON: the photos' folder (default: the JSON's own)",
     )
     parser.add_argument(
         "--points",
