@@ -68,7 +68,7 @@ def draw_batch(
         # Counted from 1: for NumPy (seed, epoch, 0) is (seed, epoch), the order's generator.
         rng = np.random.default_rng((settings.seed, epoch, 1 + start + worker * share + at))
         parts.append(
-            augment(faces.with_margins(part), faces.key_points[part], rng, settings, faces.names)
+            augment(faces.pictures[part], faces.key_points[part], rng, settings, faces.names)
         )
     x, y = map(np.concatenate, zip(*parts, strict=True))
     labelled = np.isfinite(faces.key_points[rows]).sum()

@@ -35,8 +35,6 @@ class Faces(NamedTuple):
     path: Path  # of the first file
     names: tuple[str, ...] = KEY_POINTS  # of the K key points
     from_photos: bool = False  # labelled photos, cropped: image_ids say which photo and which face
-    wide: np.ndarray | None = None  # object (N,): a face's picture with what the photo shows around
-    # it, uint8 (144, 144), or None if it is from a CSV; unset if all are
 
     def place(self, i: int) -> str:
         """Where the face at index `i` is in its file, for messages."""
@@ -48,14 +46,6 @@ class Faces(NamedTuple):
     def file(self) -> np.ndarray:
         """The number of each face's file, where several were joined: int (N,)."""
         return np.maximum(self.source, 0)
-
-    def with_margins(self, index: np.ndarray) -> Sequence[np.ndarray]:
-        """The pictures at `index`, each with what its photo shows around it, where that is known:
-        uint8 (96, 96) or (144, 144)."""
-        if self.wide is None:
-            return self.pictures[index]
-        pairs = zip(self.wide[index], self.pictures[index], strict=True)
-        return [picture if wide is None else wide for wide, picture in pairs]
 
     def take(self, index: Any) -> Faces:
         """The faces at `index` (any NumPy index) as a new Faces."""
@@ -139,7 +129,6 @@ def read_faces(path: Path | str, options: LabelOptions = AS_USUAL) -> Iterator[F
                 path=Path(path),
                 names=part.names,
                 from_photos=True,
-                wide=part.wide,
             )
         return
     for chunk in read_table(path):
@@ -409,11 +398,6 @@ def join_faces(files: list[Faces]) -> Faces:
                 if faces.identities is None
                 else faces.identities
                 for i, faces in enumerate(files)
-            ]
-        if any(part is not None for part in parts["wide"]):
-            parts["wide"] = [
-                np.full(len(faces.rows), None) if faces.wide is None else faces.wide
-                for faces in files
             ]
         whole: dict[str, Any] = {
             name: np.concatenate(value)

@@ -33,19 +33,6 @@ def test_points_land_where_a_painted_pixel_lands():
         np.testing.assert_allclose(found / total[:, None], expected, atol=0.1)
 
 
-def test_a_view_shows_what_the_photo_shows_around_the_crop():
-    """Beside it the same view of a crop that is all there is: its border is repeated."""
-    clouds = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 12), np.uint8))
-    wide = np.asarray(clouds.resize((144, 144), Image.Resampling.BICUBIC))
-    crop = wide[24:-24, 24:-24]
-    points = np.full((2, 15, 2), 40.0)
-    shift = np.array([[1.0, 0, 20], [0, 1, -9], [0, 0, 1]])
-    (photo, alone), moved = warp([wide, crop], points, np.stack([shift, shift]))
-    np.testing.assert_array_equal(photo, wide[24 + 9 : 120 + 9, 24 - 20 : 120 - 20])
-    np.testing.assert_array_equal(photo[:-9, 20:], alone[:-9, 20:])
-    assert (alone[:-9, :20] == alone[:-9, 20:21]).all() and (moved == [60, 31]).all()
-
-
 def test_augmenting_keeps_missing_points_missing_and_swaps_them(faces):
     rng = np.random.default_rng(0)
     one_sided = np.zeros((64, 15, 2), np.float32) + 40

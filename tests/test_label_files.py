@@ -12,11 +12,8 @@ from PIL import Image
 
 import face_key_points as fkp
 import model_builder as mb
-from data.batches import draw_batch
-from data.faces import join_faces, load_training
 from data.formats.read import read_labels
 from data.key_points import KEY_POINTS
-from data.settings import Settings
 from models import storage
 from models.detect import search
 from models.detect.search import Detections
@@ -170,31 +167,6 @@ def test_the_loop_from_photos_to_a_better_model(
     assert f"on {len(record['data'][0]['validation_rows'])} faces" in capsys.readouterr().out
     header, *rows = (tmp_path / "held" / "test_key_points.csv").read_text().splitlines()
     assert len(rows) == 24 and rows[0].startswith('"01_photo_9.jpg, face 1"')
-
-
-def test_training_cuts_its_views_from_the_photos(made, tmp_path):
-    """Also beside a CSV, whose faces are views of their pictures alone."""
-    photos, points = make_photos(tmp_path / "photos", made.take(range(12)))
-    files = LabelFiles(tmp_path / "labels", "labelme", KEY_POINTS)
-    for path, found in zip(photos, points, strict=True):
-        files.add(path, Image.open(path).size, detections(found, KEY_POINTS))
-    files.write()
-    labelled, csv = load_training(tmp_path / "labels"), made.take(range(20, 52))
-    assert {wide.shape for wide in labelled.wide} == {(144, 144)} and csv.wide is None
-    for picture, wide in zip(labelled.pictures, labelled.wide, strict=True):
-        np.testing.assert_array_equal(picture, wide[24:-24, 24:-24])
-    for order in ([csv, labelled], [labelled, csv]):
-        faces = join_faces(order)
-        rows = np.arange(len(faces.rows))
-        known = np.array([wide is not None for wide in faces.wide])
-        assert known.sum() == 12 and known.any() != known.all()
-        settings = Settings(shift=12.0, flip=0.0, cut_out=0.0, noise=0.0)
-        views, without = (
-            draw_batch(some, settings, 0, 0, rows)[0][0]
-            for some in (faces, faces._replace(wide=None))
-        )
-        same = (views == without).all((1, 2, 3))
-        assert same[~known].all() and not same[known].any()
 
 
 def test_all_formats_and_a_csv_train_one_model(tiny, made, tmp_path, capsys):

@@ -4,7 +4,6 @@ Random numbers come from a NumPy generator that the caller seeds, so that a run 
 with any Keras backend.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -43,7 +42,7 @@ def draw_matrices(count: int, rng: np.random.Generator, settings: Settings) -> n
 
 
 def warp(
-    pictures: Sequence[np.ndarray],
+    pictures: np.ndarray,
     key_points: np.ndarray,
     matrices: np.ndarray,
     partners: np.ndarray | None = PARTNERS,
@@ -51,9 +50,8 @@ def warp(
     """Warp pictures and key points by the same homographies.
 
     Args:
-        pictures: N of grey values, (96, 96), or larger: with as much on each side of what the photo
-            shows around them.
-        key_points: (N, K, 2) pixels of the 96x96 pictures.
+        pictures: (N, 96, 96) grey values.
+        key_points: (N, K, 2) pixels.
         matrices: (N, 3, 3) as from `draw_matrices`; where they mirror, left and right points swap.
         partners: as from `mirror_partners`; None if no matrix mirrors.
 
@@ -77,19 +75,16 @@ def warp(
 
 
 def bilinear(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Grey values float32 (M,) of a square picture at the places x, y (M,), in pixels of the 96x96
-    ones in its middle.
+    """Grey values float32 (M,) of a picture (96, 96) at the places x, y (M,), in pixels.
 
     Border pixels are repeated outwards. In NumPy: faster than TensorFlow's warp, and the same with
     every backend (JAX's silently ignores perspective).
     """
-    side = len(picture)
-    margin, last = np.float32((side - SIZE) // 2), np.float32(side - 1)
-    x, y = (np.clip(place + margin, 0, last) for place in (x, y))
-    column, row = (np.minimum(place.astype(np.intp), side - 2) for place in (x, y))
+    x, y = (np.clip(place, 0, np.float32(SIZE - 1)) for place in (x, y))
+    column, row = (np.minimum(place.astype(np.intp), SIZE - 2) for place in (x, y))
     x, y = x - column, y - row
-    values, at = picture.reshape(-1).astype(np.float32), row * side + column
-    left, right, below = values[at], values[at + 1], at + side
+    values, at = picture.reshape(-1).astype(np.float32), row * SIZE + column
+    left, right, below = values[at], values[at + 1], at + SIZE
     upper = left + x * (right - left)
     left, right = values[below], values[below + 1]
     return upper + y * (left + x * (right - left) - upper)
@@ -139,7 +134,7 @@ def relight(pictures: np.ndarray, rng: np.random.Generator, settings: Settings) 
 
 
 def augment(
-    pictures: Sequence[np.ndarray],
+    pictures: np.ndarray,
     key_points: np.ndarray,
     rng: np.random.Generator,
     settings: Settings,
@@ -148,7 +143,7 @@ def augment(
     """A new random view of each face.
 
     Args:
-        pictures: uint8, as `warp` takes them.
+        pictures: uint8 (N, 96, 96).
         key_points: float32 (N, K, 2) in pixels, NaN where not labelled.
         rng: a numpy.random.Generator; the same state gives the same view.
         settings: of the augmentation.
@@ -161,6 +156,6 @@ def augment(
     if partners is None:
         settings = replace(settings, flip=0.0)
     matrices = draw_matrices(len(pictures), rng, settings)
-    views, key_points = warp(pictures, key_points, matrices, partners)
-    occlude(views, key_points, rng, settings, names)  # before `relight`: noise lies over it too
-    return relight(views, rng, settings), key_points
+    pictures, key_points = warp(pictures, key_points, matrices, partners)
+    occlude(pictures, key_points, rng, settings, names)  # before `relight`: noise lies over it too
+    return relight(pictures, rng, settings), key_points

@@ -18,10 +18,6 @@ from data.system.progress import follow
 
 PART = 256  # faces that are yielded at a time
 
-# Pixels of the photo around a crop that are kept, in pixels of the crop: the augmentation, which
-# turns and shifts, takes its views from these too. Even turned by 30 degrees a view is inside.
-MARGIN = 24
-
 INSIDE = 0.5  # share of a face's points that must be in the photo: some cut by its border have less
 
 
@@ -29,7 +25,6 @@ class CroppedFaces(NamedTuple):
     """Some faces of labelled photos, in their order."""
 
     pictures: np.ndarray  # uint8 (N, 96, 96)
-    wide: np.ndarray  # object (N,): each picture with MARGIN pixels more on each side
     key_points: np.ndarray  # float32 (N, K, 2) in pixels of the crop, NaN = not labelled
     labels: np.ndarray  # text (N,): the photo and the number of the face in it
     photos: np.ndarray  # text (N,): the photo
@@ -47,10 +42,9 @@ def crop_faces(labelled: LabelledPhotos) -> Iterator[CroppedFaces]:
     part: list[tuple[np.ndarray, np.ndarray, str, str]] = []  # as from `crop_photo`
 
     def whole() -> CroppedFaces:
-        wide, points, labels, photos = zip(*part, strict=True)
+        pictures, points, labels, photos = zip(*part, strict=True)
         return CroppedFaces(
-            np.array(wide)[:, MARGIN:-MARGIN, MARGIN:-MARGIN].copy(),
-            np.fromiter(wide, object, len(part)),
+            np.array(pictures),
             np.array(points),
             np.array(labels, object),
             np.array(photos, object),
@@ -103,8 +97,8 @@ def mean_face_of_labels(labelled: LabelledPhotos) -> np.ndarray:
 def crop_photo(
     photo: LabelledPhoto, names: Names, mean_face: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, str, str]]:
-    """Picture with its margin, key points, the face's label and its photo for each face of a photo
-    that can be cropped. Raises InputError if the photo is not the one that was labelled."""
+    """Picture, key points, the face's label and its photo for each face of a photo that can be
+    cropped. Raises InputError if the photo is not the one that was labelled."""
     if not photo.faces:
         return []
     cropped = []
@@ -122,8 +116,7 @@ def crop_photo(
         if not np.isfinite(affine).all() or not np.isfinite(face).any():
             continue
         in_crop = (face - affine[:, 2]) / affine[0, 0]
-        wide = np.column_stack([affine[:, :2], affine[:, 2] - MARGIN * affine[:, :2].sum(1)])
-        crop = np.clip(np.rint(cut_crop(grey, wide, SIZE + 2 * MARGIN)), 0, 255).astype(np.uint8)
+        crop = np.clip(np.rint(cut_crop(grey, affine)), 0, 255).astype(np.uint8)
         label = f"{printable(photo.name)}, face {i}"
         cropped.append((crop, in_crop.astype(np.float32), label, where))
     return cropped

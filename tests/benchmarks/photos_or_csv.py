@@ -4,8 +4,7 @@
 
 Draws photos of synthetic heads with their surroundings, labels them in COCO's format, and writes a
 CSV of the same faces as their photographer framed them. From models/pretrained.keras it trains on
-the CSV, on the photos, and on the photos' crops without their surroundings, and prints the errors
-on held-out faces, framed both ways.
+the CSV and on the photos, and prints the errors on held-out faces, framed both ways.
 """
 
 import json
@@ -90,9 +89,6 @@ def make_sets(folder, arguments):
         write_faces(folder / f"{part}.csv", pictures, points)
         sets[part, "CSV"] = load_training(folder / f"{part}.csv")
         sets[part, "photos"] = load_training(folder / part)
-    sets["training", "photos, without surroundings"] = sets["training", "photos"]._replace(
-        wide=None
-    )
     return sets
 
 
