@@ -60,6 +60,8 @@ import json, re, sys, time
 sys.path.insert(0, {root!r})
 import numpy, pandas, PIL.Image
 from data.faces import load_faces
+from data.system.command_line import keep_freed_memory
+keep_freed_memory()  # as the scripts do
 np = numpy
 path = {path!r}
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
