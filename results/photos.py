@@ -355,7 +355,7 @@ def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
 
 
 def output_paths(
-    listed: Sequence[Path | str],
+    listed: Iterable[Path | str],
     photos: Iterable[Path],
     results: Path,
     ending: str = "_key_points.png",
@@ -364,8 +364,8 @@ def output_paths(
     """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
     Photos of the same name in several folders have the folders' names in front. `listed`: all
-    photos, and maybe more, before the first of `photos` is named. `is_free` says whether a photo's
-    picture may have a path.
+    photos, and maybe more, before the first of `photos` is named; it is iterated twice. `is_free`
+    says whether a photo's picture may have a path.
     """
     is_free = is_free or is_free_for_photo
     resolved = lru_cache(1000)(lambda folder: Path(folder).resolve())

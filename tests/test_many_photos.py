@@ -15,6 +15,7 @@ from stand_ins import photos_in, run, stand_in_detect, stand_in_model
 from data.images import photos as photo_files
 from data.images.photos import list_photos
 from data.key_points import KEY_POINTS
+from data.system import paths as many_paths
 from data.system.addresses import address_of
 from data.system.files import InputError
 from data.system.lock import locked
@@ -370,7 +371,7 @@ def test_photos_at_addresses_are_read(stand_in, tmp_path, monkeypatch, capsys):
 
 
 def test_a_large_folder_is_begun_before_all_of_it_is_checked(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(photo_files, "CHECKED_AHEAD", 10)
+    monkeypatch.setattr(many_paths, "BLOCK", 10)
     photos_in(tmp_path / "p", 60)
     (tmp_path / "p" / "00025.txt").write_text("not a picture")
     looked = []
