@@ -95,9 +95,11 @@ class Processes:
 
 
 def begin_process(parent: int) -> None:
-    """What a process of this machine does first: it leaves Ctrl-C to its parent, and dies with it,
-    also if that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a process of this machine does first: it leaves Ctrl-C and a closed terminal to its
+    parent, and dies with it, also if that is killed."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
