@@ -16,6 +16,7 @@ from data.faces import join_faces, load_faces, load_training, synthetic_faces
 from data.key_points import KEY_POINTS, interocular_distance, rmse
 from data.labels import kaggle
 from data.split import split_faces
+from data.synthetic.rendered import __main__ as rendered
 from data.system.command_line import run_script
 from data.system.files import InputError
 from models.network import predict
@@ -63,14 +64,21 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
 
 
 @pytest.mark.parametrize("processes", [None, 14])
-def test_steps_of_the_shipped_model_follow_one_another(tmp_path, processes):
+@pytest.mark.parametrize("weights", ["research", "synthetic"])
+def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processes):
     kaggle_csv, model = tmp_path / "training.zip", tmp_path / "made.keras"
-    there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
     parsers = {"wild_faces_csv": wild_faces_csv, "turned_faces_csv": turned, "model_builder": mb}
-    parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras}
+    parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras, "rendered": rendered}
     besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
-    paths = kaggle_csv, tmp_path / "faces.npz", tmp_path, model
-    for outcome, command in pretrain.steps(*paths, processes):
+    if weights == "research":
+        there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
+        paths = kaggle_csv, tmp_path / "faces.npz", tmp_path, model
+        steps = pretrain.research_steps(*paths, processes)
+    else:
+        there = set()  # nothing: no real face goes into these
+        steps = pretrain.synthetic_steps(tmp_path, model, processes)
+    trainings = []
+    for outcome, command in steps:
         _, script, *flags = command
         if script == "-m":  # a module, as seen from the project's folder
             script = ROOT / (flags.pop(0).replace(".", "/") + ".py")
@@ -80,16 +88,22 @@ def test_steps_of_the_shipped_model_follow_one_another(tmp_path, processes):
             assert flags.pop(0) == processes
             script = script.with_stem("model_builder")
         flags = list(map(str, flags))
-        if script.stem in parsers:
-            parsed = parsers[script.stem].parse_arguments(flags)  # exits if a flag is unknown
-        if script.stem == "model_builder":
-            training = parsed
+        name = script.parent.name if script.stem == "__main__" else script.stem
+        if name in parsers:
+            parsed = parsers[name].parse_arguments(flags)  # exits if a flag is unknown
+        if name == "model_builder":
+            trainings.append(parsed)
         inputs = [flag for flag in flags if flag.endswith((".csv", ".zip", ".npz", ".keras"))]
         assert set(inputs) <= there | {str(outcome)}  # made by the steps before
         there.add(str(outcome))
         there |= {str(tmp_path / f"{name}.csv") for name in besides.get(script.stem, "").split()}
-    assert len(training.data) == 7 and set(training.alike) <= set(KEY_POINTS)
-    assert parsed.out == model
+    assert parsed.out == model and parsed.model == trainings[-1].model
+    if weights == "research":
+        assert len(trainings[-1].data) == 7 and set(trainings[-1].alike) <= set(KEY_POINTS)
+    else:  # from random weights, then each goes on from the one before, on faces of its own
+        inits = [training.init for training in trainings]
+        assert inits == [None, *(training.model for training in trainings[:-1])]
+        assert len({training.data[0] for training in trainings}) == len(trainings)
 
 
 def test_a_step_that_fails_is_said(tmp_path):

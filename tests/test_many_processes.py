@@ -8,7 +8,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from clips import new_tracker, write_clip
 from conftest import ROOT
@@ -24,13 +23,12 @@ from stand_ins import (
 )
 
 from data.system.files import InputError
+from models.export.quick import quick_path
 from models.storage import SHIPPED, load_landmarker
 from results import photos as photos_module
 from results import videos as videos_module
 from results.batch import cluster as cluster_module
 from results.batch.processes import Crash, Processes, in_order, process_count
-
-ONE_THREAD = os.environ.get("TF_NUM_INTRAOP_THREADS") == "1"  # here, as in other processes
 
 
 @pytest.fixture
@@ -194,13 +192,13 @@ def test_a_cluster_that_is_not_there_is_one_sentence(stand_in, tmp_path, monkeyp
         cluster_module.Cluster("tcp://127.0.0.1:1")
 
 
-def test_other_processes_find_what_this_one_finds(tmp_path, monkeypatch, capsys):
-    """The real network, and pictures and crops; one other process, because each takes seconds."""
+def test_two_processes_find_what_one_finds(tmp_path, monkeypatch, capsys):
+    """The real network, and pictures and crops."""
+    pytest.importorskip("ai_edge_litert", reason="an extra: with Keras this takes long to start")
     from matplotlib.cbook import get_sample_data
 
-    loaded = load_landmarker(SHIPPED)
+    loaded = load_landmarker(quick_path(SHIPPED))
     monkeypatch.setattr(photos_module, "load_for_photos", lambda path: loaded)
-    monkeypatch.setattr(photos_module, "Processes", lambda count: Processes(count - 1))
     (tmp_path / "p").mkdir()
     with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photo:
         for i in range(3):
@@ -220,6 +218,5 @@ def test_other_processes_find_what_this_one_finds(tmp_path, monkeypatch, capsys)
         for folder in (tmp_path / "r1", tmp_path / "r2")
     ]
     assert files[0] == files[1] and len(files[0]) == 6
-    tables = [pd.read_csv(tmp_path / r / "key_points.csv") for r in ("r1", "r2")]
-    pd.testing.assert_frame_equal(*tables, atol=0 if ONE_THREAD else 0.002, rtol=0)
-    assert len(tables[0]) == 3
+    tables = [(tmp_path / r / "key_points.csv").read_bytes() for r in ("r1", "r2")]
+    assert tables[0] == tables[1] and tables[0].count(b"\n") == 4

@@ -108,6 +108,7 @@ def load_litert(content: bytes) -> Loaded:
     (tests/benchmarks/speed.py).
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = int(os.environ.get("OMP_NUM_THREADS") or 0) or count
     runners = [open_litert(content) for _ in range(count or 1)]
     pools: dict[int, tuple[ThreadPoolExecutor, SimpleQueue]] = {}  # by process
 

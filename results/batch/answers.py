@@ -17,8 +17,8 @@ from data.system.files import InputError, printable, write_text
 from models.detect.search import Detections
 from results.batch.journal import Done, Journal, path_key
 from results.batch.order import finish_replacing, put_in_order
-from results.label_files import LabelFiles
 from results.batch.table import CsvTable, ParquetTable
+from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows
 
 PRECIOUS = 1000  # photos of a run that was stopped: they are not done again by mistake

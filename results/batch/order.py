@@ -59,7 +59,9 @@ def put_in_order(
     return Done(len(sequence), int((faces == 0).sum()), int(faces.sum()))
 
 
-def in_sequence(keys: np.ndarray, listed: np.ndarray, changed: np.ndarray, before: int) -> np.ndarray:
+def in_sequence(
+    keys: np.ndarray, listed: np.ndarray, changed: np.ndarray, before: int
+) -> np.ndarray:
     """The numbers of the photos with these keys, (N,), as `put_in_order` orders them, (M,)."""
     kept = last_of_each(keys)
     kept = kept[~(np.isin(keys[kept], changed) & (kept < before))]
