@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import json
 import sys
+from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
@@ -24,10 +26,12 @@ from models.training import fit
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
+import annotation_programs  # noqa: E402
 import consistency  # noqa: E402
 import hard_faces  # noqa: E402
 import many_cores  # noqa: E402
 import oldest_keras  # noqa: E402
+import photos_or_csv  # noqa: E402
 import plain_cnn  # noqa: E402
 import pretrain  # noqa: E402
 import processes  # noqa: E402
@@ -296,3 +300,42 @@ def test_speed_reads_processes_and_their_lines():
     assert min(done.seconds, done.processor, done.megabytes) > 0
     with pytest.raises(SystemExit, match="in vain"):
         processes.run_timed("-c", "raise SystemExit('in vain')")
+
+
+def test_photos_and_their_csv_hold_the_same_faces(tmp_path):
+    sets = photos_or_csv.make_sets(tmp_path, Namespace(train=4, held_out=2))
+    for part, count in (("training", 4), ("held-out", 2)):
+        csv, photos = sets[part, "CSV"], sets[part, "photos"]
+        assert len(csv.rows) == len(photos.rows) == count
+        greys = []
+        for faces in (csv, photos):
+            x, y = faces.key_points.round().astype(int).clip(0, 95).transpose(2, 0, 1)
+            greys.append(faces.pictures[np.arange(count)[:, None], y, x].astype(int))
+        assert np.median(np.abs(greys[0] - greys[1])) < 15 < np.std(greys[0])
+        one, other = (points - points.mean(1, keepdims=True) for points in
+                      (csv.key_points, photos.key_points))  # fmt: skip
+        scales = one.std((1, 2)) / other.std((1, 2))
+        np.testing.assert_allclose(one, other * scales[:, None, None], atol=0.01)
+        assert scales.std() > 0.005  # framed differently
+
+
+def test_what_a_program_changes_in_labels_is_noticed(made, tmp_path):
+    photos, points = annotation_programs.make_photos(tmp_path / "photos", made.take(range(4)))
+    folder = tmp_path / "labels"
+    annotation_programs.write_labels(folder, "labelme", photos, points)
+    before = annotation_programs.faces_of(folder)
+    assert annotation_programs.compare(before, annotation_programs.faces_of(folder), True) == 0
+    path = folder / "1_photo_0.json"
+    document = json.loads(path.read_text())
+    point = document["shapes"][3]
+    for change, said in (({"points": [[0.5, 0.5]]}, None), ({"spread": 3}, "spread"),
+                         ({"flags": {"hidden": True}}, "visibility"),
+                         ({"label": "nose"}, "names")):  # fmt: skip
+        document["shapes"][3] = point | change
+        path.write_text(json.dumps(document))
+        after = annotation_programs.faces_of(folder)
+        if said is None:
+            assert annotation_programs.compare(before, after, True) > 20
+        else:
+            with pytest.raises(InputError, match=said):
+                annotation_programs.compare(before, after, True)
