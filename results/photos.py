@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import hashlib
 import io
 import os
@@ -35,7 +34,15 @@ from models.storage import Landmarker, file_digest, load_landmarker
 from results.batch.answers import Answers, Labels, Outcome, Photo
 from results.batch.cluster import Cluster
 from results.batch.journal import Journal
-from results.batch.processes import Crash, Processes, Workers, in_order, process_count
+from results.batch.processes import (
+    ONE_THREAD,
+    Crash,
+    Processes,
+    Workers,
+    in_order,
+    load_once,
+    process_count,
+)
 from results.batch.table import CsvTable, ParquetTable
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
 from results.face_fields import check_poses, face_columns, face_fields
@@ -67,6 +74,8 @@ def run_photos(arguments: argparse.Namespace) -> None:
     path = arguments.results / (arguments.table or "key_points.csv")
     make_folder(arguments.results)
     make_folder(path.parent)
+    if arguments.jobs == 1:  # so that one process finds what several find, to the last digit
+        os.environ.update(ONE_THREAD)
     with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
         landmarker = load_for_photos(arguments.model)
         task = open_task(arguments, landmarker)
@@ -168,18 +177,12 @@ def in_processes(
         yield photo, outcome
 
 
-LOADED: dict[Path, Landmarker] = {}  # in a process that looks at photos: the model
-
-
 def look_in_process(task: Task, photo: Photo) -> Outcome:
     """Look at a photo in one of several processes, which loads the model for its first one."""
-    if task.model not in LOADED:
-        LOADED.clear()
-        LOADED[task.model] = task.load(task.model)
-        gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
+    landmarker = load_once(task.model, task.load)
     if not address_of(photo.path):
         photo = photo._replace(path=task.base / photo.path)
-    return look_at(photo, task, LOADED[task.model])
+    return look_at(photo, task, landmarker)
 
 
 def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
@@ -348,7 +351,7 @@ def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
 
 
 def output_paths(
-    listed: Sequence[Path | str],
+    listed: Iterable[Path | str],
     photos: Iterable[Path],
     results: Path,
     ending: str = "_key_points.png",
@@ -357,8 +360,8 @@ def output_paths(
     """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
     Photos of the same name in several folders have the folders' names in front. `listed`: all
-    photos, and maybe more, before the first of `photos` is named. `is_free` says whether a photo's
-    picture may have a path.
+    photos, and maybe more, before the first of `photos` is named; it is iterated twice. `is_free`
+    says whether a photo's picture may have a path.
     """
     is_free = is_free or is_free_for_photo
     resolved = lru_cache(1000)(lambda folder: Path(folder).resolve())

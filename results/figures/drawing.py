@@ -13,8 +13,8 @@ from models.detect.search import Detections
 from models.spread import REGION_90
 from results.figures.colours import rgb, styles_of
 from results.figures.fonts import file_of, files_for
-from results.measures import UNSURE
 from results.figures.profiles import hidden_points
+from results.measures import UNSURE
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
