@@ -189,12 +189,13 @@ def plot_against_labels(
             axis.plot([x0, x1], [y0, y1], "-", color="red" if is_red else "white", lw=1)
             axis.plot(x1, y1, "X", ms=5, **(unsure if radius > UNSURE else sure))
         axis.plot(*labels.T, "o", color="#009E73", ms=4, mec="black", mew=0.5)
+        axis.plot(*labels[red].T, "o", ms=8, mec="red", mfc="none", mew=1)  # short lines are hidden
     axis = figure.axes[0]
     handles = [
         *axis.plot([], [], "o", color="#009E73", ms=4, mec="black", mew=0.5, label=meanings[0]),
         *axis.plot([], [], "X", ms=5, **sure, label="model"),
         *axis.plot([], [], "X", ms=5, **unsure, label=f"model, unsure (spread above {UNSURE} px)"),
-        *axis.plot([], [], "-", color="red", lw=1, label=meanings[1]),
+        *axis.plot([], [], "-o", color="red", lw=1, ms=8, mfc="none", label=meanings[1]),
     ]
     figure.suptitle(heading)
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
