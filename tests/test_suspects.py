@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import train_in_few_steps, write_csv
+from conftest import ROOT, train_in_few_steps, write_csv
+from killing import tiny_model
 
 import model_builder as mb
 from data.faces import join_faces, load_faces, load_training, mark_second_source
@@ -15,7 +16,8 @@ from data.key_points import KEY_POINTS, PARTNERS
 from data.labels.corrections import Correction, correct, from_record, read_corrections
 from data.split import group_similar, make_folds
 from data.system.files import InputError
-from models.storage import SHIPPED, load_landmarker
+from models.record import what_must_match
+from models.storage import SHIPPED, Checkpoint, load_landmarker
 from models.training import suspects
 from models.training.suspects import explain, find_conventions, judge_labels, predict_unseen
 from results.held_out import held_out_faces
@@ -352,6 +354,14 @@ def test_a_training_uses_and_records_corrections(
     assert record["corrections"] == [
         {"file": 0, "row": 5, "key_point": "nose_tip", "place": [10.5, 11.5]}
     ]
+    without = record | {"corrections": None}
+    checkpoint = Checkpoint(tmp_path / "c.npz", what_must_match(record, None))
+    network = tiny_model()
+    network.compile("sgd")
+    network.optimizer.build(network.trainable_variables)
+    checkpoint.save(network, [])
+    with pytest.raises(InputError, match="of a training with other corrections; resume"):
+        Checkpoint(checkpoint.path, what_must_match(without, None)).restore(network)
     # The held-out faces are found in the files, and measured by the corrected labels.
     record["data"][0]["validation_rows"] = [4, 5]
     held_out = held_out_faces(record, model, KEY_POINTS, training_files[0])
@@ -365,3 +375,8 @@ def test_flags_that_make_no_sense_together_are_refused(capsys):
         with pytest.raises(SystemExit):
             run("--suspects", *flags)
         assert "--suspects trains no model" in capsys.readouterr().err
+
+
+def test_the_document_names_the_limits():
+    text = re.sub(r"\s+", " ", (ROOT / "data" / "README.md").read_text())
+    assert f"more than {suspects.SMALLEST:g} px and {suspects.LIMIT:g} spreads from" in text

@@ -161,14 +161,18 @@ def measure_found(arguments):
         spoilt, kind = spoil(faces.key_points)
         start = "_init" if initial else ""
         kept = arguments.keep / f"{name}{start}_spoilt_{settings.epochs}.npz"
-        faces = faces._replace(key_points=spoilt)
-        judged = judge(file, faces, initial, settings, kept)
-        errors = np.linalg.norm(judged.predicted - spoilt, axis=-1)[kind < 0]
-        print(
-            f"{name}: {len(faces.rows)} faces; RMSE of the unspoilt labels"
-            f" {np.sqrt((errors**2).mean() / 2):.2f} px"
-        )
+        judged = judge(file, faces._replace(key_points=spoilt), initial, settings, kept)
         rows += score(name, judged, kind)
+        # The labels as they were, by the same networks: what of them are suspects?
+        before = judge(file, faces, initial, settings, kept)
+        worst = np.where(before.suspect, before.in_spreads, 0).max(1)
+        listed = [i for i in np.argsort(-worst) if worst[i] > 0]
+        rmse = np.sqrt((before.errors**2).mean() / 2)
+        print(
+            f"{name}: {len(faces.rows)} faces, RMSE {rmse:.2f} px; of their {kind.size} labels as"
+            f" they were {before.suspect.sum()} are suspects, in {len(listed)} rows, the worst of"
+            f" them {', '.join(str(faces.rows[i]) for i in listed[:6])}"
+        )
     print(common.markdown(["faces", "labels spoilt", "number", "found", "precision"], rows))
 
 
