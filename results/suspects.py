@@ -121,7 +121,9 @@ def write_labelme(path: Path, faces: Faces, judged: Judged, i: int) -> None:
             f" {explain(judged, faces.key_points, faces.names, i, int(k))}"
         )
         document["shapes"].append(line)
-    document |= {ROW: int(faces.rows[i]), PICTURE: picture_digest(faces.pictures[i])}
+    for each in document["shapes"]:
+        each["group_id"] = None  # one face: points that are added need no group
+    document[ROW] = int(faces.rows[i])
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False))
 
 

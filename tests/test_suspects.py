@@ -263,23 +263,24 @@ def test_corrections_are_what_was_changed_in_labelme(suspected, capsys):
     assert read_corrections(folder, files) == []
     edit(folder / names[0], drag(KEY_POINTS[BROW], 40.5, 20.75))
     edit(folder / names[1], delete("nose_tip"))
-    edit(folder / names[2], drag("nose_tip", 51, 60))
+    added = {"label": KEY_POINTS[0], "shape_type": "point", "group_id": None}
+    edit(folder / names[2], lambda shapes: [*shapes, added | {"points": [[33.5, 34.5]]}])
     found = read_corrections(folder, files)
     assert found == [
         Correction(0, 5, KEY_POINTS[BROW], (40.0, 20.25)),
         Correction(0, 17, "nose_tip", None),
-        Correction(1, 3, "nose_tip", (50.5, 59.5)),
+        Correction(1, 3, KEY_POINTS[0], (33.0, 34.0)),
     ]
     assert "corrects 3 labels in 3 rows: 1 are masked, 2 are at other" in capsys.readouterr().out
 
     one, two = (correct(file, i, found) for i, file in enumerate(files))
-    assert two.key_points[3, NOSE].tolist() == [50.5, 59.5]
+    assert two.key_points[3, 0].tolist() == [33, 34]
     changed = np.argwhere(~np.isclose(one.key_points, files[0].key_points).all(2))
     # The repeated row is corrected as well.
     assert changed.tolist() == [[5, BROW], [17, NOSE], [72, NOSE]]
     assert np.isnan(one.key_points[72, NOSE]).all()
     record = {"corrections": [correction._asdict() for correction in found]}
-    assert from_record(json.loads(json.dumps(record)), 1) == [found[2]._replace(place=[50.5, 59.5])]
+    assert from_record(json.loads(json.dumps(record)), 1) == [found[2]._replace(place=[33, 34])]
 
 
 def test_a_row_without_any_label_left_is_dropped(suspected):
@@ -327,6 +328,10 @@ def test_a_broken_file_is_left_out_and_the_others_are_read(suspected, capsys):
     assert read_corrections(folder, files) == [Correction(1, 3, "nose_tip", None)]
     said = capsys.readouterr().out
     assert said.count("left out:") == 2 and "2 of 4 files are left out" in said
+    for path in folder.glob("[13]*.json"):
+        path.unlink()
+    with pytest.raises(InputError, match="no file that can be read, the first because: .*no.png"):
+        read_corrections(folder, files)
 
 
 def test_a_training_uses_and_records_corrections(

@@ -21,8 +21,8 @@ from data.key_points import SIZE
 from data.system.files import InputError, columns_in, printable, read_table
 from data.system.progress import follow
 
-# What a LabelMe file and suspects.csv say of a face: its row, counted from 0, and a digest.
-ROW, PICTURE = "training_row", "picture"
+ROW = "training_row"  # key of a LabelMe file: the face's row in its training file, from 0
+PICTURE = "picture"  # column of suspects.csv: the picture's digest
 COLUMNS = ("row", "key_point", PICTURE)  # those of suspects.csv that are needed
 
 MOVED = 0.01  # pixels: a point that moved less stays as it is in the file
@@ -35,6 +35,9 @@ class Correction(NamedTuple):
     row: int  # of the file, from 0
     key_point: str
     place: tuple[float, float] | None  # in pixels; None: masked
+
+
+Places = dict[tuple[int, str], tuple[int, int]]  # row and digest: number of the file, and index
 
 
 def picture_digest(picture: np.ndarray) -> str:
@@ -72,9 +75,6 @@ def read_corrections(path: Path, files: list[Faces]) -> list[Correction]:
     return found
 
 
-Places = dict[tuple[int, str], tuple[int, int]]  # row and digest: number of the file, and index
-
-
 def from_labelme(path: Path, files: list[Faces], places: Places) -> Iterator[Correction]:
     """The corrections in a folder of LabelMe files. One that cannot be read is left out."""
     jsons = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
@@ -91,8 +91,13 @@ def from_labelme(path: Path, files: list[Faces], places: Places) -> Iterator[Cor
         row, digest, points = read
         number, i = find_row(file, places, row, digest)
         yield from differences(file, number, files[number], i, points)
-    if problems.found:
-        print(f"{printable(path)}: {len(problems.found)} of {len(jsons)} files are left out.")
+    left_out = len(problems.found)
+    if left_out == len(jsons):
+        raise InputError(
+            f"{path} has no file that can be read, the first because: {problems.found[0]}"
+        )
+    if left_out:
+        print(f"{printable(path)}: {left_out} of {len(jsons)} files are left out.")
 
 
 def read_face(path: Path) -> tuple[Any, str, dict[str, np.ndarray]]:
