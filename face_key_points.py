@@ -29,9 +29,10 @@ from data.formats.labels import add_label_options, label_options
 from data.images.aligned_crops import TEMPLATE_SIZE
 from data.system.command_line import positive, run_script
 from data.system.files import HERE, InputError, make_folder, printable
+from models.choose import find_model
 from models.export.export import EXTRAS, export, import_extras
 from models.export.runtimes import RUNTIMES
-from models.storage import describe_model, find_model, load_landmarker
+from models.storage import describe_model, load_landmarker
 from results.held_out import (
     held_out_faces,
     leave_out_held_out_faces,

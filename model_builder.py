@@ -393,9 +393,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--data",
         "training CSVs in Kaggle's format, or with other key points as <name>_x and <name>_y,"
-        " plain, .gz or .zip, and labelled photos: COCO's JSON, a folder of LabelMe's JSONs or of"
-        " .pts files, the YAML of a YOLO pose data set; the first sets which points there are and"
-        " what they mean"
+        " plain, .gz or .zip, and labelled photos: COCO's or Label Studio's JSON, a folder of"
+        " LabelMe's JSONs or of .pts files, the YAML of a YOLO pose data set; the first sets which"
+        " points there are and what they mean"
         " (default: data/training.csv, .csv.gz or .zip, else synthetic faces)",
         nargs="+",
         type=Path,

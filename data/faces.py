@@ -99,10 +99,13 @@ def load_faces(path: Path | str, options: LabelOptions = AS_USUAL) -> Faces:
         InputError: the file is missing or is not what it should be; says which row.
     """
     parts = []
-    with progress_bar(f"reading {Path(path).name}, row") as advance:
-        for part in read_faces(path, options):
-            parts.append(part)
-            advance(len(part.rows))
+    if has_photos(path):  # which have a bar of their own
+        parts = list(read_faces(path, options))
+    else:
+        with progress_bar(f"reading {Path(path).name}, row") as advance:
+            for part in read_faces(path):
+                parts.append(part)
+                advance(len(part.rows))
     whole: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name, value in parts[0]._asdict().items()

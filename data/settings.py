@@ -32,6 +32,7 @@ class Settings:
     # --- augmentation: the pictures are varied as those differ on which a network fails ---
     full_augmentation: int = 64  # epochs; shorter runs are augmented in proportion: 32 epochs
     # give 1.00 px that way, and 1.10 px at full strength
+    full_views: int = 110_000  # or as many augmented faces: what those epochs of 1,700 faces show
     # geometry
     flip: float = 0.5  # probability of the mirrored picture (left and right points swap)
     rotation: float = 12.0  # degrees, standard deviation; heads in the wild tilt more than Kaggle's
@@ -61,12 +62,14 @@ LIGHT = ("relight", "noise", "low_resolution")
 OCCLUSION = ("cut_out", "sunglasses", "hat", "hair", "hand")
 
 
-def scale_augmentation(settings: Settings, epochs: int) -> Settings:
-    """The settings with the augmentation as strong as suits a run of so many epochs.
+def scale_augmentation(settings: Settings, epochs: int, rows: int) -> Settings:
+    """The settings with the augmentation as strong as suits a run of so many epochs of `rows`.
 
-    Below `full_augmentation` epochs all of it but the flip is turned down in proportion: there is
-    no time to learn the hard views, and none to learn the faces by heart.
+    Below `full_augmentation` epochs, and `full_views` augmented faces, all of it but the flip is
+    turned down in proportion: there is no time to learn the hard views, and none to learn the
+    faces by heart.
     """
-    strength = min(1, epochs / settings.full_augmentation)
+    strength = max(epochs / settings.full_augmentation, epochs * rows / settings.full_views)
     names = (*GEOMETRY, *LIGHT, *OCCLUSION)
-    return replace(settings, **{name: strength * getattr(settings, name) for name in names})
+    changes = {name: min(1, strength) * getattr(settings, name) for name in names}
+    return replace(settings, **changes)

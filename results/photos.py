@@ -28,10 +28,11 @@ from data.system.files import InputError, make_folder, one_line, printable, repl
 from data.system.lock import locked
 from data.system.progress import progress_bar
 from data.system.signals import acknowledge_stop
+from models.choose import load_for_photos
 from models.detect.search import Detections, detect, detect_in_boxes
 from models.detect.settings import DEFAULTS
 from models.spread import face_spread
-from models.storage import Landmarker, file_digest, load_for_photos, load_landmarker
+from models.storage import Landmarker, file_digest, load_landmarker
 from results.batch.answers import Answers, Labels, Outcome, Photo
 from results.batch.cluster import Cluster
 from results.batch.journal import Journal
@@ -196,7 +197,7 @@ def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str
 def digest_of(landmarker: Landmarker) -> str | None:
     """What tells a model from others: the digest in its record, else that of its file."""
     record = landmarker.record
-    known = record.get("weights_sha256") or record.get("file_sha256")
+    known = record.get("file_sha256") or record.get("weights_sha256")
     return known or (file_digest(landmarker.path) if landmarker.path.exists() else None)
 
 

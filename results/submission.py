@@ -21,7 +21,8 @@ from data.system.files import (
     replace_file,
 )
 from data.system.progress import progress_bar
-from models.storage import describe_model, find_model, load_landmarker
+from models.choose import find_model
+from models.storage import describe_model, load_landmarker
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,9 +22,10 @@ from data.key_points import output_columns, three_decimals
 from data.system.files import InputError, make_folder, printable, why
 from data.system.progress import progress_bar
 from data.system.signals import GentleStop
+from models.choose import load_for_photos
 from models.detect.search import Detections
 from models.spread import face_spread
-from models.storage import Landmarker, load_for_photos
+from models.storage import Landmarker
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
 from results.batch.table import append_rows

@@ -48,15 +48,20 @@ def test_augmenting_keeps_missing_points_missing_and_swaps_them(faces):
 
 def test_short_trainings_see_milder_views_and_long_ones_do_not():
     default = Settings()
-    whole = default.full_augmentation
-    assert (
-        scale_augmentation(default, whole) == default
-        and scale_augmentation(default, 2 * whole) == default
-    )
-    assert scale_augmentation(default, default.epochs).rotation < default.rotation
-    quarter = scale_augmentation(default, whole // 4)
+    whole, few = default.full_augmentation, 100  # rows
+    assert scale_augmentation(default, whole, few) == default
+    assert scale_augmentation(default, 2 * whole, few) == default
+    assert scale_augmentation(default, default.epochs, few).rotation < default.rotation
+    quarter = scale_augmentation(default, whole // 4, few)
     assert quarter.rotation == default.rotation / 4 and quarter.hand == default.hand / 4
     assert quarter.flip == default.flip and quarter.batch_size == default.batch_size
+
+
+def test_few_epochs_of_many_faces_are_a_long_training():
+    default = Settings()
+    assert scale_augmentation(default, 2, default.full_views // 2) == default
+    half = scale_augmentation(default, 1, default.full_views // 2)
+    assert half.rotation == default.rotation / 2
 
 
 def test_a_warp_shows_the_picture_where_the_key_points_go(faces):

@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import json
 import sys
+from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +18,7 @@ from data.faces import join_faces, load_faces, load_training, synthetic_faces
 from data.key_points import KEY_POINTS, interocular_distance, rmse
 from data.labels import kaggle
 from data.split import split_faces
+from data.synthetic.rendered import __main__ as rendered
 from data.system.command_line import run_script
 from data.system.files import InputError
 from models.network import predict
@@ -23,10 +26,12 @@ from models.training import fit
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
+import annotation_programs  # noqa: E402
 import consistency  # noqa: E402
 import hard_faces  # noqa: E402
 import many_cores  # noqa: E402
 import oldest_keras  # noqa: E402
+import photos_or_csv  # noqa: E402
 import plain_cnn  # noqa: E402
 import pretrain  # noqa: E402
 import processes  # noqa: E402
@@ -63,14 +68,21 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
 
 
 @pytest.mark.parametrize("processes", [None, 14])
-def test_steps_of_the_shipped_model_follow_one_another(tmp_path, processes):
+@pytest.mark.parametrize("weights", ["research", "synthetic"])
+def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processes):
     kaggle_csv, model = tmp_path / "training.zip", tmp_path / "made.keras"
-    there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
     parsers = {"wild_faces_csv": wild_faces_csv, "turned_faces_csv": turned, "model_builder": mb}
-    parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras}
+    parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras, "rendered": rendered}
     besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
-    paths = kaggle_csv, tmp_path / "faces.npz", tmp_path, model
-    for outcome, command in pretrain.steps(*paths, processes):
+    if weights == "research":
+        there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
+        paths = kaggle_csv, tmp_path / "faces.npz", tmp_path, model
+        steps = pretrain.research_steps(*paths, processes)
+    else:
+        there = set()  # nothing: no real face goes into these
+        steps = pretrain.synthetic_steps(tmp_path, model, processes)
+    trainings = []
+    for outcome, command in steps:
         _, script, *flags = command
         if script == "-m":  # a module, as seen from the project's folder
             script = ROOT / (flags.pop(0).replace(".", "/") + ".py")
@@ -80,16 +92,22 @@ def test_steps_of_the_shipped_model_follow_one_another(tmp_path, processes):
             assert flags.pop(0) == processes
             script = script.with_stem("model_builder")
         flags = list(map(str, flags))
-        if script.stem in parsers:
-            parsed = parsers[script.stem].parse_arguments(flags)  # exits if a flag is unknown
-        if script.stem == "model_builder":
-            training = parsed
+        name = script.parent.name if script.stem == "__main__" else script.stem
+        if name in parsers:
+            parsed = parsers[name].parse_arguments(flags)  # exits if a flag is unknown
+        if name == "model_builder":
+            trainings.append(parsed)
         inputs = [flag for flag in flags if flag.endswith((".csv", ".zip", ".npz", ".keras"))]
         assert set(inputs) <= there | {str(outcome)}  # made by the steps before
         there.add(str(outcome))
         there |= {str(tmp_path / f"{name}.csv") for name in besides.get(script.stem, "").split()}
-    assert len(training.data) == 7 and set(training.alike) <= set(KEY_POINTS)
-    assert parsed.out == model
+    assert parsed.out == model and parsed.model == trainings[-1].model
+    if weights == "research":
+        assert len(trainings[-1].data) == 7 and set(trainings[-1].alike) <= set(KEY_POINTS)
+    else:  # from random weights, then each goes on from the one before, on faces of its own
+        inits = [training.init for training in trainings]
+        assert inits == [None, *(training.model for training in trainings[:-1])]
+        assert len({training.data[0] for training in trainings}) == len(trainings)
 
 
 def test_a_step_that_fails_is_said(tmp_path):
@@ -282,3 +300,42 @@ def test_speed_reads_processes_and_their_lines():
     assert min(done.seconds, done.processor, done.megabytes) > 0
     with pytest.raises(SystemExit, match="in vain"):
         processes.run_timed("-c", "raise SystemExit('in vain')")
+
+
+def test_photos_and_their_csv_hold_the_same_faces(tmp_path):
+    sets = photos_or_csv.make_sets(tmp_path, Namespace(train=4, held_out=2))
+    for part, count in (("training", 4), ("held-out", 2)):
+        csv, photos = sets[part, "CSV"], sets[part, "photos"]
+        assert len(csv.rows) == len(photos.rows) == count
+        greys = []
+        for faces in (csv, photos):
+            x, y = faces.key_points.round().astype(int).clip(0, 95).transpose(2, 0, 1)
+            greys.append(faces.pictures[np.arange(count)[:, None], y, x].astype(int))
+        assert np.median(np.abs(greys[0] - greys[1])) < 15 < np.std(greys[0])
+        one, other = (points - points.mean(1, keepdims=True) for points in
+                      (csv.key_points, photos.key_points))  # fmt: skip
+        scales = one.std((1, 2)) / other.std((1, 2))
+        np.testing.assert_allclose(one, other * scales[:, None, None], atol=0.01)
+        assert scales.std() > 0.005  # framed differently
+
+
+def test_what_a_program_changes_in_labels_is_noticed(made, tmp_path):
+    photos, points = annotation_programs.make_photos(tmp_path / "photos", made.take(range(4)))
+    folder = tmp_path / "labels"
+    annotation_programs.write_labels(folder, "labelme", photos, points)
+    before = annotation_programs.faces_of(folder)
+    assert annotation_programs.compare(before, annotation_programs.faces_of(folder), True) == 0
+    path = folder / "1_photo_0.json"
+    document = json.loads(path.read_text())
+    point = document["shapes"][3]
+    for change, said in (({"points": [[0.5, 0.5]]}, None), ({"spread": 3}, "spread"),
+                         ({"flags": {"hidden": True}}, "visibility"),
+                         ({"label": "nose"}, "names")):  # fmt: skip
+        document["shapes"][3] = point | change
+        path.write_text(json.dumps(document))
+        after = annotation_programs.faces_of(folder)
+        if said is None:
+            assert annotation_programs.compare(before, after, True) > 20
+        else:
+            with pytest.raises(InputError, match=said):
+                annotation_programs.compare(before, after, True)

@@ -138,8 +138,8 @@ def test_a_message_about_a_label_names_the_photo(labelled):
 def test_only_one_photo_is_in_memory_at_a_time(labelled, monkeypatch):
     read, kept, most = crop.read_photo, [], []
 
-    def watched(path):
-        photo = read(path)
+    def watched(path, **options):
+        photo = read(path, **options)
         kept.append(weakref.ref(photo))
         most.append(sum(reference() is not None for reference in kept))
         return photo
@@ -220,6 +220,24 @@ def test_labelme_without_groups_is_one_face_and_backslashes_are_folders(photos, 
     np.testing.assert_allclose(corner, points[0][0] + 0.5, atol=1e-6)
 
 
+def test_x_anylabelings_own_files_are_read(photos, labelled):
+    """Its rectangles have four corners, and `difficult` is what is hidden."""
+    folder = labelled("labelme")
+    before = read_labels(folder).photos[0]
+
+    def change(document):
+        for shape in document["shapes"]:
+            if shape["shape_type"] == "rectangle":
+                (left, top), (right, bottom) = shape["points"]
+                shape["points"] = [[left, top], [right, top], [right, bottom], [left, bottom]]
+            shape.update(difficult=shape.pop("flags").pop("hidden", False), flags={})
+
+    edit(before.labels, lambda document: (change(document), None)[1])
+    for face, same in zip(before.faces, read_labels(folder).photos[0].faces, strict=True):
+        np.testing.assert_allclose(face.box, same.box, atol=1e-9)
+        assert face.visibility.tolist() == same.visibility.tolist() and 1 in same.visibility
+
+
 def test_labelmes_image_data_is_read(photos, labelled):
     folder = labelled("labelme")
     data = base64.b64encode(photos[0][5].read_bytes()).decode()
@@ -257,6 +275,8 @@ def test_labels_belong_to_the_upright_photo(photos, labelled):
         (lambda d: d["shapes"][3].update(group_id=None), ("has no group_id",)),
         (lambda d: d["shapes"][3].update(points=[]), ("has no coordinates",)),
         (lambda d: d["shapes"][3].update(points=[["a", 2]]), ("not numbers",)),
+        (lambda d: d["shapes"][3].update(points=[[1e300, 2]]), ("outside any photo",)),
+        (lambda d: d["shapes"][3].update(group_id=[1]), ("group_id that is not a number",)),
         (lambda d: d["shapes"][3].update(points=[[5000, 9]]), ("far from the other points",)),
         (lambda d: [s.update(points=[[9e3, 9e3]]) for s in d["shapes"][1:16]], ("is outside",)),
         (lambda d: d.update(imageHeight=d["imageWidth"], imageWidth=d["imageHeight"]), ("EXIF",)),
@@ -328,6 +348,10 @@ def test_names_of_ones_own_are_the_key_points(coco):
         (lambda a, d: a["keypoints"].__setitem__(2, 3), ("v = 3",)),
         (lambda a, d: a["keypoints"].__setitem__(0, None), ("v = 2", "without coordinates")),
         (lambda a, d: a["keypoints"].__setitem__(slice(0, 2), [0, 0]), ("without coordinates",)),
+        (lambda a, d: a.update(keypoints=5), ("not numbers",)),
+        (lambda a, d: a.update(keypoints=[v + 5000 for v in a["keypoints"]]), ("v = 5002",)),
+        (lambda a, d: a.update(keypoints=[5000, 5000, 2] * 15), ("is outside the photo",)),
+        (lambda a, d: [b.update(image_id=[1]) for b in d["annotations"][:2]], ("image None",)),
         (lambda a, d: d["images"][0].update(width=77), ("labelled with 77x",)),
         (lambda a, d: d["images"][0].update(file_name="x.jpg"), ("x.jpg is not at",)),
         (lambda a, d: d["images"].pop(0), ("not in the list of images",)),
@@ -346,6 +370,7 @@ def test_a_bad_annotation_is_left_out_in_one_sentence(change, words, coco, capsy
     [
         (lambda d: d["categories"][0].pop("keypoints"), ("does not name", "--points")),
         (lambda d: d["categories"].clear(), ("does not name", "--points")),
+        (lambda d: d.update(categories={"id": 1}), ("does not name", "--points")),
         (lambda d: d["annotations"].clear(), ("no annotation with keypoints",)),
         (lambda d: d.pop("images"), ("no lists of images and annotations",)),
         (lambda d: d["categories"][0]["keypoints"].__setitem__(0, "nose_tip"), ("two key points",)),
@@ -370,6 +395,83 @@ def test_names_from_a_file_take_the_place_of_a_categorys(coco, tmp_path):
     assert load_faces(coco, options).names == KEY_POINTS
     (tmp_path / "names.txt").write_text("a\nb\n")
     refused(coco, "2 names", "15 key points", options=options)
+
+
+# --- Label Studio --------------------------------------------------------------------------------
+
+
+def task_of(path, faces, number):
+    """A task of Label Studio's export for a photo with these faces (n, 15, 2)."""
+    width, height = Image.open(path).size
+    results = []
+
+    def add(kind, label, x, y, **more):
+        value = {"x": x / width * 100, "y": y / height * 100, kind: [label], "rotation": 0}
+        more["value"] = value | more.get("value", {})
+        size = {"original_width": width, "original_height": height, "image_rotation": 0}
+        results.append({"type": kind, "id": f"r{len(results)}", "origin": "manual"} | size | more)
+
+    for points in faces:
+        x, y, w, h = detections(points[None], KEY_POINTS).boxes[0]
+        size = {"width": w / width * 100, "height": h / height * 100}
+        add("rectanglelabels", "Face", x, y, value=size)
+        parent = results[-1]["id"]
+        for name, place in zip(KEY_POINTS, points + 0.5, strict=True):
+            add("keypointlabels", name, *place, parentID=parent, value={"width": 0.4})
+    results.append({"type": "choices", "value": {"choices": ["sharp"]}})
+    address = (f"/data/upload/3/0123abcd-{path.name}", f"/data/local-files/?d=in%20a/{path.name}")
+    cancelled = {"result": results[:4], "was_cancelled": True}
+    annotations = [{"result": []}, {"result": results, "was_cancelled": False}, cancelled]
+    return {"id": number, "annotations": annotations, "data": {"image": address[number % 2]}}
+
+
+@pytest.fixture
+def studio(photos, tmp_path):
+    """Label Studio's export of the photos, in a folder of its own."""
+    tasks = [task_of(*labelled, i) for i, labelled in enumerate(zip(*photos, strict=True))]
+    path = tmp_path / "studio" / "project-3.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps([*tasks, {"id": 9, "annotations": [], "data": {}}]))
+    return path
+
+
+def test_label_studios_json_is_read(studio, photos):
+    options = LabelOptions(images=photos[0][0].parent)
+    for path in (studio, studio.parent):
+        read = read_labels(path, options)
+        assert read.names == KEY_POINTS and not read.problems.found
+        for photo, points, source in zip(read.photos, photos[1], photos[0], strict=True):
+            assert photo.photo == source
+            boxes = detections(points, KEY_POINTS).boxes
+            for face, truth, box in zip(photo.faces, points, boxes, strict=True):
+                np.testing.assert_allclose(face.points, truth, atol=1e-6)
+                np.testing.assert_allclose(face.box, box, atol=1e-6)
+    assert len(load_faces(studio, options).rows) == 12
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda task, r: task.pop("annotations"), ("has no annotations",)),
+        (lambda task, r: task.update(data=["a.jpg"]), ("which photo",)),
+        (lambda task, r: task["data"].update(image="gone.jpg"), ("gone.jpg is not at",)),
+        (lambda task, r: r[4].update(image_rotation=90), ("was turned",)),
+        (lambda task, r: r[4].pop("original_width"), ("original_width",)),
+        (lambda task, r: r[4].pop("parentID"), ("left_eye_outer_corner has no parentID",)),
+        (lambda task, r: r[4]["value"].update(x=None), ("has no coordinates",)),
+        (lambda task, r: r[4]["value"].update(x="left"), ("not numbers",)),
+        (lambda task, r: r[4]["value"].update(keypointlabels=[]), ("point without a label",)),
+        (lambda task, r: r[4]["value"].update(keypointlabels=[5]), ("without a label",)),
+        (lambda task, r: r[5]["value"].update(r[4]["value"]), ("two points named",)),
+    ],
+)
+def test_a_bad_task_is_left_out_in_one_sentence(change, words, studio, photos, capsys):
+    tasks = json.loads(studio.read_text())
+    change(tasks[2], tasks[2]["annotations"][1]["result"])
+    studio.write_text(json.dumps(tasks))
+    for path in photos[0]:
+        (studio.parent / path.name).write_bytes(path.read_bytes())
+    left_out(studio, capsys, 10, studio, *words)
 
 
 # --- YOLO and .pts -------------------------------------------------------------------------------
@@ -398,11 +500,19 @@ def test_a_bad_yolo_file_is_left_out_in_one_sentence(change, words, labelled, ca
     left_out(folder, capsys, 10, path, *words)
 
 
+def test_a_photo_that_is_gone_from_a_data_set_is_said(labelled, capsys):
+    folder = labelled("yolo")
+    (folder / "images" / "photo_4.jpg").unlink()
+    (folder / "labels" / "classes.txt").write_text("face")
+    left_out(folder, capsys, 10, folder / "labels" / "photo_4.txt", "has no photo")
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
         ("train: images\n", ("kpt_shape",)),
         ("train: nowhere\nkpt_shape: [15, 3]\n", ("there are no photos",)),
+        ("train: images\nkpt_shape: ['15', 3]\n", ("kpt_shape",)),
         ("just words", ("not YAML", "not a mapping")),
         ("kpt_shape: [15, 3\n", ("not YAML", "line 2")),
     ],

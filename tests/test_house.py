@@ -17,8 +17,8 @@ FOLDERS = sorted({path.parent for path in PRODUCT} - {ROOT})
 
 # Names in `import` that differ from those in requirements.txt, and packages that are optional: the
 # code says what to install where one is missing.
-INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn"}
-OPTIONAL = {"av", "rich", "tf2onnx", "onnxruntime", "ai_edge_litert", "pyarrow", "yaml"}
+INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}
+OPTIONAL = {"av", "rich", "tf2onnx", "onnxruntime", "pyarrow", "yaml"}
 
 
 def name_of(path):

@@ -14,7 +14,7 @@ import face_key_points as fkp
 import model_builder as mb
 from data.formats.read import read_labels
 from data.key_points import KEY_POINTS
-from models import storage
+from models import choose, storage
 from models.detect import search
 from models.detect.search import Detections
 from models.storage import Landmarker
@@ -155,7 +155,7 @@ def test_the_loop_from_photos_to_a_better_model(
     assert record["data"][0]["faces"] == 24 and record["labels"]["images"] is None
     mean_face = np.array(record["mean_face"])
     assert mean_face.shape == (15, 2) and np.abs(mean_face.mean(0) - 48).max() < 3
-    for module, name in ((storage, "load_for_photos"), (search, "detect")):
+    for module, name in ((choose, "load_for_photos"), (search, "detect")):
         monkeypatch.setattr(searched, name, getattr(module, name))  # now the real search
     assert again[1] == "face_key_points.py"
     photo = next(iter(folder.iterdir()))

@@ -24,8 +24,9 @@ from data.images.crops import (
 )
 from data.images.photos import read_photo
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE
+from models.choose import load_for_photos
 from models.detect.search import Detections, detect_in_boxes
-from models.storage import SHIPPED, load_for_photos, load_landmarker
+from models.storage import SHIPPED, load_landmarker
 from results import photos as photos_room
 from results.figures.colours import style_of
 from results.photos import annotate, output_paths

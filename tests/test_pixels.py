@@ -126,6 +126,31 @@ def test_grey_with_a_gamma_is_brightened(tmp_path):
     assert off(tmp_path / "usual.png", GREYS[..., None]) == 0
 
 
+def test_grey_is_the_brightness_of_the_colours(tmp_path):
+    """Also where a JPEG's brightness alone is decoded: turned, of any profile, of any mode."""
+    clouds = np.random.default_rng(0).integers(60, 200, (6, 4, 3), np.uint8)
+    colour = Image.fromarray(clouds).resize((40, 60), Image.Resampling.BICUBIC)
+    linear = icc_profile(b"GRAY", {b"kTRC": gamma_curve(1.0)})
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    kinds = {
+        "colour.jpg": (colour, {}),
+        "turned.jpg": (colour, {"exif": turned}),
+        "p3.jpg": (colour, {"icc_profile": rgb_profile("Display P3")}),
+        "grey.jpg": (colour.convert("L"), {"icc_profile": linear}),
+        "inks.jpg": (colour.convert("CMYK"), {}),
+        "glass.png": (colour.convert("RGBA"), {}),
+        "few.gif": (colour.convert("P"), {}),
+        "colour.webp": (colour, {"lossless": True}),
+    }
+    for name, (picture, options) in kinds.items():
+        picture.save(tmp_path / name, **options)
+        grey, colours = read_photo(tmp_path / name, grey=True), read_photo(tmp_path / name)
+        assert grey.mode == "L" and grey.size == colours.size
+        away = np.abs(np.asarray(grey, int) - np.asarray(colours.convert("L"))).max()
+        assert away <= (2 if name in ("colour.jpg", "turned.jpg", "p3.jpg") else 0), name
+
+
 def test_inks_are_those_of_their_profile(tmp_path):
     """Here the first ink is red, unlike cyan, and the last one grey."""
     red, grey, white, black = (50, 70, 50), (50, 0, 0), (100, 0, 0), (0, 0, 0)

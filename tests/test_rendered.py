@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.faces import load_training
+from data.formats.coco import read_coco
+from data.formats.labels import LabelOptions
 from data.images.crops import CENTER, RADIUS
 from data.key_points import KEY_POINTS, SIZE, mirror_key_points, mirror_partners
 from data.synthetic.rendered import __main__ as command
@@ -295,6 +298,26 @@ def test_what_the_command_writes_can_be_trained_on(tmp_path):
     told = (tmp_path / "training_descriptions.csv").read_text().splitlines()
     assert len(told) == 5 and told[1].startswith("3-0,")
     assert len((tmp_path / "test.csv").read_text().splitlines()) == 3
+
+
+def test_coco_pictures_and_labels_are_those_of_the_csv(tmp_path):
+    flags = "--train", 12, "--test", 1, "--seed", 3, "--workers", 1, "--out", tmp_path
+    assert run("--coco", *flags) == 0
+    rendered = render_faces(12, 3, workers=1)
+    labels = read_coco(tmp_path / "training.json", LabelOptions())
+    assert labels.names == rendered.names and len(labels.photos) == 12
+    for i, photo in enumerate(labels.photos):
+        assert (np.asarray(Image.open(photo.photo)) == rendered.pictures[i]).all()
+        (face,) = photo.faces
+        seen = face.visibility > 0
+        inside = (rendered.key_points[i] > -0.5) & (rendered.key_points[i] < SIZE - 0.5)
+        np.testing.assert_array_equal(seen, inside.all(1))
+        np.testing.assert_allclose(face.points[seen], rendered.key_points[i][seen], atol=1e-3)
+    assert len((tmp_path / "training_descriptions.csv").read_text().splitlines()) == 13
+    assert len(list((tmp_path / "test").iterdir())) == 1
+    before = (tmp_path / "training.json").read_bytes()
+    assert run("--coco", *flags) == 2
+    assert (tmp_path / "training.json").read_bytes() == before
 
 
 def test_nothing_is_overwritten_without_force(tmp_path, capsys):

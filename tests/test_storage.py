@@ -12,14 +12,11 @@ from conftest import smallest_network
 from data.faces import load_faces
 from data.key_points import KEY_POINTS, rmse
 from data.system.files import InputError, replace_file
-from models import storage
 from models.network import predict
 from models.record import versions
 from models.storage import (
     Landmarker,
     describe_model,
-    find_model,
-    load_for_photos,
     load_landmarker,
     load_model,
     save_model,
@@ -86,64 +83,6 @@ def test_broken_models_are_one_sentence(trained, tmp_path):
         with pytest.raises(InputError, match=f"{name}.keras") as caught:
             load_model(tmp_path / f"{name}.keras")
         assert "\n" not in str(caught.value)
-
-
-def test_own_model_goes_before_the_shipped_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "HERE", tmp_path)
-    monkeypatch.setattr(storage, "SHIPPED", tmp_path / "models" / "pretrained.keras")
-    own = tmp_path / "models" / "my_model.keras"
-    assert find_model() == own  # which then is said to be missing
-    own.parent.mkdir()
-    storage.SHIPPED.touch()
-    assert find_model() == storage.SHIPPED
-    own.touch()
-    assert find_model() == own
-
-
-OWN_RECORDS = {
-    "trained on a file": {"data": [{"path": "faces.csv", "synthetic_faces": None}]},
-    "trained on synthetic faces": {"data": [{"path": "synthetic", "synthetic_faces": 64}]},
-    "without data": {"settings": {"epochs": 2}},
-}
-
-
-@pytest.mark.parametrize("kind", [*OWN_RECORDS, "without JSON", "broken JSON", "another's JSON"])
-def test_photos_use_the_own_model_only_if_it_was_trained_on_a_file(
-    kind, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(storage, "HERE", tmp_path)
-    own, shipped = (tmp_path / "models" / f"{name}.keras" for name in ("my_model", "pretrained"))
-    monkeypatch.setattr(storage, "SHIPPED", shipped)
-    own.parent.mkdir()
-    record = OWN_RECORDS.get(kind, OWN_RECORDS["trained on a file"])
-    save_model(smallest_network(), shipped, {"data": []})
-    assert load_for_photos(None).path == shipped
-    assert capsys.readouterr().out.startswith(f"Model: {shipped}, the shipped one")
-    save_model(smallest_network("ones"), own, record)
-    if kind == "without JSON":
-        own.with_suffix(".json").unlink()
-    elif kind == "broken JSON":
-        own.with_suffix(".json").write_text("{broken")
-    elif kind == "another's JSON":
-        save_model(smallest_network("zeros"), tmp_path / "other.keras", record)
-        own.with_suffix(".json").write_bytes((tmp_path / "other.json").read_bytes())
-    chosen = load_for_photos(None)
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1 and chosen.record is not None
-    if kind == "trained on a file":
-        assert chosen.path == own and said.startswith(f"Model: {own}, trained on faces.csv")
-    else:
-        assert chosen.path == shipped
-        assert said.startswith(f"Model: {shipped}, the shipped one, because {own} ")
-        assert f"--model {own}" in said
-        # The pictures of test faces go on with the user's own model.
-        assert find_model() == own
-    if kind != "broken JSON":
-        assert load_for_photos(own).path == own  # --model always wins
-        assert capsys.readouterr().out.startswith(f"Model: {own}, given by --model")
-    shipped.unlink()
-    if kind != "broken JSON":
-        assert load_for_photos(None).path == own
 
 
 def test_a_landmarker_has_all_that_belongs_to_a_model(tmp_path):

@@ -51,14 +51,10 @@ def read_coco(path: Path, options: LabelOptions) -> LabelledPhotos:
     names = read_skeleton(document, annotations, path, options)
     by_image = defaultdict(list)
     for annotation in annotations:
-        by_image[annotation.get("image_id")].append(annotation)
+        by_image[as_id(annotation.get("image_id"))].append(annotation)
     info = document.get("info")
-    own = info if isinstance(info, dict) else {}
-    folders = [
-        options.images,
-        path.parent,
-        *([Path(str(own["photos"]))] if "photos" in own else []),
-    ]
+    own = info.get("photos") if isinstance(info, dict) else None
+    folders = [options.images, path.parent, Path(own) if isinstance(own, str) else None]
     problems = Problems()
     photos = []
     for image in follow(document["images"], "reading labels"):
@@ -79,11 +75,10 @@ def read_skeleton(
 
     Raises InputError if they are not known, or two categories have different ones.
     """
-    listed = document.get("categories")
-    categories = {c.get("id"): c for c in listed or [] if isinstance(c, dict)}
-    used = [categories.get(a.get("category_id"), {}) for a in annotations]
-    skeletons = {tuple(map(str, c.get("keypoints") or ())) for c in used}
-    count = len(annotations[0]["keypoints"]) // 3
+    categories = {as_id(c.get("id")): c for c in list_of(document, "categories", dict)}
+    used = [categories.get(as_id(a.get("category_id")), {}) for a in annotations]
+    skeletons = {tuple(list_of(c, "keypoints", str)) for c in used}
+    count = max(len(list_of(a, "keypoints")) for a in annotations) // 3
     if len(skeletons) > 1:
         one, other = sorted(skeletons, key=len)[-2:]
         raise InputError(
@@ -104,6 +99,17 @@ def read_skeleton(
     return names
 
 
+def as_id(value: Any) -> int | str | None:
+    """What a file gives as an id; None for what cannot be one."""
+    return value if isinstance(value, int | str) else None
+
+
+def list_of(mapping: dict[str, Any], key: str, kind: type = object) -> list[Any]:
+    """What is of that kind in the list under a key; an empty list where that is no list."""
+    listed = mapping.get(key)
+    return [item for item in listed if isinstance(item, kind)] if isinstance(listed, list) else []
+
+
 def read_image(
     image: Any,
     by_image: dict[Any, list[dict]],
@@ -115,7 +121,7 @@ def read_image(
     """One image with its faces; None if it has none. Takes its annotations out of `by_image`."""
     if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
         raise InputError(f"{path} has an image without file_name; export the labels again.")
-    annotations = by_image.pop(image.get("id"), [])
+    annotations = by_image.pop(as_id(image.get("id")), [])
     name = image["file_name"]
     faces = []
     for number, annotation in enumerate(annotations, 1):
@@ -178,6 +184,7 @@ def coco_annotation(face: LabelledFace) -> dict[str, Any]:
         "category_id": 1,
         "keypoints": [round(v, 3) if i % 3 < 2 else int(v) for i, v in enumerate(triples.ravel())],
         "num_keypoints": int((face.visibility > 0).sum()),
+        "segmentation": [],  # some readers miss the key
         "bbox": box.round(3).tolist(),
         "area": round(float(box[2] * box[3]), 3),
         "iscrowd": 0,

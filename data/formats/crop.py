@@ -38,7 +38,7 @@ def crop_faces(labelled: LabelledPhotos) -> Iterator[CroppedFaces]:
     Each photo is read once and let go: memory does not grow with their size or number. Faces and
     photos that cannot be used are printed and left out. Raises InputError if none is left.
     """
-    mean_face, count = mean_face_of_labels(labelled), 0
+    placed, first, count = place_faces(labelled), 0, 0
     part: list[tuple[np.ndarray, np.ndarray, str, str]] = []  # as from `crop_photo`
 
     def whole() -> CroppedFaces:
@@ -54,7 +54,11 @@ def crop_faces(labelled: LabelledPhotos) -> Iterator[CroppedFaces]:
 
     without = 0
     for photo in follow(labelled.photos, "cropping faces, photo"):
-        faces = labelled.problems.collect(crop_photo, photo, labelled.names, mean_face)
+        own = slice(first, first + len(photo.faces))
+        first = own.stop
+        faces = labelled.problems.collect(
+            crop_photo, photo, labelled.names, placed.affines[own], placed.astray[own]
+        )
         if faces is None:
             continue
         without += len(photo.faces) - len(faces)
@@ -87,30 +91,85 @@ def report(labelled: LabelledPhotos, without: int, used: int) -> None:
         )
 
 
-def mean_face_of_labels(labelled: LabelledPhotos) -> np.ndarray:
-    """The mean face of all labels in their crops, (K, 2)."""
-    faces = [face.points for photo in labelled.photos for face in photo.faces]
-    points = np.array(faces, np.float64).reshape(len(faces), len(labelled.names), 2)
-    return mean_face_in_crop(points, labelled.names)
+class PlacedFaces(NamedTuple):
+    """Where all faces of labelled photos are cropped: at once, because one by one takes longer
+    than decoding a small photo."""
+
+    affines: np.ndarray  # (N, 2, 3) of the crops, NaN where nothing says it
+    astray: np.ndarray  # int (N,): the key point that is nowhere near the others, -1: none is
+
+
+def place_faces(labelled: LabelledPhotos) -> PlacedFaces:
+    """Where the faces of labelled photos are cropped, by the mean face of all."""
+    faces = [face for photo in labelled.photos for face in photo.faces]
+    if not faces:
+        return PlacedFaces(np.empty((0, 2, 3)), np.empty(0, int))
+    points = np.array([face.points for face in faces], np.float64)
+    points = points.reshape(len(faces), len(labelled.names), 2)
+    none = np.full(4, np.nan)
+    boxes = np.array([none if face.box is None else face.box for face in faces], np.float64)
+    boxes = boxes.reshape(-1, 4)
+    boxes[~(boxes[:, 2:] > 0).all(1)] = np.nan
+    mean_face = mean_face_in_crop(points, labelled.names)
+    affines = affines_from_labels(points, mean_face, boxes)
+    return PlacedFaces(affines, find_astray(points, mean_face, affines, boxes))
+
+
+def find_astray(
+    points: np.ndarray, mean_face: np.ndarray, affines: np.ndarray, boxes: np.ndarray
+) -> np.ndarray:
+    """The key point of each face that is nowhere near the others, int (N,), or -1.
+
+    Such a point would enlarge the crop until it is in it. So a face's outermost point must lie
+    within a crop's side of the crop that the others give.
+
+    Args:
+        points, boxes: (N, K, 2) and (N, 4) of the faces.
+        mean_face, affines: by which and with which they are cropped.
+    """
+    astray = np.full(len(points), -1)
+    faces = np.flatnonzero(np.isfinite(points).all(2).any(1))
+    if not faces.size:
+        return astray
+    each, others = np.arange(len(faces)), points[faces]
+    distance = np.linalg.norm(others - np.nanmedian(others, axis=1, keepdims=True), axis=2)
+    outermost = np.nanargmax(distance, axis=1)
+    places = others[each, outermost]
+    others[each, outermost] = np.nan
+    crops = affines_from_labels(others, mean_face, boxes[faces])
+    few = ~np.isfinite(crops).all((1, 2))
+    crops[few] = affines[faces[few]]
+    in_crop = (places - crops[:, :, 2]) / crops[:, 0, :1]
+    far = (in_crop <= -SIZE).any(1) | (in_crop >= 2 * SIZE).any(1)
+    astray[faces[far]] = outermost[far]
+    return astray
 
 
 def crop_photo(
-    photo: LabelledPhoto, names: Names, mean_face: np.ndarray
+    photo: LabelledPhoto, names: Names, affines: np.ndarray, astray: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, str, str]]:
     """Picture, key points, the face's label and its photo for each face of a photo that can be
-    cropped. Raises InputError if the photo is not the one that was labelled."""
+    cropped.
+
+    Args:
+        photo: as it is labelled.
+        names: of the K key points.
+        affines, astray: as in `PlacedFaces`, of its faces.
+
+    Raises InputError if the photo is not the one that was labelled, or a label cannot be right.
+    """
     if not photo.faces:
         return []
     cropped = []
     grey = read_grey(photo)
     points = np.array([face.points for face in photo.faces])
-    boxes = np.array(
-        [np.full(4, np.nan) if face.box is None else face.box for face in photo.faces], float
-    )
-    boxes[~(boxes[:, 2:] > 0).all(1)] = np.nan
     check_inside(points, grey, photo)
-    affines = affines_from_labels(points, mean_face, boxes)
-    check_together(points, mean_face, affines, boxes, photo, names)
+    for face, point in enumerate(astray, 1):
+        if point >= 0:
+            raise InputError(
+                f"{photo.labels}: {names[point]} of face {face} in {photo.name} is far from the"
+                " other points; move it to the face."
+            )
     where = f"{photo.labels} {photo.name}"
     for i, (face, affine) in enumerate(zip(points, affines, strict=True), 1):
         if not np.isfinite(affine).all() or not np.isfinite(face).any():
@@ -130,7 +189,7 @@ def read_grey(photo: LabelledPhoto) -> np.ndarray:
             f"{photo.labels}: the photo {photo.name} is not at {photo.photo}; put it there"
             " (for COCO, --images says where the photos are)."
         )
-    picture = read_embedded(photo.labels) if photo.embedded else read_photo(photo.photo)
+    picture = read_embedded(photo.labels) if photo.embedded else read_photo(photo.photo, grey=True)
     if photo.size not in (None, picture.size):
         say = "{}x{}".format
         (width, height), now = photo.size, picture.size
@@ -144,7 +203,7 @@ def read_grey(photo: LabelledPhoto) -> np.ndarray:
             f"{photo.labels}: the photo {photo.name} was labelled with {say(width, height)} pixels,"
             f" but has {say(*now)} upright; {fix}, or label it again."
         )
-    return np.asarray(picture.convert("L"))
+    return np.asarray(picture)
 
 
 def check_inside(points: np.ndarray, grey: np.ndarray, photo: LabelledPhoto) -> None:
@@ -161,38 +220,3 @@ def check_inside(points: np.ndarray, grey: np.ndarray, photo: LabelledPhoto) -> 
             f" {width}x{height} pixels: a point is at ({x:.0f}, {y:.0f}); label it"
             " again, or restore the photo that was labelled."
         )
-
-
-def check_together(
-    points: np.ndarray,
-    mean_face: np.ndarray,
-    affines: np.ndarray,
-    boxes: np.ndarray,
-    photo: LabelledPhoto,
-    names: Names,
-) -> None:
-    """Raise InputError if a point of a face is nowhere near the others.
-
-    Such a point would enlarge the crop until it is in it. So a face's outermost point must lie
-    within a crop's side of the crop that the others give.
-
-    Args:
-        points, boxes: (N, K, 2) and (N, 4) of the photo's faces.
-        mean_face, affines: by which and with which they are cropped.
-    """
-    for i, face in enumerate(points):
-        labelled = np.isfinite(face).all(1)
-        if not labelled.any():
-            continue
-        distance = np.linalg.norm(face - np.median(face[labelled], axis=0), axis=1)
-        outermost = int(np.nanargmax(distance))
-        others = face.copy()
-        others[outermost] = np.nan
-        (affine,) = affines_from_labels(others[None], mean_face, boxes[[i]])
-        affine = affine if np.isfinite(affine).all() else affines[i]
-        x, y = (face[outermost] - affine[:, 2]) / affine[0, 0]
-        if not (min(x, y) > -SIZE and max(x, y) < 2 * SIZE) and np.isfinite(affine).all():
-            raise InputError(
-                f"{photo.labels}: {names[outermost]} of face {i + 1} in {photo.name} is far from"
-                " the other points; move it to the face."
-            )

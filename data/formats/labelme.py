@@ -1,4 +1,4 @@
-"""LabelMe (pip install labelme): a JSON beside each photo.
+"""LabelMe (pip install labelme), and X-AnyLabeling's own files: a JSON beside each photo.
 
 A face is a rectangle and its points with one `group_id`; without rectangles and groups all points
 of a photo are one face. Coordinates count from the corner of the first pixel of the upright photo.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,7 +47,7 @@ HIDDEN_FLAGS = (HIDDEN_FLAG, "occluded", "invisible")
 class RawFace(NamedTuple):
     """A face as a JSON has it, before the names of all files are known."""
 
-    points: dict[str, tuple[np.ndarray, int, float | None]]  # by name: x y, visibility, spread
+    points: dict[str, tuple[float, float, int, float]]  # by name: x, y, visibility, spread
     box: np.ndarray | None
 
 
@@ -64,6 +63,13 @@ def read_labelme(path: Path, files: Iterable[Path], options: LabelOptions) -> La
     for file in follow(sorted(files), "reading labels"):
         photo = problems.collect(read_file, file, options)
         found += [photo] if photo else []
+    return with_names(path, found, problems)
+
+
+def with_names(
+    path: Path, found: list[tuple[LabelledPhoto, list[RawFace]]], problems: Problems
+) -> LabelledPhotos:
+    """The photos with their faces, all of the same key points: those that any face has."""
     seen = dict.fromkeys(name for _, faces in found for face in faces for name in face.points)
     names = KEY_POINTS if set(seen) <= set(KEY_POINTS) else tuple(seen)
     photos = [
@@ -107,20 +113,30 @@ def read_file(path: Path, options: LabelOptions) -> tuple[LabelledPhoto, list[Ra
     return photo, group_shapes(shapes, path, options.shift("corner"))
 
 
-def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
-    """The faces of one JSON. Raises InputError if it is not clear which point is whose."""
+def group_shapes(
+    shapes: list[Any], path: Path | str, shift: float, key: str = "group_id"
+) -> list[RawFace]:
+    """The faces of one photo. Raises InputError if it is not clear which point is whose.
+
+    Args:
+        shapes: points and rectangles.
+        path, key: for messages: where the shapes are, and what their group is called there.
+        shift: as from `LabelOptions.shift`.
+    """
     if not all(isinstance(s, dict) and isinstance(s.get("label"), str) for s in shapes):
         raise InputError(f"{path} has a shape without a label; label it again.")
+    if not all(isinstance(s.get("group_id"), int | str | None) for s in shapes):
+        raise InputError(f"{path} has a {key} that is not a number; give each face its own.")
     points = [shape for shape in shapes if shape.get("shape_type") == "point"]
     boxes = [shape for shape in shapes if shape.get("shape_type") == "rectangle"]
     groups = list(dict.fromkeys(s.get("group_id") for s in [*boxes, *points]))
     if len(boxes) <= 1 and (groups == [None] or len({p.get("group_id") for p in points}) <= 1):
-        return [read_group(points, boxes, path, shift, "")] if groups else []
+        return [read_group(points, boxes, path, shift, "", key)] if groups else []
     alone = next((shape for shape in points if shape.get("group_id") is None), None)
     if alone:
         raise InputError(
-            f"{path}: the point {alone['label']} has no group_id, although there are several faces;"
-            " give it the group_id of its face."
+            f"{path}: the point {alone['label']} has no {key}, although there are several faces;"
+            f" give it the {key} of its face."
         )
     return [
         read_group(
@@ -129,6 +145,7 @@ def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
             path,
             shift,
             f" of the group {group}",
+            key,
         )
         for group in groups
         if group is not None
@@ -136,41 +153,42 @@ def group_shapes(shapes: list[Any], path: Path, shift: float) -> list[RawFace]:
 
 
 def read_group(
-    points: list[dict], boxes: list[dict], path: Path, shift: float, group: str
+    points: list[dict], boxes: list[dict], path: Path | str, shift: float, group: str, key: str
 ) -> RawFace:
     """One face. Raises InputError if a name, or the rectangle, is there twice."""
-    counted = Counter(p["label"].strip() for p in points)
-    twice = [name for name, count in counted.items() if count > 1]
-    if twice or len(boxes) > 1:
-        what = f"points named {twice[0]}" if twice else "rectangles"
-        raise InputError(
-            f"{path}: two {what}{group or ' and no group_id'}; give each face a group_id of its own"
-            " (or delete one of them)."
-        )
-    named = {}
+    named: dict[str, tuple[float, float, int, float]] = {}
     for point in points:
         name = point["label"].strip()
-        place = coordinates(point, 1, f"{path}: the point {name}{group}")[0] + shift
+        if name in named:
+            break
         flags = point.get("flags")
         hidden = isinstance(flags, dict) and any(flags.get(flag) is True for flag in HIDDEN_FLAGS)
+        hidden |= point.get("difficult") is True  # X-AnyLabeling's
         spread = point.get("spread")
-        spread = float(spread) if isinstance(spread, int | float) else None
-        named[name] = (place, HIDDEN if hidden else VISIBLE, spread)
+        spread = float(spread) if isinstance(spread, int | float) else np.nan
+        (x, y), *_ = coordinates(point, 1, f"{path}: the point {name}{group}")
+        named[name] = x + shift, y + shift, HIDDEN if hidden else VISIBLE, spread
+    if len(named) < len(points) or len(boxes) > 1:
+        what = f"points named {name}" if len(named) < len(points) else "rectangles"
+        raise InputError(
+            f"{path}: two {what}{group or f' and no {key}'}; give each face a {key} of its own"
+            " (or delete one of them)."
+        )
     box = None
     if boxes:
-        corners = coordinates(boxes[0], 2, f"{path}: the rectangle{group}")
-        corners = np.sort(corners + shift + 0.5, axis=0)
-        box = np.concatenate([corners[0], corners[1] - corners[0]])
+        corners = np.array(coordinates(boxes[0], 2, f"{path}: the rectangle{group}"))
+        low, high = corners.min(0), corners.max(0)  # of two corners, or X-AnyLabeling's four
+        box = np.concatenate([low + shift + 0.5, high - low])
     return RawFace(named, box)
 
 
-def coordinates(shape: dict, count: int, where: str) -> np.ndarray:
-    """The corners of a shape, (count, 2). Raises InputError if it has none, or too few."""
+def coordinates(shape: dict, count: int, where: str) -> list[list[float]]:
+    """The corners of a shape, x and y. Raises InputError if it has fewer than so many."""
     listed = shape.get("points")
     if not isinstance(listed, list) or len(listed) < count:
         raise InputError(f"{where} has no coordinates; label it again.")
-    corners = np.array([as_numbers(corner, 2, where) for corner in listed[:count]])
-    if not np.isfinite(corners).all():
+    corners = [as_numbers(corner, 2, where).tolist() for corner in listed]
+    if any(value != value for corner in corners for value in corner):  # NaN
         raise InputError(f"{where} has no coordinates; label it again.")
     return corners
 
@@ -179,21 +197,21 @@ def finish(face: RawFace, names: Names) -> LabelledFace:
     """A face with all key points, those that it lacks not labelled."""
     points, visibility = np.full((len(names), 2), np.nan), np.full(len(names), NOT_LABELLED)
     spread = np.full(len(names), np.nan)
-    for name, (place, seen, unsure) in face.points.items():
+    for name, (x, y, seen, unsure) in face.points.items():
         k = names.index(name)
-        points[k], visibility[k], spread[k] = place, seen, np.nan if unsure is None else unsure
+        points[k], visibility[k], spread[k] = (x, y), seen, unsure
     known = np.isfinite(spread).any()
     return LabelledFace(points, visibility, face.box, spread if known else None)
 
 
 def read_embedded(path: Path) -> Image.Image:
-    """The picture in a JSON's imageData, upright. Raises InputError if it cannot be read."""
+    """The picture in a JSON's imageData, grey, upright. Raises InputError if it cannot be read."""
     try:
         data = base64.b64decode(read_json(path)["imageData"])
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "picture"
             file.write_bytes(data)
-            return read_photo(file)
+            return read_photo(file, grey=True)
     except (binascii.Error, TypeError, ValueError, InputError):
         raise InputError(
             f"{path} has imageData that is not a picture; set it to null, with the photo beside it."

@@ -92,7 +92,7 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=Path,
         metavar="DIR",
-        help="for labels in COCO's format: the folder of the photos (default: the JSON's own)",
+        help="for COCO's and Label Studio's JSON: the photos' folder (default: the JSON's own)",
     )
     parser.add_argument(
         "--points",
@@ -142,15 +142,20 @@ class Problems:
             return None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises InputError if it cannot be read."""
+def load_json(path: Path) -> Any:
+    """What a JSON file holds. Raises InputError if it cannot be read."""
     check_file(path, "check the path")
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not JSON that can be read ({one_line(error)}); save it again."
         ) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises InputError if it cannot be read."""
+    document = load_json(path)
     if not isinstance(document, dict):
         raise InputError(f"{path} holds no labels: its JSON is not an object; export it again.")
     return document
@@ -226,15 +231,26 @@ def photo_size(path: Path) -> tuple[int, int]:
         return read_photo(path).size
 
 
+LARGEST = 1e6  # pixels: no photo is wider
+
+
 def as_numbers(values: Any, count: int | None, where: str) -> np.ndarray:
-    """Numbers of a label file as float (count,). Raises InputError, beginning with `where`."""
-    try:
-        numbers = np.array([float("nan" if v is None else v) for v in values], np.float64)
+    """Numbers of a label file as float (count,), NaN for null.
+
+    Raises InputError, beginning with `where`, for what are no numbers, or not of positions.
+    """
+    try:  # without NumPy's functions, which take longer for so few
+        numbers = [float("nan" if value is None else value) for value in values]
     except (TypeError, ValueError):
         raise InputError(f"{where} has coordinates that are not numbers; label it again.") from None
     if count is not None and len(numbers) != count:
         raise InputError(f"{where} has {len(numbers)} numbers instead of {count}; label it again.")
-    return numbers
+    wrong = next((number for number in numbers if abs(number) > LARGEST), None)
+    if wrong is not None:
+        raise InputError(
+            f"{where} has the coordinate {wrong:g}, outside any photo; label it again."
+        )
+    return np.array(numbers)
 
 
 def face_from_triples(triples: np.ndarray, names: Names, where: str, shift: float) -> LabelledFace:

@@ -96,10 +96,10 @@ def mean_shape(points: np.ndarray) -> np.ndarray:
     median, a few times.
     """
     points = points[:: max(1, len(points) // SAMPLE)]
-    count = np.isfinite(points).all(2).sum(1)
-    apart = np.array(
-        [len(np.unique(face[np.isfinite(face).all(1)], axis=0)) > 1 for face in points]
-    )
+    labelled = np.isfinite(points).all(2)
+    count = labelled.sum(1)
+    low, high = (np.where(labelled[..., None], points, edge) for edge in (np.inf, -np.inf))
+    apart = (low.min(1) < high.max(1)).any(1)
     shape = np.full(points.shape[1:], np.nan)
     if not apart.any():
         return shape

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from data.formats.coco import read_coco
 from data.formats.crop import CroppedFaces, crop_faces
+from data.formats.label_studio import is_label_studio, read_label_studio
 from data.formats.labelme import read_labelme
-from data.formats.labels import AS_USUAL, LabelledPhotos, LabelOptions, read_json
+from data.formats.labels import AS_USUAL, LabelledPhotos, LabelOptions, load_json
 from data.formats.pts import read_pts
 from data.formats.yolo import read_yolo
 from data.system.files import InputError
@@ -43,7 +44,10 @@ def read_labels(path: Path, options: LabelOptions = AS_USUAL) -> LabelledPhotos:
         return read_yolo(path, options)
     if ending == ".pts":
         return read_pts(path, [path], options)
-    if "shapes" in read_json(path):
+    document = load_json(path)
+    if is_label_studio(document):
+        return read_label_studio(path, document, options)
+    if isinstance(document, dict) and "shapes" in document:
         return read_labelme(path, [path], options)
     return read_coco(path, options)
 
@@ -76,17 +80,20 @@ def read_folder(path: Path, options: LabelOptions) -> LabelledPhotos:
 
 
 def read_jsons(path: Path, jsons: list[Path], options: LabelOptions) -> LabelledPhotos:
-    """The labelled photos of a folder's JSONs: LabelMe's, or one in COCO's format."""
+    """The labelled photos of a folder's JSONs: LabelMe's, or one in COCO's or Label Studio's
+    format."""
     for file in jsons:
         try:
-            is_coco = "annotations" in read_json(file)
+            document = load_json(file)
         except InputError:
             continue
-        if not is_coco:
+        coco = isinstance(document, dict) and "annotations" in document
+        if not coco and not is_label_studio(document):
             break
         if len(jsons) > 1:
+            whose = "COCO's" if coco else "Label Studio's"
             raise InputError(
-                f"{path} has several JSONs, of which {file.name} is COCO's; name the one to read."
+                f"{path} has several JSONs, of which {file.name} is {whose}; name the one to read."
             )
-        return read_coco(file, options)
+        return read_labels(file, options)
     return read_labelme(path, jsons, options)

@@ -7,9 +7,9 @@ images/a.jpg are looked for in labels/a.txt. https://docs.ultralytics.com/datase
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -49,6 +49,8 @@ def read_yolo(path: Path, options: LabelOptions) -> LabelledPhotos:
     for photo in follow(photos, "reading labels"):
         found = problems.collect(read_labels, photo, names, values, shift)
         read += [found] if found else []
+    for labels in labels_without_photo(photos):
+        problems.add(f"{labels} has no photo of its name in images; put it there, or delete this.")
     return LabelledPhotos(path, names, read, problems)
 
 
@@ -75,7 +77,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 def read_settings(settings: dict[str, Any], path: Path, options: LabelOptions) -> tuple[Names, int]:
     """The names of the key points, and how many numbers each has: 2, or 3 with its visibility."""
     shape = settings.get("kpt_shape")
-    if not (isinstance(shape, list) and len(shape) == 2 and shape[1] in (2, 3) and shape[0] > 0):
+    if not (is_whole(shape) and len(shape) == 2 and shape[0] > 0 and shape[1] in (2, 3)):
         raise InputError(
             f"{path} has no kpt_shape such as [15, 3]; give the YAML of a data set for YOLO pose."
         )
@@ -87,9 +89,14 @@ def read_settings(settings: dict[str, Any], path: Path, options: LabelOptions) -
     names = read_names(options, count, path) or own or numbered_names(count)
     check_unique(names, path)
     flipped = settings.get("flip_idx")
-    if isinstance(flipped, list) and sorted(flipped) == list(range(count)):
+    if is_whole(flipped) and sorted(flipped) == list(range(count)):
         check_partners(names, flipped, path)
     return names, values
+
+
+def is_whole(value: Any) -> TypeGuard[list[int]]:
+    """Whether a setting is a list of whole numbers."""
+    return isinstance(value, list) and all(isinstance(number, int) for number in value)
 
 
 def check_partners(names: Names, flipped: list[int], path: Path) -> None:
@@ -135,6 +142,15 @@ def labels_of(photo: Path) -> Path:
         at = len(parts) - 2 - parts[:-1][::-1].index("images")
         parts[at] = "labels"
     return Path(*parts).with_suffix(".txt")
+
+
+def labels_without_photo(photos: Iterable[Path]) -> Iterator[Path]:
+    """The label files whose photo is gone from the folder in which these photos are."""
+    for folder in dict.fromkeys(photo.parent for photo in photos):
+        labels = labels_of(folder / "photo").parent
+        if labels != folder and labels.is_dir():
+            there = {os.path.splitext(name)[0] for name in os.listdir(folder)} | {"classes"}
+            yield from (file for file in sorted(labels.glob("*.txt")) if file.stem not in there)
 
 
 def read_labels(photo: Path, names: Names, values: int, shift: float) -> LabelledPhoto | None:

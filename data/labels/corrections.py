@@ -112,7 +112,8 @@ def read_face(path: Path) -> tuple[Any, str, dict[str, np.ndarray]]:
             f"{path} is not of --suspects: it has no {ROW}, or its picture is not {SIZE}x{SIZE};"
             " photos with labels are trained on by --data."
         )
-    points = {name: place for name, (place, *_) in (faces[0].points if faces else {}).items()}
+    listed = faces[0].points if faces else {}
+    points = {name: np.array(place) for name, (*place, _, _) in listed.items()}
     return row, picture_digest(grey), points
 
 

@@ -8,19 +8,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from data.faces import Faces
 from data.system.files import InputError, one_line, replace_file
 from models.export.runtimes import RUNTIMES, Runner, load_onnx, open_exported, open_litert
-from models.storage import check_shapes, save_record
+from models.storage import check_shapes, file_digest, save_record
 
 if TYPE_CHECKING:
     import keras
-
-PARITY = 0.01  # pixels: how much a float32 export may differ from Keras
 
 TIMED = 50  # faces, one at a time, for the median time per face
 
@@ -139,6 +137,24 @@ def compare(
     return largest, rms, *(1000 * np.median(seconds, axis=0))
 
 
+class Form(NamedTuple):
+    """A kind of export."""
+
+    ending: str  # of the file's name
+    convert: Callable[[keras.Model], bytes]
+    open_file: Callable[[Path], Runner]
+    parity: float = 0.01  # pixels: by how much any value may differ from Keras
+    rms: float = 0.01  # pixels: the same for the key points' RMS difference
+
+
+# 8-bit weights: how far the points move depends on how well the network has learned.
+SMALL = Form("_small.tflite", partial(to_litert, small=True), run_litert, np.inf, np.inf)
+FORMS = {
+    "onnx": (Form(".onnx", to_onnx, run_onnx),),
+    "litert": (Form(".tflite", to_litert, run_litert), SMALL),
+}
+
+
 def export(
     model: keras.Model,
     record: dict[str, Any],
@@ -149,8 +165,6 @@ def export(
 ) -> None:
     """Write a Keras model for LiteRT or ONNX Runtime, and print how it compares with Keras.
 
-    The model's record, which names the key points, is written beside each file as <file>.json.
-
     Args:
         model, record: as from `load_model`.
         model_path: the path they were loaded from.
@@ -158,43 +172,48 @@ def export(
         faces: to compare on.
         folder: where to write.
 
+    Raises InputError as `write_export`.
+    """
+    for form in FORMS[kind]:
+        write_export(form, model, record, model_path, faces, folder)
+
+
+def write_export(
+    form: Form,
+    model: keras.Model,
+    record: dict[str, Any],
+    model_path: Path,
+    faces: Faces,
+    folder: Path,
+) -> Path:
+    """Write one kind of export, and print how it compares with Keras; arguments as for `export`.
+
+    Its record, which names the key points and the model that it was made from, is written beside
+    it as <file>.json. Returns the file's path.
+
     Raises InputError if the conversion fails or a result differs from Keras; such a file is not
     written.
     """
-    files: list[tuple[str, Callable[[keras.Model], bytes], Callable[[Path], Runner], float | None]]
-    stem = model_path.stem
-    files = [(f"{stem}.onnx", to_onnx, run_onnx, PARITY)]
-    if kind == "litert":
-        files = [
-            (f"{stem}.tflite", to_litert, run_litert, PARITY),
-            (f"{stem}_small.tflite", partial(to_litert, small=True), run_litert, None),
-        ]
-    for name, convert, open_file, allowed in files:
-        path = folder / name
-        write = partial(write_compared, path, model, convert, open_file, allowed, faces)
-        replace_file(path, write)
-        save_record(path, model, record | {"exported_from": model_path.name})
+    path = folder / (model_path.stem + form.ending)
+    source = {"exported_from": model_path.name, "exported_from_sha256": file_digest(model_path)}
+    replace_file(path, partial(write_compared, path, model, form, faces))
+    save_record(path, model, record | source)
+    return path
 
 
 def write_compared(
-    path: Path,
-    model: keras.Model,
-    convert: Callable[[keras.Model], bytes],
-    open_file: Callable[[Path], Runner],
-    allowed: float | None,
-    faces: Faces,
-    temporary: Path,
+    path: Path, model: keras.Model, form: Form, faces: Faces, temporary: Path
 ) -> None:
     """Write one export to `temporary`, which `replace_file` renames to `path`, and compare it.
 
-    Raises InputError if it differs from Keras by more than `allowed` pixels.
+    Raises InputError if it differs from Keras by more than the form allows.
     """
     try:
         print(f"Converting to {path.name} ...", flush=True)
-        temporary.write_bytes(convert(model))
+        temporary.write_bytes(form.convert(model))
         check_shapes(open_exported(temporary), path)  # as `--model` will
         print(f"Comparing it with Keras on {len(faces.rows)} faces ...", flush=True)
-        largest, rms, keras_ms, ms = compare(model, open_file(temporary), faces.pictures)
+        largest, rms, keras_ms, ms = compare(model, form.open_file(temporary), faces.pictures)
     except OSError:
         raise
     except Exception as error:  # the converters raise all kinds
@@ -203,11 +222,12 @@ def write_compared(
             " that --export needs."
         ) from None
     size = temporary.stat().st_size
-    if allowed and not largest <= allowed:  # also refuses NaN
+    if not (largest <= form.parity and rms <= form.rms):  # also refuses NaN
         raise InputError(
-            f"{path} would differ from Keras by {largest:.3g} px on {len(faces.rows)} faces of"
-            f" {faces.path}; only {allowed} px are allowed, so it was not written. Try other"
-            " versions of the packages that --export needs."
+            f"{path} would differ from Keras by {largest:.3g} px, its key points by {rms:.3g} px"
+            f" (RMS), on {len(faces.rows)} faces of {faces.path}; only {form.parity} and"
+            f" {form.rms} px are allowed, so it was not written. Try other versions of the"
+            " packages that --export needs."
         )
     print(
         f"{path}: {size / 1e6:.2f} MB; on {len(faces.rows)} faces, the key points differ from"

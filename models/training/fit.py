@@ -89,7 +89,9 @@ def train(
         model, validation, settings.epochs, per_epoch, history, checkpoint, log_path
     )
     # A warm start knows the hard views already.
-    augmented = settings if initial is not None else scale_augmentation(settings, settings.epochs)
+    augmented = settings
+    if initial is None:
+        augmented = scale_augmentation(settings, settings.epochs, rows)
     history = fit_epochs(model, training, augmented, per_epoch, history, checkpoint, watch, worker)
     if worker.number:
         return None

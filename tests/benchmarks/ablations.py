@@ -122,7 +122,9 @@ def train(name, seed, everything, training, validation, epochs, initial=None):
     import keras
 
     wild, changes, functions, _ = VARIANTS[name]
-    settings = replace(Settings(), seed=seed, epochs=epochs, first_repeats=1, spread_steps=1)
+    settings = replace(
+        Settings(), seed=seed, epochs=epochs, first_repeats=1, spread_steps=1, full_views=10**9
+    )
     kaggle = training[everything.source[training] == 0]
     rows = kaggle
     if wild:  # one pass over as many faces, augmented as strongly

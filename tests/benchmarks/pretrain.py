@@ -1,13 +1,17 @@
-"""Train models/pretrained.keras again: the steps that made it, as commands, one after the other.
+"""Train the shipped weights again: the steps that made them, as commands, one after the other.
 
     python tests/benchmarks/pretrain.py --kaggle training.zip --archive wild_faces.npz
+    python tests/benchmarks/pretrain.py --weights synthetic
     python tests/benchmarks/pretrain.py --list           # only print them
 
 They run in the project's folder. Every step can also be typed by hand. A step whose output exists
-is not repeated, and the long one resumes where it was stopped. It has 6.9 million training samples:
-11 minutes of a GPU whose batches were augmented by 14 processes (`--processes 14`, with
-KERAS_BACKEND=jax), which is how the shipped file was made; without that `model_builder.py` trains,
-some 40 hours of one core.
+is not repeated, and the long ones resume where they were stopped.
+
+`research`, models/pretrained.keras, has 6.9 million training samples: 11 minutes of a GPU whose
+batches were augmented by 14 processes (`--processes 14`, with KERAS_BACKEND=jax), which is how the
+shipped file was made; without that `model_builder.py` trains, some 40 hours of one core.
+
+`synthetic`, models/synthetic.keras, learns from rendered faces alone and needs no data.
 """
 
 import argparse
@@ -21,27 +25,33 @@ import common  # noqa: F401
 from data.system.command_line import run_script
 from data.system.files import HERE, InputError, make_folder
 
+BENCHMARKS = HERE / "tests" / "benchmarks"
 EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
+# The trainings on rendered faces, one after the other, each on faces of its own: the seed and the
+# number of the faces, and the epochs.
+RENDERED = ((300, 30_000, 7),)
 
 
-def steps(kaggle, archive, folder, model, processes):
+def trainer(processes):
+    """The command that trains, here or with batches augmented by so many processes."""
+    many = [BENCHMARKS / "many_cores.py", processes]
+    return [sys.executable, *(many if processes else [HERE / "model_builder.py"])]
+
+
+def research_steps(kaggle, archive, folder, model, processes):
     """The commands in order, each with the file that it writes."""
-    here = HERE / "tests" / "benchmarks"
     python = sys.executable
-    train = [HERE / "model_builder.py"]
-    if processes:
-        train = [here / "many_cores.py", processes]
     one_meaning = folder / "one_meaning.csv"
     wild, made = [folder / "lfw.csv", folder / "aflw.csv"], folder / "made" / "training.csv"
     turned = [folder / f"turned_{source}.csv" for source in ("kaggle", "lfw", "aflw")]
     trained = folder / "trained.keras"
     return [
-        (wild[-1], [python, here / "wild_faces_csv.py", archive, "--out", folder]),
+        (wild[-1], [python, BENCHMARKS / "wild_faces_csv.py", archive, "--out", folder]),
         (one_meaning, [python, "-m", "data.labels.kaggle", kaggle, "--out", one_meaning]),
         (
             turned[-1],
-            [python, here / "turned_faces_csv.py", "--kaggle", one_meaning, "--wild", folder]
+            [python, BENCHMARKS / "turned_faces_csv.py", "--kaggle", one_meaning, "--wild", folder]
             + ["--seed", 2],
         ),
         (
@@ -51,21 +61,37 @@ def steps(kaggle, archive, folder, model, processes):
         ),
         (
             trained,
-            [python, *train, "--data", one_meaning, *wild, *turned, made, "--alike", *LIPS]
+            [*trainer(processes), "--data", one_meaning, *wild, *turned, made, "--alike", *LIPS]
             + ["--epochs", EPOCHS, "--batch-size", BATCH, "--precision", "float32"]
             + ["--model", trained, "--results", folder / "trained"],
         ),
-        (model, [python, here / "oldest_keras.py", trained, model]),
+        (model, [python, BENCHMARKS / "oldest_keras.py", trained, model]),
     ]
+
+
+def synthetic_steps(folder, model, processes):
+    """The commands in order, each with the file that it writes; no real face is in any of them."""
+    python, commands, trained = sys.executable, [], None
+    for seed, count, epochs in RENDERED:
+        faces = folder / f"rendered_{seed}" / "training.csv"
+        render = [python, "-m", "data.synthetic.rendered", "--train", count, "--test", 0]
+        commands.append((faces, [*render, "--seed", seed, "--out", faces.parent]))
+        start = ["--init", trained] if trained else []
+        trained = folder / f"rendered_{seed}" / "trained.keras"
+        train = [*trainer(processes), "--data", faces, *start, "--epochs", epochs]
+        train += ["--validation-split", 0.05, "--precision", "float32"]
+        commands.append((trained, [*train, "--model", trained, "--results", trained.parent]))
+    return [*commands, (model, [python, BENCHMARKS / "oldest_keras.py", trained, model])]
 
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = argparse.ArgumentParser(
-        description="Make the shipped model again.",
+        description="Make shipped weights again.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
+    add("--weights", choices=("research", "synthetic"), default="research", help="which")
     shared = HERE.parent / "shared" / "data"
     add("--kaggle", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
     add("--archive", type=Path, default=shared / "wild_faces.npz", help="see wild_faces_csv.py")
@@ -86,14 +112,16 @@ def do(outcome, command):
 
 def run(arguments):
     """Do the steps whose output is missing."""
-    for path in (arguments.kaggle, arguments.archive):
+    real = arguments.weights == "research"
+    for path in (arguments.kaggle, arguments.archive) if real else ():
         if not path.is_file() and not arguments.list:
             raise InputError(f"{path} does not exist; give its path, see --help.")
     if not arguments.list:
         make_folder(arguments.folder)
-    paths = [arguments.kaggle, arguments.archive, arguments.folder, arguments.model]
-    paths = [path.resolve() for path in paths]  # the steps run in the project's folder
-    for outcome, command in steps(*paths, arguments.processes):
+    # Whole paths: the steps run in the project's folder.
+    sources = [arguments.kaggle.resolve(), arguments.archive.resolve()] if real else []
+    rest = arguments.folder.resolve(), arguments.model.resolve(), arguments.processes
+    for outcome, command in (research_steps if real else synthetic_steps)(*sources, *rest):
         if arguments.list:
             print(shlex.join(map(str, command)))
         elif outcome.exists():

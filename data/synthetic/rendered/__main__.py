@@ -5,6 +5,10 @@ python -m data.synthetic.rendered --points 15 --train 2000 --test 200 --seed 1 -
 writes training.csv and test.csv, and for each a table with one row per face: age, sex, skin tone,
 the head's turn, what it wears (training_descriptions.csv, test_descriptions.csv).
 
+python -m data.synthetic.rendered --coco --train 2000 --test 0 --out FOLDER
+
+writes pictures, FOLDER/training/00001.png and so on, and their labels as COCO, training.json.
+
 python -m data.synthetic.rendered --points places.txt --sheet sheet.png
 
 draws the points on the neutral head, from the front and from the side, and on some faces.
@@ -13,11 +17,17 @@ draws the points on the neutral head, from the front and from the side, and on s
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from data.formats.coco import coco_document
+from data.formats.labels import NOT_LABELLED, VISIBLE, LabelledFace, LabelledPhoto
 from data.key_points import SIZE
 from data.synthetic.rendered.faces import (
     Description,
@@ -27,7 +37,8 @@ from data.synthetic.rendered.faces import (
 )
 from data.synthetic.rendered.points import Places, read_places
 from data.system.command_line import natural, run_script
-from data.system.files import HERE, InputError, make_folder, replace_file
+from data.system.files import HERE, InputError, make_folder, replace_file, write_text
+from data.system.progress import follow
 from data.tables import write_faces, write_rows
 
 
@@ -38,9 +49,37 @@ def write_csvs(folder: Path, name: str, faces: RenderedFaces, labelled: bool) ->
     """
     key_points = faces.key_points if labelled else None
     write_faces(folder / f"{name}.csv", faces.pictures, key_points, faces.names)
+    write_descriptions(folder / f"{name}_descriptions.csv", faces)
+
+
+def write_descriptions(path: Path, faces: RenderedFaces) -> None:
+    """Write what each face shows, one row per face. Raises InputError if that is not possible."""
     header = [field.name for field in fields(Description)]
     rows = (list(asdict(description).values()) for description in faces.descriptions)
-    write_rows(folder / f"{name}_descriptions.csv", header, rows)
+    write_rows(path, header, rows)
+
+
+def write_coco(folder: Path, name: str, faces: RenderedFaces) -> None:
+    """Write the pictures into the folder `name`, their labels into `name`.json, and
+    `name`_descriptions.csv. Points outside the picture count as not labelled.
+
+    Raises InputError if they cannot be written.
+    """
+    from PIL import Image
+
+    make_folder(folder / name)
+    photos = []
+    digits = len(str(len(faces.pictures)))
+    for i in follow(range(len(faces.pictures)), "writing pictures"):
+        path, points = folder / name / f"{i + 1:0{digits}}.png", faces.key_points[i]
+        picture = Image.fromarray(faces.pictures[i])
+        replace_file(path, partial(picture.save, format="PNG"))
+        inside = ((points >= -0.5) & (points < SIZE - 0.5)).all(1)
+        face = LabelledFace(points, np.where(inside, VISIBLE, NOT_LABELLED))
+        photos.append(LabelledPhoto(path, path.name, folder, [face], picture.size))
+    document = coco_document(photos, faces.names, folder / name)
+    write_text(folder / f"{name}.json", json.dumps(document))
+    write_descriptions(folder / f"{name}_descriptions.csv", faces)
 
 
 def draw_sheet(path: Path, places: Places, seed: int) -> None:
@@ -83,6 +122,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--test", type=natural, default=200, help="faces in test.csv (default: 200)")
     add("--seed", type=natural, default=0, help="another number gives other faces (default: 0)")
     add("--workers", type=natural, help="processes (default: one per core)")
+    coco = "write pictures and COCO's key points instead of CSVs"
+    add("--coco", action="store_true", help=coco)
     sheet = "only draw the points on the neutral head and on some faces, to check them"
     add("--sheet", type=Path, metavar="FILE", help=sheet)
     add("--force", action="store_true", help="overwrite existing files")
@@ -96,19 +137,28 @@ def run(arguments: argparse.Namespace) -> None:
             raise InputError(f"{arguments.sheet} exists; give --force to overwrite it.")
         draw_sheet(arguments.sheet, read_places(arguments.points), arguments.seed)
         return
+    ending = "json" if arguments.coco else "csv"
     for name in ("training", "test"):
-        for path in (arguments.out / f"{name}{end}.csv" for end in ("", "_descriptions")):
+        for path in (
+            arguments.out / f"{name}.{ending}",
+            arguments.out / f"{name}_descriptions.csv",
+        ):
             if path.exists() and not arguments.force:
                 raise InputError(f"{path} exists; give --force to overwrite it.")
     places = read_places(arguments.points)
     make_folder(arguments.out)
     count = arguments.train + arguments.test
     faces = render_faces(count, arguments.seed, places, workers=arguments.workers)
-    write_csvs(arguments.out, "training", faces.take(slice(0, arguments.train)), labelled=True)
-    write_csvs(arguments.out, "test", faces.take(slice(arguments.train, count)), labelled=False)
+    parts = {"training": slice(0, arguments.train), "test": slice(arguments.train, count)}
+    for name, part in parts.items():
+        if arguments.coco:
+            write_coco(arguments.out, name, faces.take(part))
+        else:
+            write_csvs(arguments.out, name, faces.take(part), labelled=name == "training")
     print(
         f"wrote {arguments.train} faces with {len(places.names)} key points each to"
-        f" {arguments.out / 'training.csv'} and {arguments.test} to {arguments.out / 'test.csv'}"
+        f" {arguments.out / f'training.{ending}'} and {arguments.test} to"
+        f" {arguments.out / f'test.{ending}'}"
     )
 
 
