@@ -203,6 +203,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " multiples of 112 and of 128 are cropped as by insightface, other sizes as 112, scaled)",
     )
     add(
+        "--axes",
+        action="store_true",
+        help="with --image or --video: also draw how each head is turned: from the middle of the"
+        " face to the subject's left (red), up (green) and forward (blue)",
+    )
+    add(
         "--csv",
         type=Path,
         metavar="FILE",
@@ -218,8 +224,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--jobs",
         type=positive(int),
         metavar="N",
-        help="with --image: find faces in N processes (default: one for a few photos, as many as"
-        " there are cores for many)",
+        help="with --image or --video: work in N processes of one thread each (default: one for"
+        " a few photos and for videos, as many as there are cores for many photos)",
     )
     add(
         "--cluster",
@@ -269,11 +275,17 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if arguments.crops and arguments.image is None and arguments.video is None:
         parser.error("--crops needs --image or --video")
+    if arguments.axes and arguments.image is None and arguments.video is None:
+        parser.error("--axes needs --image or --video")
     if arguments.csv and not arguments.image:
         parser.error("--csv needs --image")
-    many = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
+    if arguments.axes and not arguments.pictures:
+        parser.error("--axes is drawn in pictures: it goes without --no-pictures")
+    many = arguments.resume, arguments.cluster, arguments.table
     if arguments.image is None and (any(many) or not arguments.pictures):
-        parser.error("--resume, --jobs, --cluster, --table and --no-pictures need --image")
+        parser.error("--resume, --cluster, --table and --no-pictures need --image")
+    if arguments.jobs and arguments.image is None and arguments.video is None:
+        parser.error("--jobs needs --image or --video")
     if arguments.resume and arguments.csv:
         parser.error("--csv needs the faces of all photos: it goes without --resume")
     if arguments.resume and arguments.labels:

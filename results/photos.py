@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import hashlib
 import io
 import os
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
+from data.images.aligned_crops import check_names
 from data.images.photos import OWN_OUTPUT, PhotoList, is_own_output, list_photos, read_photo
 from data.images.pixels import to_srgb
-from data.key_points import Names, output_columns, three_decimals
 from data.system.addresses import address_of, local_file
 from data.system.files import InputError, make_folder, one_line, printable, replace_file
 from data.system.lock import locked
@@ -36,9 +34,18 @@ from models.storage import Landmarker, file_digest, load_landmarker
 from results.batch.answers import Answers, Labels, Outcome, Photo
 from results.batch.cluster import Cluster
 from results.batch.journal import Journal
-from results.batch.processes import Crash, Processes, Workers, in_order, process_count
+from results.batch.processes import (
+    ONE_THREAD,
+    Crash,
+    Processes,
+    Workers,
+    in_order,
+    load_once,
+    process_count,
+)
 from results.batch.table import CsvTable, ParquetTable
 from results.crop_files import SOURCE, CropFiles, png_text, read_png_text, source_id
+from results.face_fields import check_poses, face_columns, face_fields
 from results.figures.drawing import draw_faces, draw_legend
 from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows, training_rows
@@ -67,6 +74,8 @@ def run_photos(arguments: argparse.Namespace) -> None:
     path = arguments.results / (arguments.table or "key_points.csv")
     make_folder(arguments.results)
     make_folder(path.parent)
+    if arguments.jobs == 1:  # so that one process finds what several find, to the last digit
+        os.environ.update(ONE_THREAD)
     with locked(path, f"{path}", "wait until it ends, or choose another folder by --results"):
         landmarker = load_for_photos(arguments.model)
         task = open_task(arguments, landmarker)
@@ -91,7 +100,7 @@ def open_answers(
     labels = None
     if arguments.labels:
         labels = LabelFiles(arguments.results / "labels", arguments.labels, landmarker.names)
-    columns = photo_columns(landmarker.names, task.crop_size)
+    columns = ["photo", "face", *face_columns(landmarker, task.crop_size)]
     journal = Journal(path, same_run(task, landmarker, columns))
     table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)
     asked = arguments.resume, arguments.jobs, arguments.cluster, arguments.table
@@ -168,18 +177,12 @@ def in_processes(
         yield photo, outcome
 
 
-LOADED: dict[Path, Landmarker] = {}  # in a process that looks at photos: the model
-
-
 def look_in_process(task: Task, photo: Photo) -> Outcome:
     """Look at a photo in one of several processes, which loads the model for its first one."""
-    if task.model not in LOADED:
-        LOADED.clear()
-        LOADED[task.model] = task.load(task.model)
-        gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
+    landmarker = load_once(task.model, task.load)
     if not address_of(photo.path):
         photo = photo._replace(path=task.base / photo.path)
-    return look_at(photo, task, LOADED[task.model])
+    return look_at(photo, task, landmarker)
 
 
 def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str
         "--mirror": task.mirror,
         "--crops": task.crop_size,
         "--box": task.box,
-        "key points": columns,
+        "columns": columns,
         "search settings": asdict(DEFAULTS),
     }
 
@@ -199,12 +202,6 @@ def digest_of(landmarker: Landmarker) -> str | None:
     record = landmarker.record
     known = record.get("file_sha256") or record.get("weights_sha256")
     return known or (file_digest(landmarker.path) if landmarker.path.exists() else None)
-
-
-def photo_columns(names: Names, crop_size: int) -> list[str]:
-    """The columns of key_points.csv; with aligned crops their affines follow."""
-    columns = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *output_columns(names)]
-    return columns + (MATRIX_COLUMNS if crop_size else [])
 
 
 # --- one photo -----------------------------------------------------------------------------------
@@ -221,6 +218,7 @@ class Task:
     training: bool  # whether rows of a training CSV are wanted
     labels: bool  # whether label files are wanted
     pictures: bool  # whether annotated photos are wanted
+    axes: bool  # whether they show how heads are turned
     model: Path
     base: Path  # in front of relative paths of photos, where processes have another folder
     # Named here so that processes use the same as this one, whatever it is.
@@ -230,10 +228,12 @@ class Task:
 
 def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
     """The task that the command line sets. Raises InputError where this model's key points do not
-    allow crops."""
+    allow crops or axes."""
     if arguments.crops:
         check_names(landmarker.found_names)
         make_folder(arguments.results / "crops")
+    if arguments.axes:
+        check_poses(landmarker)
     base = Path.cwd() if arguments.cluster else Path()
     return Task(
         mirror=arguments.mirror,
@@ -243,6 +243,7 @@ def open_task(arguments: argparse.Namespace, landmarker: Landmarker) -> Task:
         training=arguments.csv is not None,
         labels=arguments.labels is not None,
         pictures=arguments.pictures,
+        axes=arguments.axes,
         model=base / landmarker.path,
         base=base,
         load=load_landmarker,
@@ -279,12 +280,11 @@ def process_photo(
         faces = detect_in_boxes(landmarker, picture, boxes, task.mirror)
     else:
         faces = task.detect(landmarker, picture, task.mirror)
-    rows = table_fields(faces)
+    affines = None
     if task.crop_size:
         affines = faces.aligned_affines(task.crop_size)
         save_crops(photo, picture, affines, task)
-        fields = matrix_fields(affines)
-        rows = [[*a, *b] for a, b in zip(rows, fields, strict=True)]
+    rows = face_fields(faces, affines)
     training = training_rows(path, picture, faces) if task.training else []
     labels = Labels(picture.size, faces) if task.labels else None
     if not task.pictures:
@@ -293,7 +293,7 @@ def process_photo(
         print(f"{photo.name}: no face found; --box X Y W H says where one is.")
         forget(photo)
     else:
-        save_annotated(picture, faces, photo)
+        save_annotated(picture, faces, photo, task.axes)
         print(f"{photo.name}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
     return rows, training, labels
 
@@ -309,13 +309,6 @@ def say_found(faces: Detections, task: Task) -> str:
     return f"{len(faces)} face(s)"
 
 
-def table_fields(faces: Detections) -> list[list[str]]:
-    """Box, key points and spread of each face, in pixels of the photo, as fields of a table."""
-    points = faces.points.reshape(len(faces), 2 * len(faces.names))
-    values = np.column_stack([faces.boxes, points, faces.spread_in_photo])
-    return [three_decimals(row) for row in values]
-
-
 def save_crops(photo: Photo, picture: Image.Image, affines: np.ndarray, task: Task) -> None:
     """Write the aligned crops of a photo's faces, by their affines (N, 2, 3)."""
     folder = task.results / "crops"
@@ -326,10 +319,12 @@ def save_crops(photo: Photo, picture: Image.Image, affines: np.ndarray, task: Ta
     files.remove_earlier()
 
 
-def save_annotated(picture: Image.Image, faces: Detections, photo: Photo) -> None:
+def save_annotated(
+    picture: Image.Image, faces: Detections, photo: Photo, axes: bool = False
+) -> None:
     """Write the picture with its faces drawn on it, as a PNG that names the photo it is of."""
     info = png_text(**OWN_OUTPUT, **{SOURCE: source_id(photo.path)})
-    drawn = annotate(to_srgb(picture), faces)
+    drawn = annotate(to_srgb(picture), faces, axes)
     replace_file(photo.target, lambda file: drawn.save(file, pnginfo=info, **QUICK_PNG))
 
 
@@ -356,7 +351,7 @@ def name_photos(photos: PhotoList, task: Task) -> Iterator[Photo]:
 
 
 def output_paths(
-    listed: Sequence[Path | str],
+    listed: Iterable[Path | str],
     photos: Iterable[Path],
     results: Path,
     ending: str = "_key_points.png",
@@ -365,8 +360,8 @@ def output_paths(
     """The path of each annotated photo: no two are the same, and none is a photo's own path.
 
     Photos of the same name in several folders have the folders' names in front. `listed`: all
-    photos, and maybe more, before the first of `photos` is named. `is_free` says whether a photo's
-    picture may have a path.
+    photos, and maybe more, before the first of `photos` is named; it is iterated twice. `is_free`
+    says whether a photo's picture may have a path.
     """
     is_free = is_free or is_free_for_photo
     resolved = lru_cache(1000)(lambda folder: Path(folder).resolve())
@@ -442,8 +437,9 @@ def box_in_photo(box: list[float], photo: Image.Image, path: Path) -> np.ndarray
     return np.array(box)
 
 
-def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
-    """Draw faces on a PIL photo: their boxes, numbers, key points and 90 % regions.
+def annotate(photo: Image.Image, faces: Detections, axes: bool = False) -> Image.Image:
+    """Draw faces on a PIL photo: their boxes, numbers, key points and 90 % regions, and the `axes`
+    of their heads.
 
     Returns another photo of the same size.
     """
@@ -451,6 +447,6 @@ def annotate(photo: Image.Image, faces: Detections) -> Image.Image:
 
     canvas = np.array(photo)
     numbers = range(1, len(faces) + 1)
-    draw_faces(canvas, faces, numbers)
+    draw_faces(canvas, faces, numbers, axes)
     draw_legend(canvas, faces)
     return Image.fromarray(canvas)

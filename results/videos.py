@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from data.images.aligned_crops import MATRIX_COLUMNS, check_names, matrix_fields
+from data.images.aligned_crops import check_names
 from data.images.video_input import is_camera, origin_of, shown
 from data.images.video_list import OWN_FILM, film_comment, list_videos
 from data.images.video_writer import VideoWriter
 from data.images.videos import Frame, VideoReader
-from data.key_points import output_columns, three_decimals
 from data.system.files import InputError, make_folder, printable, why
 from data.system.progress import progress_bar
-from data.system.signals import GentleStop
+from data.system.signals import GentleStop, acknowledge_stop
 from models.choose import load_for_photos
 from models.detect.search import Detections
 from models.spread import face_spread
-from models.storage import Landmarker
+from models.storage import Landmarker, load_landmarker
 from models.track.smoothing import LAG, Face
 from models.track.tracker import AHEAD, Tracker, make_tracker
+from results.batch.processes import ONE_THREAD, Crash, Processes, in_order, load_once
 from results.batch.table import append_rows
 from results.crop_files import CropFiles, source_id
+from results.face_fields import check_poses, face_columns, face_fields
 from results.figures.drawing import draw_faces
 from results.photos import output_paths
 
@@ -57,11 +62,17 @@ class VideoAnswers:
     """
 
     def __init__(
-        self, video: VideoReader, landmarker: Landmarker, film: Path, crop_size: int
+        self,
+        video: VideoReader,
+        landmarker: Landmarker,
+        film: Path,
+        crop_size: int,
+        axes: bool = False,
     ) -> None:
         """`film`: path of the annotated video; `crop_size`: side of the aligned crops, 0 for
-        none."""
+        none; `axes`: draw how heads are turned."""
         self.video, self.landmarker, self.crop_size = video, landmarker, crop_size
+        self.axes = axes
         self.film, self.table = film, film.with_suffix(".csv")
         name = film.name.removesuffix(FILM_ENDING)
         self.comment = film_of(video.origin)
@@ -111,9 +122,7 @@ class VideoAnswers:
 
     def _columns(self) -> list[str]:
         """The header of the table."""
-        first = ["frame", "time", "face", "box_x", "box_y", "box_w", "box_h"]
-        further = MATRIX_COLUMNS if self.crop_size else []
-        return [*first, *output_columns(self.landmarker.names), *further]
+        return ["frame", "time", "face", *face_columns(self.landmarker, self.crop_size)]
 
     def _add(
         self, rows: Rows, frame: Frame, faces: list[Face]
@@ -123,16 +132,15 @@ class VideoAnswers:
             return None
         self.with_faces += 1
         found = self._detections(faces)
-        values = [found.boxes, found.points.reshape(len(found), -1), found.spread_in_photo]
-        fields = [three_decimals(row) for row in np.column_stack(values)]
+        affines = None
         if self.crop_size:
             affines = found.aligned_affines(self.crop_size)
-            fields = [[*a, *b] for a, b in zip(fields, matrix_fields(affines), strict=True)]
             self._keep_best(frame, faces)
+        fields = face_fields(found, affines)
         numbers = [face.number for face in faces]
         time = f"{frame.time:.3f}"
         rows.add([[frame.number, time, n, *row] for n, row in zip(numbers, fields, strict=True)])
-        return lambda canvas: draw_faces(canvas, found, numbers)
+        return lambda canvas: draw_faces(canvas, found, numbers, self.axes)
 
     def _detections(self, faces: list[Face]) -> Detections:
         """A frame's faces as of a photo."""
@@ -164,23 +172,16 @@ def run_videos(arguments: argparse.Namespace) -> None:
     end InputError is raised. Ctrl-C ends it early; what was processed until then is written.
     """
     sources = list_videos(arguments.video)
-    films = film_paths(sources, arguments.results)
+    films = zip(sources, film_paths(sources, arguments.results), strict=True)
+    jobs = min(arguments.jobs or 1, len(sources))
+    if arguments.jobs == 1:
+        os.environ.update(ONE_THREAD)  # as each of several processes
+    done = track_here(films, arguments) if jobs == 1 else track_in(jobs, films, arguments)
     problems: list[InputError] = []
-    landmarker = None
-    for source, film in zip(sources, films, strict=True):
-        try:
-            video = VideoReader(source)
-        except InputError as problem:
+    for problem in done:
+        if problem:
             problems.append(problem)
             report(problem, len(sources))
-            continue
-        with video:
-            landmarker = landmarker or open_model(arguments)
-            try:
-                process_video(video, film, landmarker, arguments)
-            except InputError as problem:
-                problems.append(problem)
-                report(problem, len(sources))
     if len(sources) == 1 and problems:
         raise problems[0]
     if problems:
@@ -188,6 +189,82 @@ def run_videos(arguments: argparse.Namespace) -> None:
             f"{len(problems)} of {len(sources)} videos could not be read, or only in part, as said"
             " above; fix them or leave them out."
         )
+
+
+def track_here(
+    films: Iterable[tuple[str, Path]], arguments: argparse.Namespace
+) -> Iterator[InputError | None]:
+    """Process videos, each with the path of its annotated one; yields for each what is wrong."""
+    landmarker = None
+    for source, film in films:
+        try:
+            with VideoReader(source) as video:
+                landmarker = landmarker or open_model(arguments)
+                process_video(video, film, landmarker, arguments, make_tracker)
+        except InputError as problem:
+            yield problem
+        else:
+            yield None
+
+
+def track_in(
+    jobs: int, films: Iterable[tuple[str, Path]], arguments: argparse.Namespace
+) -> Iterator[InputError | None]:
+    """As `track_here`, in so many processes of one thread."""
+    landmarker = open_model(arguments)
+    task = VideoTask(arguments, landmarker.path, load_landmarker, make_tracker)
+    print(f"Starting {jobs} processes ...", flush=True)
+    workers, done = Processes(jobs), 0
+    try:
+        for (source, _), outcome in in_order(workers, partial(track_in_process, task), films):
+            if isinstance(outcome, Crash):
+                outcome = InputError(f"{source} crashed the process that read it; leave it out.")
+            yield outcome
+            done += 1
+    except KeyboardInterrupt:
+        acknowledge_stop()  # or it would be raised again while they are ended
+        raise KeyboardInterrupt(
+            f"stopped after {done} videos; what was done of others is in their .partial files."
+        ) from None
+    finally:
+        workers.stop()
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """What a process does with videos."""
+
+    arguments: argparse.Namespace
+    model: Path
+    # Named here so that processes use the same as this one, whatever it is.
+    load: Callable[[Path], Landmarker]
+    make_tracker: Callable[[Landmarker, bool, bool], Tracker]
+
+
+def track_in_process(task: VideoTask, film: tuple[str, Path]) -> InputError | None:
+    """Process a video in one of several processes; returns what is wrong with it."""
+    source, path = film
+    landmarker = load_once(task.model, task.load)
+    try:
+        with redirect_stdout(Lines(sys.stdout)), VideoReader(source) as video:
+            process_video(video, path, landmarker, task.arguments, task.make_tracker)
+    except InputError as problem:
+        return problem
+    return None
+
+
+class Lines(io.TextIOBase):
+    """Prints whole lines, as several processes must, and is no terminal: no progress bars."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.begun = stream, ""
+
+    def write(self, text: str) -> int:
+        """Print the lines that end in the text."""
+        whole, end, self.begun = (self.begun + text).rpartition("\n")
+        self.stream.write(whole + end)
+        self.stream.flush()
+        return len(text)
 
 
 def report(problem: InputError, videos: int) -> None:
@@ -203,18 +280,24 @@ def open_model(arguments: argparse.Namespace) -> Landmarker:
     if arguments.crops:
         check_names(landmarker.found_names)
         make_folder(arguments.results / "crops")
+    if arguments.axes:
+        check_poses(landmarker)
     return landmarker
 
 
 def process_video(
-    video: VideoReader, film: Path, landmarker: Landmarker, arguments: argparse.Namespace
+    video: VideoReader,
+    film: Path,
+    landmarker: Landmarker,
+    arguments: argparse.Namespace,
+    make_tracker: Callable[[Landmarker, bool, bool], Tracker],
 ) -> None:
     """Track the faces in one video and write its results.
 
     Raises InputError if not all of it could be read; what could be read is written first.
     """
     tracker = make_tracker(landmarker, arguments.mirror, arguments.smooth)
-    answers = VideoAnswers(video, landmarker, film, arguments.crops)
+    answers = VideoAnswers(video, landmarker, film, arguments.crops, arguments.axes)
     if video.is_live:
         print(f"Recording {video.source}; Ctrl-C ends it.", flush=True)
     with GentleStop() as stop:
@@ -291,7 +374,7 @@ def steady_frames(
     frame is damaged. Shows a progress bar, and ends early when asked to stop."""
     waiting: deque[tuple[Frame, list[Face]]] = deque()
     total = video.count
-    with progress_bar("frames", total) as advance:
+    with progress_bar(f"{printable(Path(video.source).name)}, frame", total) as advance:
         for frame in shown_ahead(video, tracker):
             if frame.damaged:
                 tracker.follow_damaged(frame.grey, frame.time)

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import partialmethod, wraps
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as face_key_points.py does
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

@@ -37,7 +37,7 @@ def album(tmp_path, monkeypatch, drawn_once):
     paths, points = make_photos(tmp_path / "my_photos", drawn_once(72, seed=8).take(np.arange(24)))
     model = Landmarker(None, {"key_points": KEY_POINTS}, tmp_path / "m.keras")
     monkeypatch.setattr(searched, "load_for_photos", lambda path: model)
-    monkeypatch.setattr(searched, "save_annotated", lambda photo, faces, target: None)
+    monkeypatch.setattr(searched, "save_annotated", lambda *_: None)
     left = dict(zip(sorted(paths), (points[paths.index(p)] for p in sorted(paths)), strict=True))
     answers = iter(enumerate(left.values()))
 

@@ -28,6 +28,7 @@ from models.choose import load_for_photos
 from models.detect.search import Detections, detect_in_boxes
 from models.storage import SHIPPED, load_landmarker
 from results import photos as photos_room
+from results.face_fields import POSE_COLUMNS
 from results.figures.colours import style_of
 from results.photos import annotate, output_paths
 
@@ -35,7 +36,7 @@ sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import photo_faces  # noqa: E402
 
 COLUMNS = ["photo", "face", "box_x", "box_y", "box_w", "box_h", *key_points.COLUMNS]
-COLUMNS += [f"{name}_spread" for name in KEY_POINTS]
+COLUMNS += [*(f"{name}_spread" for name in KEY_POINTS), *POSE_COLUMNS]
 
 
 def run(*arguments):

@@ -118,7 +118,7 @@ def test_the_progress_of_a_time_lapse_counts_its_frames(tracker, tmp_path, monke
     monkeypatch.setattr(progress, "NEXT_LINE", -1.0)
     path = encode(tmp_path / "slides.mkv", [GREY] * 24, 3600.0 * np.arange(24))
     assert run("--video", path, "--results", tmp_path / "r") == 0
-    lines = re.findall(r"^frames: (\d+) of (\d+),", capsys.readouterr().out, flags=re.M)
+    lines = re.findall(r"frame: (\d+) of (\d+),", capsys.readouterr().out, flags=re.M)
     assert len(lines) > 5 and all(22 <= int(total) <= 25 for _, total in lines[1:]), lines
 
 

@@ -25,9 +25,12 @@ from data.images.videos import VideoReader
 from data.key_points import COLUMNS, KEY_POINTS
 from data.synthetic.video import lively, make_frames
 from data.system.signals import STOP_SIGNALS
+from models.detect.search import Detections
 from models.track.smoothing import LAG
 from models.track.tracker import AHEAD
 from results import videos as room
+from results.face_fields import POSE_COLUMNS
+from results.figures.drawing import AXIS
 
 av = pytest.importorskip("av", reason="videos need av (PyAV), which is an extra")
 
@@ -43,6 +46,7 @@ def test_the_answers(tracker, tmp_path, capsys):
     assert table.columns.tolist() == [
         *("frame", "time", "face", "box_x", "box_y", "box_w", "box_h", *COLUMNS),
         *(f"{name}_spread" for name in KEY_POINTS),
+        *POSE_COLUMNS,
     ]
     assert table.frame.tolist() == [i for i in range(20) if i % 5 != 4]
     assert (table.face == 1).all()
@@ -62,6 +66,29 @@ def test_the_answers(tracker, tmp_path, capsys):
     assert rows.max() <= y + 1.15 * h + 4  # down to the chin
     nose = tracker.points[KEY_POINTS.index("nose_tip")].round().astype(int)
     assert changed[nose[1] - 1 : nose[1] + 2, nose[0] - 1 : nose[0] + 2].any()
+
+
+def test_heads_are_turned_as_the_smoothed_points_say_and_axes_are_drawn(tracker, tmp_path):
+    tracker.points = 1.5 * tracker.points - 15
+    write_clip(tmp_path / "clip.mp4")
+    films = []
+    for flags in ((), ("--axes",)):
+        tracker.frames = 0
+        assert run("--video", tmp_path / "clip.mp4", "--results", tmp_path, *flags) == 0
+        with VideoReader(tmp_path / "clip_key_points.mp4") as video:
+            films.append(next(iter(video)).picture.astype(int))
+    table = pd.read_csv(tmp_path / "clip_key_points.csv")
+    spread = np.full((1, 15), 1.1)  # of the first frame
+    faces = Detections(tracker.points[None], spread, KEY_POINTS, None)
+    expected = np.column_stack(faces.head_poses[:6])
+    np.testing.assert_allclose(table.loc[:0, POSE_COLUMNS], expected, atol=0.01)
+    changed = np.abs(films[1] - films[0]).max(-1)
+    poses = faces.head_poses
+    for axis in range(3):
+        end = poses.position[0] + 0.9 * AXIS * poses.scale * poses.rotation[0, :2, axis] * [1, -1]
+        x, y = end.round().astype(int)
+        assert changed[y - 1 : y + 2, x - 1 : x + 2].max() > 50
+    assert changed[:8].max() < 30  # far from the face
 
 
 def test_an_hdr_video_gives_a_film_in_usual_colours(tracker, tmp_path):

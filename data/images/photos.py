@@ -6,15 +6,15 @@ import contextlib
 import importlib
 import os
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.images.pixels import brightened, in_eight_bits, to_rgb
 from data.system.files import InputError, check_file, one_line, printable
+from data.system.paths import Paths, compressed, each_once, expanded, read_paths, sorted_paths
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,9 +45,6 @@ COARSE = (
 )
 
 
-CHECKED_AHEAD = 1000  # files of folders that are checked before the first of them is read
-
-
 class PhotoList:
     """Paths of photos, in order; `list_photos` makes one.
 
@@ -55,30 +52,30 @@ class PhotoList:
     that a folder of a million photos is begun within seconds. What is skipped is printed.
     """
 
-    def __init__(self, listed: list[str], folders: set[str]) -> None:
-        """`listed`: the files; those in `folders` are checked."""
+    def __init__(self, listed: Paths, folders: set[str]) -> None:
+        """`listed`: files, one at least; those in `folders` are checked."""
         self.listed, self._folders = listed, folders
-        self._checked = 0
+        self._count = sum(1 for _ in listed)
+        self._checked = 0  # blocks
         self._check()
 
     def __len__(self) -> int:
         """How many photos there are, as far as they are checked."""
-        return len(self.listed)
+        return self._count
 
     def __iter__(self) -> Iterator[Path]:
-        number = 0
-        while number < len(self.listed):
+        for number in range(len(self.listed.blocks)):
             if number == self._checked:
                 self._check()
-            else:
-                yield Path(self.listed[number])
-                number += 1
+            yield from map(Path, expanded(self.listed.blocks[number]))
 
     def _check(self) -> None:
-        some = slice(self._checked, self._checked + CHECKED_AHEAD)
-        kept = [file for file in self.listed[some] if not self._skips(file)]
-        self.listed[some] = kept
-        self._checked += len(kept)
+        """Leave what is not a picture out of the next block."""
+        files = expanded(self.listed.blocks[self._checked])
+        kept = [file for file in files if not self._skips(file)]
+        self.listed.blocks[self._checked] = compressed(kept)
+        self._count -= len(files) - len(kept)
+        self._checked += 1
 
     def _skips(self, file: str) -> bool:
         reason = os.path.dirname(file) in self._folders and reason_to_skip(Path(file))
@@ -95,7 +92,7 @@ def list_photos(paths: Iterable[Path]) -> PhotoList:
     printed, this project's own pictures as well. Raises InputError if a path does not exist or is
     no file, or a folder has no pictures.
     """
-    listed: list[str] = []
+    sources: list[Iterable[str]] = []
     folders: set[str] = set()
     links: set[str] = set()
     paths = list(paths)
@@ -104,22 +101,23 @@ def list_photos(paths: Iterable[Path]) -> PhotoList:
         if path.is_dir():
             prefix = str(path / "x")[:-1]
             with os.scandir(path) as entries:
-                inside = sorted(paths_in(entries, prefix, links), key=os.path.normcase)
+                inside = Paths(sorted_paths(paths_in(entries, prefix, links)))
             reasons = map(reason_to_skip, map(Path, inside))
             if all(reasons):
                 for file in inside:
                     print(f"{printable(file)} is {reason_to_skip(Path(file))}: skipped.")
                 raise InputError(f"{path} is a folder without pictures; give one with photos.")
             folders.add(os.path.dirname(prefix + "x"))
-            listed += inside
+            sources.append(inside)
         elif path in lists:
-            listed += read_paths(path)
+            sources.append(read_paths(path))
         else:
             check_file(path, "check the path of the photo")
-            listed.append(str(path))
+            sources.append([str(path)])
             links |= {str(path)} if path.is_symlink() else set()
+    listed = Paths(chain.from_iterable(sources))
     if len(paths) > 1 or lists or links:  # else no photo can be there twice
-        listed = each_once(listed, links)
+        listed = Paths(each_once(listed, links))
     return PhotoList(listed, folders)
 
 
@@ -130,38 +128,6 @@ def paths_in(entries: Iterable[os.DirEntry[str]], prefix: str, links: set[str]) 
             if entry.is_symlink():
                 links.add(prefix + entry.name)
             yield prefix + entry.name
-
-
-def read_paths(path: Path) -> list[str]:
-    """The paths in a text file, or the standard input for `-`: one a line, or ended by NULs.
-
-    Raises InputError if there is none.
-    """
-    if str(path) == "-":
-        data, name = sys.stdin.buffer.read(), "the standard input"
-    else:
-        check_file(path, "check the path of the list")
-        data, name = path.read_bytes(), str(path)
-    lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\0" if b"\0" in data else "\n")
-    found = [str(Path(line)) for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
-    if not found:
-        raise InputError(f"{name} holds no paths of photos; write one on each line.")
-    return found
-
-
-def each_once(files: list[str], links: set[str]) -> list[str]:
-    """The files without those that are there already, maybe by a link or another path."""
-    resolved = lru_cache(1000)(os.path.realpath)
-    seen = set()
-    kept = []
-    for file in files:
-        folder, name = os.path.split(file)
-        own = os.path.realpath(file) if file in links else os.path.join(resolved(folder), name)
-        key = hash(os.path.normcase(own))  # takes less memory than the path
-        if key not in seen:
-            seen.add(key)
-            kept.append(file)
-    return kept
 
 
 def reason_to_skip(file: Path) -> str | None:

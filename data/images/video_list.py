@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.images.photos import each_once, is_video, read_paths
+from data.images.photos import is_video
 from data.images.pyav import import_av
 from data.images.video_input import is_camera, origin_of
 from data.system.files import InputError, check_file, printable
+from data.system.paths import each_once, read_paths
 
 OWN_FILM = "face_key_points"  # how the comment in this project's own videos begins
 
@@ -39,7 +40,7 @@ def list_videos(sources: Sequence[str]) -> list[str]:
             check_file(path, "check the path of the video")
             listed.append(source)
     links = {source for source in listed if Path(source).is_symlink()}
-    return each_once(listed, links)
+    return list(each_once(listed, links))
 
 
 def videos_in(folder: Path) -> list[str]:

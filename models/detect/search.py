@@ -33,6 +33,8 @@ from models.detect.checker import CHECKED, check, load_checker
 from models.detect.finder import WINDOW, load_finder, scan, score_windows
 from models.detect.settings import DEFAULTS, SearchSettings
 from models.detect.small_networks import CONTEXT, Weights, normalize_contrast
+from models.pose.least_squares import HeadPoses, estimate_poses
+from models.pose.mean_head import mean_head
 from models.spread import face_spread
 from models.storage import Landmarker
 
@@ -73,6 +75,16 @@ class Detections:
     def spread_in_photo(self) -> np.ndarray:
         """The points' spread in pixels of the photo, (N, K)."""
         return self.spread * affine_scales(self.affines)[:, None]
+
+    @cached_property
+    def head_poses(self) -> HeadPoses | None:
+        """How the heads are turned, in degrees, and where they are; None for key points of which
+        too few have a known place on the mean head."""
+        found = np.isfinite(self.spread).all(0)
+        head = mean_head(self.names, self.mean_face, tuple(found.tolist()))
+        if head is None:
+            return None
+        return estimate_poses(self.points, self.spread, self.affines, head)
 
     def aligned_affines(self, size: int = TEMPLATE_SIZE) -> np.ndarray:
         """Affines (N, 2, 3) of crops as face recognition expects them: `size` pixels a side, eyes,

@@ -77,7 +77,9 @@ def load_onnx(content: bytes) -> Loaded:
     """Load an .onnx file's content into ONNX Runtime."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)  # 0: one per core
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (picture,) = session.get_inputs()
     outputs = {output.name: output.shape for output in session.get_outputs()}
 
@@ -106,6 +108,7 @@ def load_litert(content: bytes) -> Loaded:
     (tests/benchmarks/speed.py).
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = int(os.environ.get("OMP_NUM_THREADS") or 0) or count
     runners = [open_litert(content) for _ in range(count or 1)]
     pools: dict[int, tuple[ThreadPoolExecutor, SimpleQueue]] = {}  # by process
 

@@ -7,16 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from data.images.photos import PhotoList
 from data.system.addresses import address_of
 from data.system.files import InputError, printable, write_text
 from models.detect.search import Detections
-from results.batch.journal import Done, Journal
-from results.label_files import LabelFiles
+from results.batch.journal import Done, Journal, path_key
+from results.batch.order import finish_replacing, put_in_order
 from results.batch.table import CsvTable, ParquetTable
+from results.label_files import LabelFiles
 from results.training_rows import TrainingRow, TrainingRows
 
 PRECIOUS = 1000  # photos of a run that was stopped: they are not done again by mistake
@@ -65,7 +67,7 @@ class Answers:
         training: TrainingRows | None,
         labels: LabelFiles | None,
         folder: Path,
-        listed: Sized,
+        listed: PhotoList,
         large: bool,
     ) -> None:
         """`folder`: for summary.json; `listed`: the photos that were given; `large`: whether the
@@ -79,6 +81,11 @@ class Answers:
         self.done = self.faces = self.without_face = self.failed = 0  # in this run
         self.first_problem = ""
         self.written = False  # whether the table is this run's
+        # Whether its rows are those of the photos, in order, if it goes on with an earlier run's.
+        self.in_order = True
+        self.given = self.given_before_known = 0  # photos to look at; those before a known one
+        self.first_done: int | None = None  # the first of them that could be read
+        self.changed: set[int] = set()  # the keys of the paths of photos that have changed
 
     def open(self, resume: bool) -> None:
         """Go on with the table of a run that was stopped; otherwise `add` replaces it.
@@ -87,6 +94,7 @@ class Answers:
         that would be replaced.
         """
         path = printable(self.table.path)
+        finish_replacing(self.table.path, self.journal)
         stopped = self.table.path.exists() and self.journal.path.exists()
         if resume and stopped:
             self.before = self.journal.go_on(self.table.size_on_disk())
@@ -108,21 +116,26 @@ class Answers:
         (self.folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
 
     def new(self, photos: Iterable[Photo]) -> Iterator[Photo]:
-        """The photos that were not looked at before, with their size and time."""
+        """The photos that were not looked at before, or have changed since, with their size and
+        time."""
+        last = -1
         for photo in photos:
             with contextlib.suppress(OSError):  # whoever reads the photo says what is wrong
                 status = os.stat(photo.path)
                 photo = photo._replace(size=status.st_size, changed=status.st_mtime_ns)
-            try:
-                known = self.before.photos and self.before.holds(*known_by(photo))
-            except InputError as problem:
-                self.add(photo, Outcome(problem=str(problem)))
-                continue
-            if not known:
-                yield photo
+            if self.before.photos:
+                number = self.before.number_of(*known_by(photo))
+                if number is not None:
+                    self.in_order &= number > last
+                    last, self.given_before_known = number, self.given
+                    continue
+                if self.before.knows(path := known_by(photo)[0]):
+                    self.changed.add(path_key(path))
+            self.given += 1
+            yield photo
 
     def add(self, photo: Photo, outcome: Outcome) -> None:
-        """Write the rows of one photo, and print what there is to say."""
+        """Write the rows of one photo, in order of `new`, and print what there is to say."""
         if outcome.problem:
             self.failed += 1
             self.first_problem = self.first_problem or outcome.problem
@@ -134,6 +147,8 @@ class Answers:
             self.table.begin()
             self.journal.begin()
             self._now_written()
+        if self.first_done is None:
+            self.first_done = self.failed
         name, faces = photo.name, len(outcome.rows)
         self.table.append([name, i, *row] for i, row in enumerate(outcome.rows, 1))
         self.journal.add(*known_by(photo), faces, self.table.end)
@@ -151,8 +166,9 @@ class Answers:
         if self.failed and len(self.listed) == 1:
             raise InputError(self.first_problem)
         if self.written:
-            self.journal.finish(self.large)
             self.table.finish()
+            self._put_in_order()
+            self.journal.finish(self.large)
             self.close()
             faces = self.before.faces + self.faces
             print(f"{faces} face(s) in all; key points are in {printable(self.table.path)}")
@@ -163,6 +179,23 @@ class Answers:
                 f"{self.failed} of {len(self.listed)} photos could not be read, as said above;"
                 " fix them or leave them out."
             )
+
+    def _put_in_order(self) -> None:
+        """Put the rows in the order of the photos where a resumed run has appended others, and
+        leave out those of photos that have changed."""
+        late = self.first_done is not None and self.first_done < self.given_before_known
+        if self.in_order and not (late or self.changed or self.before.repeats):
+            return
+        self.journal.close()
+        changed, self.changed = self.changed, set()  # not again after Ctrl-C
+        listed = (known_by(Photo(path, path))[0] for path in self.listed)
+        whole = put_in_order(self.table, self.journal, listed, changed, self.before.photos)
+        self.before = Done(
+            photos=whole.photos - self.done,
+            without_face=whole.without_face - self.without_face,
+            faces=whole.faces - self.faces,
+        )
+        self.journal.reopen()
 
     def summarize(self, finished: bool) -> None:
         """Print the run's counts and speed in one line, and write them to summary.json."""
@@ -197,6 +230,8 @@ class Answers:
         if not self.written:
             return ""
         self.table.finish()
+        if self.changed:
+            self._put_in_order()
         if self.large:
             self.summarize(finished=False)
         faces, photos = self.before.faces + self.faces, self.before.photos + self.done

@@ -7,6 +7,7 @@ The processes are joblib's (loky): fresh interpreters on every system. Not throu
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import re
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from data.system.files import InputError
@@ -26,6 +28,16 @@ Item = TypeVar("Item")
 
 WAITING = 4  # items per process that are handed over ahead, so that slow ones do not hold up others
 MEMORY = 2 << 30  # bytes that a process with TensorFlow and a large photo may need
+
+# What makes a process compute in one thread, if it is set before TensorFlow starts. Several would
+# also round differently: by some 0.0001 px.
+ONE_THREAD = {
+    name: "1"
+    for name in (
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    )
+}
 
 
 class Crash(Exception):
@@ -63,10 +75,8 @@ class Processes:
         except ImportError:
             raise InputError("--jobs above 1 needs joblib: pip install joblib") from None
         self._count = count
-        one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-        one_thread |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._make = lambda: loky.ProcessPoolExecutor(
-            count, initializer=begin_process, initargs=(os.getpid(),), env=one_thread
+            count, initializer=begin_process, initargs=(os.getpid(),), env=ONE_THREAD
         )
         self._pool = self._make()
 
@@ -95,9 +105,11 @@ class Processes:
 
 
 def begin_process(parent: int) -> None:
-    """What a process of this machine does first: it leaves Ctrl-C to its parent, and dies with it,
-    also if that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a process of this machine does first: it leaves Ctrl-C and a closed terminal to its
+    parent, and dies with it, also if that is killed."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -106,6 +118,19 @@ def begin_process(parent: int) -> None:
 
     if os.name == "posix":  # elsewhere it ends when it has had no work for a while
         threading.Thread(target=watch, daemon=True).start()
+
+
+LOADED: dict[Path, Any] = {}  # in a process that works for another: the model
+
+
+def load_once(path: Path, load: Callable[[Path], Any]) -> Any:
+    """What `load` makes of a path, in a process that works for another: only for its first item."""
+    if path not in LOADED:
+        os.environ.update(ONE_THREAD)  # in a Dask worker as well
+        LOADED.clear()
+        LOADED[path] = load(path)
+        gc.freeze()  # joblib collects garbage every second: not among TensorFlow's objects
+    return LOADED[path]
 
 
 def process_count(items: int, worth: int) -> int:

@@ -8,9 +8,21 @@ import importlib
 import io
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from data.system.files import InputError, make_folder, replace_file, why
+
+
+class Place(NamedTuple):
+    """Where a table holds the rows of one call of `append`."""
+
+    number: int  # of the call, from 0
+    start: int  # the value of `end` before it
+    end: int  # and after it
+    first_row: int
+    rows: int
 
 
 class CsvTable:
@@ -23,6 +35,7 @@ class CsvTable:
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, list(columns)
+        self.start = len(csv_lines([columns]))  # bytes of the header
         self.end = 0  # bytes of the header and of the rows so far
         self._file: io.FileIO | None = None
 
@@ -40,7 +53,7 @@ class CsvTable:
         header = csv_lines([self.columns])
         make_folder(self.path.parent)
         replace_file(self.path, lambda file: file.write_bytes(header))
-        self._open(len(header))
+        self._open(self.start)
 
     def go_on(self, end: int, appended: int) -> None:
         """Append to the file as it was when it had `end` bytes; what follows them is cut off.
@@ -56,7 +69,7 @@ class CsvTable:
                 whole = whole and file.read(1) == b"\n"
         except OSError:
             whole = False
-        if not whole or end < len(header):
+        if not whole or end < self.start:
             raise InputError(
                 f"{self.path} is not the table that was stopped: it was changed or replaced; start"
                 " again, without --resume."
@@ -78,6 +91,15 @@ class CsvTable:
                 f"{self.path} cannot be written ({why(error)}); the rows so far are in it: free"
                 " some space, or choose another folder."
             ) from None
+
+    def rows_at(self, place: Place) -> list[list[Any]]:
+        """The rows of one call of `append`."""
+        if not place.rows:
+            return []
+        with open(self.path, "rb") as file:
+            file.seek(place.start)
+            text = file.read(place.end - place.start).decode("utf-8")
+        return list(csv.reader(io.StringIO(text, newline="")))
 
     def finish(self) -> None:
         """Let others read all rows so far; no more are appended."""
@@ -114,6 +136,12 @@ class ParquetTable:
         self.path, self.columns = path, list(columns)
         self.appended = 0
         self._rows = CsvTable(self._collected(0), columns)
+        self.start = self._rows.start
+        self._read = lru_cache(2)(self._read_part)
+        self._count = lru_cache(None)(self._count_rows)
+
+    def _written(self, part: int) -> Path:
+        return self.path / f"part-{part:05}.parquet"
 
     def _collected(self, part: int) -> Path:
         return self.path / f".part-{part:05}.csv"
@@ -167,8 +195,28 @@ class ParquetTable:
         self._rows.append(rows)
         self.appended += 1
 
+    def rows_at(self, place: Place) -> list[list[Any]]:
+        """As of `CsvTable`, of a finished table."""
+        part = place.number // self.PART
+        first = place.first_row - sum(map(self._count, range(part)))
+        columns = self._read(part).slice(first, place.rows).to_pydict().values()
+        return list(map(list, zip(*columns, strict=True)))
+
+    def _read_part(self, part: int) -> Any:
+        """A part as a table of pyarrow."""
+        from pyarrow import parquet
+
+        return parquet.read_table(self._written(part))
+
+    def _count_rows(self, part: int) -> int:
+        from pyarrow import parquet
+
+        return parquet.read_metadata(self._written(part)).num_rows
+
     def finish(self) -> None:
-        """Write the last part."""
+        """Write the last part, once."""
+        if not self.is_open:
+            return
         self._rows.close()
         self._write_part(max(self.appended - 1, 0) // self.PART)
 
@@ -181,8 +229,7 @@ class ParquetTable:
         kinds |= {"photo": string(), "face": int32()}
         options = arrow_csv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
         table = arrow_csv.read_csv(self._collected(part), convert_options=options)
-        path = self.path / f"part-{part:05}.parquet"
-        replace_file(path, lambda file: parquet.write_table(table, file))
+        replace_file(self._written(part), lambda file: parquet.write_table(table, file))
 
     def close(self) -> None:
         """As of `CsvTable`."""

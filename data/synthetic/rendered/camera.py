@@ -94,6 +94,18 @@ class Camera:
             turned[still] = mix(body, turned[still], turning[still, None])
         return turned + NECK
 
+    def seen_turn(self, points: np.ndarray) -> tuple[float, float, float]:
+        """Yaw, pitch and roll, as of `Pose`, relative to the line from the camera to the middle of
+        `points` (N, 3): how the head looks in a crop. Near the camera that is another turn."""
+        sight = np.array([0, 0, self.distance]) - self.turn(points).mean(0)
+        x, y, z = sight / np.linalg.norm(sight)
+        # The smallest rotation that takes the line to the camera's axis.
+        toward = np.array([[0, 0, -x], [0, 0, -y], [x, y, 0]])
+        turned = (np.eye(3) + toward + toward @ toward / (1 + z)) @ self.rotation
+        yaw = np.arcsin(np.clip(-turned[2, 0], -1, 1))
+        pitch = np.arctan2(turned[2, 1], turned[2, 2])
+        return float(yaw), float(pitch), float(-np.arctan2(turned[1, 0], turned[0, 0]))
+
     def _project(self, seen: np.ndarray) -> np.ndarray:
         """Camera places (N, 3) in perspective, y down: (N, 2) in centimetres."""
         shrink = self.distance / (self.distance - seen[:, 2:])

@@ -75,6 +75,9 @@ class Description:
     jaw_open: float  # 0 .. 1
     eyes_shut: float  # 0 .. 1, the mean of both
     accessories: str  # separated by ", "
+    seen_yaw: float  # degrees; see camera.Camera.seen_turn
+    seen_pitch: float
+    seen_roll: float
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,8 @@ def render_face(
     picture = photograph(scene.value.reshape(CANVAS, CANVAS), camera_rng)
     points = find_points(places, subject.vertices, spots)
     points = camera.pixels(camera.turn(points, turning_of(places))).astype(np.float32)
-    return picture, points, _describe(seed, index, person, expression, pose, look, worn)
+    seen = camera.seen_turn(kaggle)
+    return picture, points, _describe(seed, index, person, expression, pose, seen, look, worn)
 
 
 def draw_neutral(places: Places, yaw: float, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,6 +296,7 @@ def _describe(
     person: Person,
     expression: Expression,
     pose: Pose,
+    seen: tuple[float, float, float],
     look: Look,
     worn: Sequence[str],
 ) -> Description:
@@ -299,7 +304,8 @@ def _describe(
     units = expression.units
     shut = [units.get(f"eyeBlink{side}", 0.0) for side in ("Left", "Right")]
     shares = dict(zip(ANCESTRIES, np.round(person.ancestry, 3).tolist(), strict=True))
-    yaw, pitch, roll = (round(float(np.degrees(v)), 2) for v in (pose.yaw, pose.pitch, pose.roll))
+    turns = pose.yaw, pose.pitch, pose.roll, *seen
+    yaw, pitch, roll, *as_seen = (round(float(np.degrees(turn)), 2) for turn in turns)
     return Description(
         identity=f"{seed}-{index}",
         years=round(person.years, 1),
@@ -313,6 +319,9 @@ def _describe(
         jaw_open=round(float(np.clip(units.get("jawOpen", 0), 0, 1)), 3),
         eyes_shut=round(float(np.clip(np.mean(shut), 0, 1)), 3),
         accessories=", ".join(worn),
+        seen_yaw=as_seen[0],
+        seen_pitch=as_seen[1],
+        seen_roll=as_seen[2],
     )
 
 

@@ -1,0 +1,1 @@
+"""What people see: plots, and faces drawn on photos and frames."""
