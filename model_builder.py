@@ -4,6 +4,7 @@
     python model_builder.py --data training.zip          # Kaggle's file just as it comes
     python model_builder.py --dry-run                    # every step, in seconds
     python model_builder.py --resume                     # continue after Ctrl-C or a kill
+    python model_builder.py --suspects                   # which labels may be wrong?
 
 Kaggle's 15 key points are the default; a CSV whose header names others trains those.
 
@@ -27,6 +28,7 @@ from data.batches import PART
 from data.faces import Faces, join_faces, labelled_points, synthetic_faces, without_labels
 from data.formats.labels import add_label_options, label_options
 from data.key_points import Names, compute_mean_face, first_few, mirror_partners
+from data.labels.corrections import as_record, correct, read_corrections
 from data.labels.training_files import can_mirror, check_labels, check_sides, load_files
 from data.settings import Settings
 from data.split import split_faces
@@ -39,8 +41,15 @@ from models.record import describe, what_must_match
 from models.storage import Checkpoint, Landmarker, load_landmarker, save_model, unfinished
 from models.training.fit import Outcome, train
 from models.training.score import score_files
+from models.training.suspects import (
+    find_conventions,
+    judge_labels,
+    predict_unseen,
+    warn_of_seen_files,
+)
 from models.training.workers import Worker, find_worker, join_workers
 from results.figures.plots import plot_training
+from results.suspects import SuspectFiles
 
 if TYPE_CHECKING:
     import keras
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
 # Synthetic faces: about as many as Kaggle's complete rows, and so few epochs, of smaller batches,
 # that all of it, drawing the faces included, takes some minutes on two cores.
 SYNTHETIC_COUNT, SYNTHETIC_EPOCHS, SYNTHETIC_BATCH = 2000, 6, 32
+SUSPECT_EPOCHS, SUSPECT_BATCH = 8, 32  # of --suspects: wrong labels are large errors
 
 
 # --- all steps -----------------------------------------------------------------------------------
@@ -75,6 +85,8 @@ def train_and_save(arguments: argparse.Namespace, worker: Worker) -> None:
     """`run` for one of several workers; only worker 0 writes anything."""
     paths = choose_output_paths(arguments)
     check_backend()
+    if worker.count > 1 and arguments.suspects:
+        raise InputError("--suspects runs in one process; start it without TF_CONFIG.")
     if worker.count > 1:
         worker = join_workers(worker)  # before TensorFlow computes anything
     initial = load_landmarker(arguments.init) if arguments.init else None
@@ -100,21 +112,33 @@ def train_into(
     """Load, split, train and save, while nobody else writes to `paths`; `initial` is of --init."""
     csvs = arguments.data or [path for path in [find_data("training")] if path]
     settings = choose_settings(arguments, bool(csvs), worker)
-    files = load(csvs, arguments, settings, worker)
+    as_they_are = load(csvs, arguments, settings, worker)
+    corrections = (
+        read_corrections(arguments.corrections, as_they_are) if arguments.corrections else []
+    )
+    files = [correct(file, number, corrections) for number, file in enumerate(as_they_are)]
     check_labels(files)
     if not can_mirror(files):
         settings = replace(settings, flip=0.0)
     model = start_from(initial, files[0], settings.seed) if initial else None
-    training, held_out = split(files, arguments, settings, worker)
+    faces = join(files, arguments, settings, worker)
     precision = choose_precision(arguments.precision)
+    if arguments.suspects:
+        if initial:
+            warn_of_seen_files(initial, as_they_are)
+        find_suspects(faces, as_they_are, settings, precision, model, paths)
+        return
+    training, held_out = split(faces, settings)
     print(
         f"{len(training.rows)} faces to train on, {len(held_out.rows)} held out;"
         f" {settings.epochs} epochs in {precision}, seed {settings.seed}.",
         flush=True,
     )
     record = describe(
-        settings, precision, arguments.complete_only, files, bool(csvs), held_out, paths.model
+        settings, precision, arguments.complete_only, as_they_are, bool(csvs), held_out, paths.model
     )
+    if corrections:
+        record["corrections"] = as_record(corrections)
     partners = mirror_partners(training.names) if settings.flip > 0 else None
     record["mean_face"] = compute_mean_face(training.key_points, partners)
     if any(file.from_photos for file in files):
@@ -170,9 +194,14 @@ def choose_output_paths(arguments: argparse.Namespace) -> OutputPaths:
 
 def choose_settings(arguments: argparse.Namespace, real: bool, worker: Worker) -> Settings:
     """The settings that the command line asks for; `real`: there are files to train on."""
+    epochs, batch_size = Settings.epochs, Settings.batch_size
+    if arguments.suspects:
+        epochs, batch_size = SUSPECT_EPOCHS, SUSPECT_BATCH
+    elif not real:
+        epochs, batch_size = SYNTHETIC_EPOCHS, SYNTHETIC_BATCH
     settings = Settings(
-        epochs=arguments.epochs or (Settings.epochs if real else SYNTHETIC_EPOCHS),
-        batch_size=arguments.batch_size or (Settings.batch_size if real else SYNTHETIC_BATCH),
+        epochs=arguments.epochs or epochs,
+        batch_size=arguments.batch_size or batch_size,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         validation_split=arguments.validation_split,
@@ -237,10 +266,10 @@ def start_from(initial: Landmarker, first: Faces, seed: int) -> keras.Model:
 # --- split ---------------------------------------------------------------------------------------
 
 
-def split(
+def join(
     files: list[Faces], arguments: argparse.Namespace, settings: Settings, worker: Worker
-) -> tuple[Faces, Faces]:
-    """The files' faces to train on and those held out; in a dry run 64 of them for each worker."""
+) -> Faces:
+    """The files' faces as one; in a dry run 64 of them for each worker."""
     faces = join_faces(files)
     repeated = sum(len(file.rows) for file in files) - len(faces.rows)
     if repeated:
@@ -248,6 +277,11 @@ def split(
     if arguments.dry_run:
         order = np.random.default_rng(settings.seed).permutation(len(faces.rows))
         faces = faces.take(np.sort(order[: 64 * worker.count]))
+    return faces
+
+
+def split(faces: Faces, settings: Settings) -> tuple[Faces, Faces]:
+    """The faces to train on, and those held out."""
     training, held_out = split_faces(
         faces, settings.validation_split, settings.further_split, settings.seed
     )
@@ -274,6 +308,28 @@ def never_labelled(training: Faces, settings: Settings, initial: Landmarker | No
             f" so the model cannot find them: {first_few(never)}"
         )
     return never
+
+
+# --- suspects ------------------------------------------------------------------------------------
+
+
+def find_suspects(
+    faces: Faces,
+    files: list[Faces],
+    settings: Settings,
+    precision: str,
+    initial: keras.Model | None,
+    paths: OutputPaths,
+) -> None:
+    """Write which labels of the faces, joined from the files, may be wrong; trains no model.
+
+    Raises InputError if there are files of an earlier run.
+    """
+    found = SuspectFiles(paths.results)
+    predicted, spread = predict_unseen(faces, settings, precision, initial)
+    conventions = find_conventions(faces, files)
+    judged = judge_labels(faces.key_points, predicted, spread, conventions)
+    found.write(faces, [file.path for file in files], judged)
 
 
 # --- save ----------------------------------------------------------------------------------------
@@ -397,6 +453,19 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=("auto", "float32", "bfloat16"),
         default="auto",
     )
+    add(
+        "--suspects",
+        "instead of training a model, list the labels that may be wrong, judged by networks that"
+        " did not train on them, in results/suspects/, as a CSV and as LabelMe files to correct",
+        action="store_true",
+    )
+    add(
+        "--corrections",
+        "train with the labels as corrected in LabelMe in the folder that --suspects wrote (a"
+        " point deleted there is masked), or without all those that its suspects.csv lists",
+        type=Path,
+        metavar="PATH",
+    )
     add("--complete-only", "drop the rows that lack a key point", action="store_true")
     add(
         "--dry-run",
@@ -404,7 +473,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         " results/dry_run, so that no real model is overwritten",
         action="store_true",
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.suspects and (arguments.resume or arguments.model):
+        parser.error("--suspects trains no model: give it without --resume and --model.")
+    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

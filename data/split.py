@@ -196,6 +196,36 @@ def hold_out(
     return np.zeros(len(groups), bool)
 
 
+def make_folds(faces: Faces, folds: int, seed: int) -> np.ndarray:
+    """Cut faces, perhaps of several files, into folds of about equal size: each one's, int (N,).
+
+    Near-identical pictures and one person's faces are in one fold. A group larger than a fold,
+    like the frames of one film, is cut into stretches of successive rows, which a line says.
+    Raises InputError if there are fewer faces than folds.
+    """
+    count = len(faces.rows)
+    if count < folds:
+        raise InputError(f"{faces.path}: {count} face(s) cannot be cut into {folds} folds.")
+    groups = group_similar(faces.pictures, faces.identities)
+    for group in np.flatnonzero(np.bincount(groups) > -(-count // folds)):
+        rows = np.flatnonzero(groups == group)
+        print(
+            f"{faces.path}: {len(rows)} of the {count} pictures are near-identical or of one"
+            f" identity: they are cut into {folds} stretches of rows, and judged by networks that"
+            " saw the others.",
+            flush=True,
+        )
+        for stretch in np.array_split(rows, folds)[1:]:
+            groups[stretch] = groups.max() + 1
+    sizes = np.bincount(groups)
+    fold_of, filled = np.zeros(len(sizes), int), np.zeros(folds, int)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    for group in order[np.argsort(-sizes[order], kind="stable")]:  # the large ones first
+        fold_of[group] = np.argmin(filled)
+        filled[fold_of[group]] += sizes[group]
+    return fold_of[groups]
+
+
 def is_fair(held_out: np.ndarray, target: float) -> bool:
     """Whether the rows held out, bool (N,), are about as many as the target."""
     return abs(held_out.sum() - target) <= max(1, TOLERANCE * target)

@@ -73,6 +73,7 @@ def what_must_match(record: dict[str, Any], initial: keras.Model | None) -> dict
     return record["settings"] | {
         "precision": record["precision"],
         "init": weights_digest(initial) if initial else None,
+        "corrections": record.get("corrections"),
         "data": [[data["sha256"], data["validation_rows"]] for data in record["data"]],
     }
 

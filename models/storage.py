@@ -131,7 +131,9 @@ class Checkpoint:
                 f" {first_few(new)}; resume with that version, or start again, without --resume."
             )
         different = [
-            f"other {name}" if name in ("data", "init") else f"{name} {run[name]}, not {value}"
+            f"other {name}"
+            if name in ("data", "init", "corrections")
+            else f"{name} {run[name]}, not {value}"
             for name, value in self.run.items()
             if name in run and run[name] != value  # a new setting that is off changes nothing
         ]

@@ -11,6 +11,7 @@ import numpy as np
 from data.faces import Faces, fingerprint, load_training, mark_second_source, synthetic_faces
 from data.formats.labels import AS_USUAL, LabelOptions
 from data.key_points import Names
+from data.labels.corrections import correct, from_record
 from data.labels.kaggle import drop_inconsistent, first_rows
 from data.system.files import (
     HERE,
@@ -83,6 +84,7 @@ def held_out_faces(
             digest = fingerprint(version)
             for i, data in enumerate(record["data"]):
                 if data["sha256"] == digest:
+                    version = correct(version, i, from_record(record, i))
                     version = mark_second_source(version) if i == 0 else version
                     return version.take(np.isin(version.rows, data["validation_rows"]))
         tried.append(str(faces.path))

@@ -154,25 +154,50 @@ def plot_worst(path: Path | str, faces: Faces, predicted: np.ndarray, spread: np
     worst = np.argsort(-errors)[:PER_PICTURE]
     expected = face_spread(spread)
     titles = [f"row {faces.rows[i]}: {errors[i]:.2f} px, expected {expected[i]:.2f}" for i in worst]
-    figure, axes = face_grid(faces.pictures[worst], titles)
+    too_sure = point_errors(predicted, labels) > REGION_90 * spread
+    plot_against_labels(
+        path,
+        (faces.pictures[worst], labels[worst], predicted[worst], spread[worst], too_sure[worst]),
+        titles,
+        f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)",
+        ("truth", "outside the 90 % region: too sure"),
+    )
+
+
+def plot_against_labels(
+    path: Path | str,
+    shown: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    titles: Sequence[str],
+    heading: str,
+    meanings: tuple[str, str],
+) -> None:
+    """Draw up to 16 faces with their labels, predictions and lines between them.
+
+    Args:
+        path: of the picture.
+        shown: pictures (N, 96, 96), labels and predictions (N, K, 2), spread (N, K), and which
+            lines are red, bool (N, K).
+        titles, heading: of the faces, and of the whole.
+        meanings: what the legend calls a label and a red line.
+    """
+    figure, axes = face_grid(shown[0], titles)
     sure = {"color": "#D55E00", "mec": "black", "mew": 0.5}
     unsure = {"mec": "#D55E00", "mfc": "none", "mew": 1}
-    for axis, i in zip(axes, worst, strict=False):
-        truth = labels[i]
-        draw_regions(axis, predicted[i], spread[i], "#D55E00")
-        for (x0, y0), (x1, y1), radius in zip(truth, predicted[i], spread[i], strict=True):
-            outside = np.hypot(x1 - x0, y1 - y0) > REGION_90 * radius
-            axis.plot([x0, x1], [y0, y1], "-", color="red" if outside else "white", lw=1)
+    for axis, labels, predicted, spread, red in zip(axes, *shown[1:], strict=False):
+        draw_regions(axis, predicted, spread, "#D55E00")
+        for (x0, y0), (x1, y1), radius, is_red in zip(labels, predicted, spread, red, strict=True):
+            axis.plot([x0, x1], [y0, y1], "-", color="red" if is_red else "white", lw=1)
             axis.plot(x1, y1, "X", ms=5, **(unsure if radius > UNSURE else sure))
-        axis.plot(*truth.T, "o", color="#009E73", ms=4, mec="black", mew=0.5)
+        axis.plot(*labels.T, "o", color="#009E73", ms=4, mec="black", mew=0.5)
+        axis.plot(*labels[red].T, "o", ms=8, mec="red", mfc="none", mew=1)  # short lines are hidden
     axis = figure.axes[0]
     handles = [
-        *axis.plot([], [], "o", color="#009E73", ms=4, mec="black", mew=0.5, label="truth"),
+        *axis.plot([], [], "o", color="#009E73", ms=4, mec="black", mew=0.5, label=meanings[0]),
         *axis.plot([], [], "X", ms=5, **sure, label="model"),
         *axis.plot([], [], "X", ms=5, **unsure, label=f"model, unsure (spread above {UNSURE} px)"),
-        *axis.plot([], [], "-", color="red", lw=1, label="outside the 90 % region: too sure"),
+        *axis.plot([], [], "-o", color="red", lw=1, ms=8, mfc="none", label=meanings[1]),
     ]
-    figure.suptitle(f"The worst {len(worst)} of {len(errors)} held-out faces (RMSE of each)")
+    figure.suptitle(heading)
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
     save_figure(figure, path)
 
