@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 SHIPPED = HERE / "models" / "pretrained.keras"
+FREE = HERE / "models" / "synthetic.keras"  # shipped too: it learned from rendered faces alone
 
 
 @dataclass(frozen=True, eq=False)

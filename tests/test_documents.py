@@ -283,6 +283,21 @@ def test_model_card_says_of_the_training_what_the_record_says():
     )
 
 
+def test_the_free_weights_card_says_what_their_record_says():
+    text = re.sub(r"\s+", " ", section(MODELS, "Model card: `synthetic.keras`"))
+    record = json.loads((ROOT / "models" / "synthetic.json").read_text())
+    settings, results, (data,) = record["settings"], record["results"], record["data"]
+    count, (score,) = results["training_faces"], results["validation"]
+    steps = count // settings["batch_size"] * results["epochs"]
+    assert (
+        f"On {count:,} rendered faces, for {results['epochs']} epochs in batches of"
+        f" {settings['batch_size']} ({steps * settings['batch_size'] / 1e6:.1f} million training"
+        f" samples), from random weights, seed {settings['seed']}; another"
+        f" {len(data['validation_rows']):,} were held out: RMSE {score['rmse_px']:.3f} px, with"
+        f" flip averaging {score['rmse_mirrored_px']:.3f} px."
+    ) in text
+
+
 def test_model_cards_say_how_large_the_shipped_files_are():
     text = re.sub(r"\s+", " ", MODELS)
     size = (ROOT / "models" / "pretrained.keras").stat().st_size

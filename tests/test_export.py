@@ -5,7 +5,6 @@ import re
 import sys
 import textwrap
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -141,24 +140,38 @@ def test_an_onnx_file_with_a_symbolic_size_is_accepted(extras, exported, tmp_pat
     assert network.predict(model, np.zeros((3, 96, 96)))[1].shape == (3, 15)
 
 
+@pytest.fixture
+def keras_file(tmp_path_factory):
+    """A file in a .keras file's place, for models that are not loaded from it."""
+    path = tmp_path_factory.mktemp("model") / "m.keras"
+    path.write_text("a model")
+    return path
+
+
+def replace_onnx(monkeypatch, **changes):
+    """Let --export onnx use another converter or runner."""
+    (form,) = export.FORMS["onnx"]
+    monkeypatch.setitem(export.FORMS, "onnx", (form._replace(**changes),))
+
+
 def test_an_export_that_the_model_flag_would_refuse_is_not_written(
-    extras, test_csv, tmp_path, monkeypatch, capsys
+    extras, test_csv, keras_file, tmp_path, monkeypatch, capsys
 ):
-    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
+    loaded = Landmarker(smallest_network(), {}, keras_file)
     other = five_points()
     monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
-    monkeypatch.setattr(
-        export, "to_onnx", lambda model: to_onnx(other).replace(b"spread", b"sprawl")
-    )
-    flags = "--model", "m.keras", "--data", test_csv, "--results", tmp_path
+    replace_onnx(monkeypatch, convert=lambda model: to_onnx(other).replace(b"spread", b"sprawl"))
+    flags = "--model", keras_file, "--data", test_csv, "--results", tmp_path
     assert run("--export", "onnx", *flags) == 2
     error = capsys.readouterr().err
     assert "m.onnx cannot be made (" in error and "sprawl" in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkeypatch, capsys):
-    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
+def test_size_difference_and_time_are_printed(
+    extras, test_csv, keras_file, tmp_path, monkeypatch, capsys
+):
+    loaded = Landmarker(smallest_network(), {}, keras_file)
     monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
     assert run("--export", "litert", "--data", test_csv, "--results", tmp_path / "r") == 0
     printed = capsys.readouterr().out
@@ -175,13 +188,15 @@ def test_size_difference_and_time_are_printed(extras, test_csv, tmp_path, monkey
     }
 
 
-def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypatch, capsys):
-    loaded = Landmarker(smallest_network(), {}, Path("m.keras"))
+def test_an_export_that_differs_is_refused(
+    extras, test_csv, keras_file, tmp_path, monkeypatch, capsys
+):
+    loaded = Landmarker(smallest_network(), {}, keras_file)
     made = to_onnx(loaded.model)
     monkeypatch.setattr(fkp, "load_landmarker", lambda path: loaded)
-    monkeypatch.setattr(export, "to_onnx", lambda model: made)
+    replace_onnx(monkeypatch, convert=lambda model: made)
     monkeypatch.setattr(export, "TIMED", 2)
-    arguments = ["--export", "onnx", "--model", "m.keras", "--data", test_csv]
+    arguments = ["--export", "onnx", "--model", keras_file, "--data", test_csv]
     arguments += ["--results", tmp_path]
     (tmp_path / "m.onnx").write_text("earlier")
 
@@ -202,10 +217,10 @@ def test_an_export_that_differs_is_refused(extras, test_csv, tmp_path, monkeypat
 
     for wrong in (0.02, np.nan):
         with monkeypatch.context() as patch:
-            patch.setattr(export, "run_onnx", partial(open_wrong, wrong=wrong))
+            replace_onnx(patch, open_file=partial(open_wrong, wrong=wrong))
             refused("differ from Keras by")
     with monkeypatch.context() as patch:
-        patch.setattr(export, "to_onnx", lambda model: b"not a model")
+        replace_onnx(patch, convert=lambda model: b"not a model")
         refused("m.onnx cannot be made (")
     assert run(*arguments) == 0
     assert (tmp_path / "m.onnx").read_bytes() == made

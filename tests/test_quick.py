@@ -10,13 +10,14 @@ from conftest import ROOT, smallest_network
 
 from data.faces import synthetic_faces
 from data.key_points import rmse
+from data.synthetic.rendered.faces import render_faces
 from data.system.files import record_path
 from models import choose
 from models.choose import find_model, load_for_photos
 from models.export import export, quick
 from models.export.quick import is_quick_form, load_quickly, quick_path
 from models.export.runtimes import Exported
-from models.storage import SHIPPED, load_landmarker, save_model
+from models.storage import FREE, SHIPPED, load_landmarker, save_model
 
 
 @pytest.fixture
@@ -88,25 +89,37 @@ def test_photos_use_the_own_model_only_if_it_was_trained_on_a_file(kind, models,
         assert load_for_photos(None).path == own
 
 
-def test_the_shipped_quick_form_is_of_the_shipped_model():
-    path = quick_path(SHIPPED)
-    assert is_quick_form(path, SHIPPED)
+@pytest.mark.parametrize("shipped", [SHIPPED, FREE], ids=["research", "free"])
+def test_the_shipped_quick_forms_are_of_the_shipped_models(shipped):
+    path = quick_path(shipped)
+    assert is_quick_form(path, shipped)
     assert path.stat().st_size < 2_000_000
-    record, own = (json.loads(record_path(p).read_text()) for p in (path, SHIPPED))
+    record, own = (json.loads(record_path(p).read_text()) for p in (path, shipped))
     assert record["weights_sha256"] == own["weights_sha256"]
     assert record["key_points"] == own["key_points"] and record["mean_face"] == own["mean_face"]
 
 
-def test_the_shipped_quick_form_finds_what_keras_finds():
+@pytest.mark.parametrize("shipped", [SHIPPED, FREE], ids=["research", "free"])
+def test_the_shipped_quick_forms_find_what_keras_finds(shipped):
     pytest.importorskip("ai_edge_litert")
     faces = synthetic_faces(40, 3)
-    landmarker = load_quickly(SHIPPED)
+    landmarker = load_quickly(shipped)
     assert isinstance(landmarker.model, Exported)
     (found, spread), (points, sure) = (
-        each.predict(faces.pictures) for each in (landmarker, load_landmarker(SHIPPED))
+        each.predict(faces.pictures) for each in (landmarker, load_landmarker(shipped))
     )
     assert 1e-4 < rmse(found, points) < 0.1
     assert np.abs(spread - sure).max() < 0.5
+
+
+def test_the_free_weights_find_rendered_faces_points():
+    """And they learned from nothing but rendered faces."""
+    record = json.loads(record_path(FREE).read_text())
+    (data,) = record["data"]
+    assert "rendered" in data["path"] and not data["first_rows"]
+    faces = render_faces(40, 901, workers=1)  # identities that no training saw
+    points, _ = load_landmarker(FREE).predict(faces.pictures)
+    assert rmse(points, faces.key_points) < 2
 
 
 def test_photos_need_no_tensorflow(tmp_path):
