@@ -21,7 +21,15 @@ from data.formats.labels import HIDDEN, VISIBLE, LabelledFace, LabelledPhoto
 from data.formats.yolo import yolo_lines, yolo_settings
 from data.images.photos import read_photo
 from data.key_points import Names
-from data.system.files import InputError, make_folder, printable, replace_file, why, write_text
+from data.system.files import (
+    InputError,
+    make_empty_folder,
+    make_folder,
+    printable,
+    replace_file,
+    why,
+    write_text,
+)
 from data.system.progress import follow
 from models.detect.search import Detections
 from models.detect.settings import DEFAULTS
@@ -42,12 +50,7 @@ class LabelFiles:
 
     def __init__(self, folder: Path, kind: str, names: Names) -> None:
         """Raises InputError if `folder` has files, which may be corrections, or cannot be made."""
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(
-                f"{folder} has files and may hold corrections; rename or delete it, or choose"
-                " another folder by --results."
-            )
-        make_folder(folder)
+        make_empty_folder(folder)
         self.folder, self.kind, self.names = folder, kind, names
         self.photos: list[tuple[float, LabelledPhoto]] = []
 

@@ -15,7 +15,7 @@ from data.formats.labelme import labelme_document, shape
 from data.formats.labels import NOT_LABELLED, VISIBLE, LabelledFace
 from data.key_points import SIZE
 from data.labels.corrections import PICTURE, ROW, picture_digest
-from data.system.files import InputError, make_folder, printable, replace_file, write_text
+from data.system.files import make_empty_folder, printable, replace_file, write_text
 from data.system.progress import follow
 from data.tables import write_rows
 from models.training.suspects import Judged, explain
@@ -34,12 +34,7 @@ class SuspectFiles:
         """Raises InputError if there are files, which may be corrections, or it cannot be made."""
         self.folder, self.pages = results / "suspects", results / "suspects_pages"
         for folder in (self.folder, self.pages):
-            if folder.is_dir() and any(folder.iterdir()):
-                raise InputError(
-                    f"{folder} has files and may hold corrections; rename or delete it, or choose"
-                    " another folder by --results."
-                )
-            make_folder(folder)
+            make_empty_folder(folder)
 
     def write(self, faces: Faces, paths: list[Path], judged: Judged) -> None:
         """Write the suspects, worst first, and say where they are.

@@ -98,7 +98,13 @@ def say_rare_names(path: Path, names: Names, photos: list[LabelledPhoto]) -> Non
 
 def read_file(path: Path, options: LabelOptions) -> tuple[LabelledPhoto, list[RawFace]]:
     """One JSON. Raises InputError if it cannot be used."""
-    document = read_json(path)
+    return read_document(read_json(path), path, options)
+
+
+def read_document(
+    document: dict[str, Any], path: Path, options: LabelOptions
+) -> tuple[LabelledPhoto, list[RawFace]]:
+    """`read_file` for what the JSON at `path` contains."""
     shapes, name = document.get("shapes"), document.get("imagePath")
     if not isinstance(shapes, list) or not isinstance(name, str):
         raise InputError(f"{path} is not LabelMe's: it has no shapes or no imagePath; remove it.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from data.faces import Faces
 from data.formats.crop import read_grey
-from data.formats.labelme import read_file
+from data.formats.labelme import read_document
 from data.formats.labels import AS_USUAL, Problems, read_json
 from data.key_points import SIZE
 from data.system.files import InputError, columns_in, printable, read_table
@@ -102,11 +102,12 @@ def from_labelme(path: Path, files: list[Faces], places: Places) -> Iterator[Cor
 
 def read_face(path: Path) -> tuple[Any, str, dict[str, np.ndarray]]:
     """A LabelMe file's row and digest, and the points of its face. Raises InputError."""
-    photo, faces = read_file(path, AS_USUAL)
+    document = read_json(path)
+    photo, faces = read_document(document, path, AS_USUAL)
     if len(faces) > 1:
         raise InputError(f"{path} has {len(faces)} faces; leave one, in one group.")
     grey = read_grey(photo)
-    row = read_json(path).get(ROW)
+    row = document.get(ROW)
     if row is None or grey.shape != (SIZE, SIZE):
         raise InputError(
             f"{path} is not of --suspects: it has no {ROW}, or its picture is not {SIZE}x{SIZE};"

@@ -193,6 +193,17 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path} cannot be written to ({reason}); choose another.") from None
 
 
+def make_empty_folder(path: Path) -> None:
+    """`make_folder` for labels to correct: raises InputError as well if it has files, which may be
+    corrections."""
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(
+            f"{path} has files and may hold corrections; rename or delete it, or choose another"
+            " folder by --results."
+        )
+    make_folder(path)
+
+
 def replace_file(path: Path | str, write: Callable[[Path], object]) -> None:
     """Replace a file atomically: a kill at any moment leaves the earlier file or the new one.
 
