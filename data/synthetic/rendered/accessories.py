@@ -32,9 +32,9 @@ def draw_accessories(rng: np.random.Generator, looks_like_child: bool) -> tuple[
         found.append("dark glasses")
     if u[1] < 0.12:
         found.append(str(rng.choice(HEADGEAR)))
-    if u[2] < 0.03:
+    if u[2] < 0.05:
         found.append("mask")
-    if u[3] < 0.05:
+    if u[3] < 0.06:
         found.append("hand")
     return tuple(found)
 
@@ -58,6 +58,9 @@ def draw_glasses(
     cover = u(0.75, 1) if dark else u(0, 0.08)
     tone = u(0.002, 0.04) if dark else u(0.05, 0.6)
     glare = u(0.1, 0.9) * chance(rng, 0.4)
+    mirrored = dark and chance(rng, 0.35)  # they show the sky, the ground and what stands between
+    sky, ground, horizon = u(0.2, 1.1), u(0.02, 0.3), n(0, 0.5)
+    edge_soft, arch, offset = u(0.05, 0.8), n(0, 0.12), rng.random(2, np.float32)
     glare_at, glare_wide = n(0, 1), u(0.15, 1.2)
     power, tilt, wrap = u(2, 5), u(0, 0.15), u(0.5, 1)
     turn = np.linspace(0, 2 * np.pi, 49)
@@ -76,6 +79,11 @@ def draw_glasses(
             streak = a[:, 0] - x0 - glare_at + 0.5 * (a[:, 1] - y)
             shine = glare * bell(streak, glare_wide)
             shaded = cover * (0.75 + 0.25 * ramp(a[:, 1] - y, 3))
+            if mirrored:
+                height = a[:, 1] - y - horizon - arch * np.square(a[:, 0] - x0)
+                seen = ground + (sky - ground) * ramp(height, edge_soft)
+                seen = seen * (1 + 0.3 * grain(0, a[:, 0] / 12, a[:, 1] / 12, offset))
+                return np.maximum(seen, 0.005), np.full(len(a), 0.95)
             return np.where(shine > 0.3, 1.5, tone), np.clip(shaded + shine, 0, 1)
 
         disc = np.concatenate([edge, edge.mean(0, keepdims=True)]).astype(np.float32)

@@ -34,16 +34,16 @@ class Pose:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Random: half nearly frontal, a quarter anything up to 75 degrees of yaw."""
+    """Random: nearly half frontal, a quarter anything up to 85 degrees of yaw."""
     n, u = rng.normal, rng.uniform
     kind = rng.random()
-    yaw = n(0, 8) if kind < 0.45 else n(0, 25) if kind < 0.75 else u(-75, 75)
-    pitch = n(1, 8) if chance(rng, 0.65) else n(0, 17)
-    roll = n(0, 3.5) if chance(rng, 0.65) else n(0, 14)
+    yaw = n(0, 8) if kind < 0.45 else n(0, 25) if kind < 0.75 else u(-85, 85)
+    pitch = n(1, 8) if chance(rng, 0.6) else n(0, 18)
+    roll = n(0, 3.5) if chance(rng, 0.6) else n(0, 16)
     body = np.radians([np.clip(0.35 * yaw + n(0, 12), -50, 50), n(0, 4), n(0, 4)]).tolist()
     yaw, pitch, roll = (
         float(np.radians(np.clip(value, -limit, limit)))
-        for value, limit in ((yaw, 75), (pitch, 40), (roll, 40))
+        for value, limit in ((yaw, 85), (pitch, 40), (roll, 40))
     )
     return Pose(yaw, pitch, roll, (body[0], body[1], body[2]))
 

@@ -194,7 +194,7 @@ def _paint_clothes(p: Pixels, paint: np.ndarray, rng: np.random.Generator) -> np
 def _draw_lashes(scene: Scene, subject: _Subject, look: Look, rng: np.random.Generator) -> None:
     """The lashes' cards: dark at the root, parted towards the tip."""
     heads = subject.heads
-    strength = rng.uniform(0.1, 0.5) + 0.45 * look.make_up
+    strength = rng.uniform(0.15, 0.65) + 0.35 * look.make_up
     offset = rng.random(2, np.float32)
 
     def paint(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

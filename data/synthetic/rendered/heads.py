@@ -30,6 +30,15 @@ VARIATION = {
     "neck": 0.12,
     "measure": 0.1,
 }
+# MakeHuman's lips are thick and its mouths narrow, beside what people measure (Farkas 1994,
+# Anthropometry of the Head and Face: in adults the upper lip's red is 0.13 +- 0.02 of the pupils'
+# distance, the lower lip's 0.15 +- 0.02, the skin above them 0.23, the mouth 0.82 wide): mean and
+# standard deviation of these shapes, in shares of MakeHuman's extremes.
+MEASURED = {
+    "mouth-upperlip-height-incr": (-0.3, 0.35),
+    "mouth-lowerlip-height-incr": (-0.45, 0.3),
+    "mouth-scale-horiz-incr": (0.15, 0.25),
+}
 FIXED = ("head-trans", "head-angle", "neck-trans", "ear-shape", "head-age")  # never varied
 OPPOSITES = {
     "incr": "decr",
@@ -48,6 +57,7 @@ class Axis:
 
     name: str
     sides: tuple[tuple[int | None, int | None], ...]  # per side: the positive and negative shape
+    mean: float
     variation: float
 
 
@@ -91,7 +101,8 @@ def _axes(names: list[str]) -> tuple[Axis, ...]:
         sides = tuple(
             (number.get(prefix + bare), number.get(f"{prefix}{opposite}")) for prefix in prefixes
         )
-        axes.append(Axis(bare, sides, VARIATION[bare.split("-")[0]]))
+        mean, variation = MEASURED.get(bare, (0.0, VARIATION[bare.split("-")[0]]))
+        axes.append(Axis(bare, sides, mean, variation))
     return tuple(axes)
 
 
@@ -141,7 +152,7 @@ def draw_person(rng: np.random.Generator) -> Person:
     sex = str(rng.choice(SEXES))
     masculinity = abs(float(sex == "male") - min(abs(n(0, 0.15)), 0.4))
     spread = np.array([axis.variation for axis in axes])
-    amounts = np.clip(n(0, spread), -1, 1)
+    amounts = np.clip(n([axis.mean for axis in axes], spread), -1, 1)
     shapes = np.clip(amounts[:, None] + n(0, 0.12 * spread[:, None], (len(axes), 2)), -1, 1)
     return Person(
         group=group,

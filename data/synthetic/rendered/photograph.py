@@ -76,7 +76,7 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = np.clip(picture / (high + 1e-3), 0, 1.5) ** (1 / 2.2)
     low = (low / (high + 1e-3)) ** (1 / 2.2)
     picture = (picture - low * u(0.2, 1)) / (1 - low * u(0.3, 0.7))
-    black, white = u(0, 60) * rng.random(), 120 + 120 * rng.beta(1.5, 1.8)
+    black, white = u(0, 60) * rng.random(), 135 + 115 * rng.beta(1.5, 1.5)
     contrast = np.exp(rng.normal(0, 0.2))
     picture = black + max(white - black, 75) * np.clip(picture, 0, 1.4) ** contrast
     picture = picture + u(0.5, 5) * rng.standard_normal((SIZE, SIZE))

@@ -182,7 +182,7 @@ def draw_brows(rng: np.random.Generator) -> dict[str, Brow]:
     inner = np.array([1.5, 1.5 + lift]) + n(0, [0.2, 0.1])
     outer = np.array([5.35, 1.2 + lift]) + n(0, [0.22, 0.14])
     arch, peak, taper = float(np.clip(n(0.42, 0.18), 0.0, 0.9)), u(-0.2, 1.2), u(0.2, 0.75)
-    thickness = float(np.clip(n(0.36, 0.1), 0.14, 0.65))
+    thickness = float(np.clip(n(0.41, 0.12), 0.14, 0.75))
     brows = {}
     for side in ("left", "right"):
         a, b = inner + n(0, [0.03, 0.05]), outer + n(0, [0.05, 0.06])

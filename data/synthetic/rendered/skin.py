@@ -78,7 +78,7 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
         beard=float(beard),
         moustache=float(moustache),
         stubble=float(u(0, 0.45)) if man and chance(rng, 0.5) else 0.0,
-        brow_density=float(np.clip(n(0.78, 0.2), 0.15, 1) * (0.8 if person.years < 12 else 1)),
+        brow_density=float(np.clip(n(0.87, 0.2), 0.15, 1) * (0.8 if person.years < 12 else 1)),
         iris=float(np.exp(u(np.log(0.012), np.log(0.05 if dark else 0.22)))),
         offsets=rng.random((10, 2), np.float32),
     )
@@ -111,7 +111,7 @@ def _paint_skin(p: Pixels, look: Look, rng: np.random.Generator) -> np.ndarray:
     rough = 0.4 + 0.6 * min(look.age + 0.3, 1)
     paint = look.skin * (1 + u(0.02, 0.08) * blotch + u(0.01, 0.07) * rough * pores)
     socket = bell(p.y - 0.4, 0.8) * bell(side - 2.8, 1.6)
-    paint *= 1 - u(0, 0.3) * socket
+    paint *= 1 - u(0, 0.42) * socket
     paint *= 1 - u(0, 0.28) * bell(p.y + 1.2, 0.35) * bell(side - 2.9, 1.3)  # below the eyes
     paint *= 1 + u(-0.12, 0.15) * bell(p.y + 2.8, 1.5) * bell(side - 4, 1.5)  # cheeks
     nostril = np.square((side - 0.95) / 0.42) + np.square((p.y + 4.1) / 0.24)
@@ -167,8 +167,8 @@ def _paint_eye_surroundings(
 def _paint_lips(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
     """Lips are darker than the skin (or painted); the line between them darker still."""
     u = rng.uniform
-    tone = u(0.55, 0.98) * (1 - 0.5 * look.make_up * u(0, 1))
-    cover = ramp(p.lips - 0.02, u(0.08, 0.3)) * (p.lips > -1)
+    tone = u(0.5, 0.92) * (1 - 0.5 * look.make_up * u(0, 1))
+    cover = ramp(p.lips - 0.02, u(0.06, 0.22)) * (p.lips > -1)
     cracks = 1 + 0.12 * grain(2, p.x / 3, p.y / 12, look.offsets[5])
     return mix(paint, paint * tone * cracks, cover)
 
