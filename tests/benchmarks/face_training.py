@@ -10,6 +10,7 @@ import common
 import face_backgrounds
 import face_windows
 import numpy as np
+import pretrain
 
 from data.system.command_line import natural
 from data.system.files import HERE, make_folder, replace_file
@@ -26,7 +27,7 @@ class SmallTraining:
     title: str  # what is trained, as part of a sentence
     build: Callable  # () -> Keras model, not trained
     layers: tuple  # of the model, as `weights_of` wants them
-    train: Callable  # (faces, backgrounds, rng) -> Keras model
+    train: Callable  # (faces, backgrounds, rng, folder to write to) -> Keras model
     score: Callable  # (model, held-out faces, backgrounds, rng): prints
     half: bool = False  # round the weights to half precision, and compress the .keras
 
@@ -35,7 +36,10 @@ def parse_arguments(training, argv):
     """The command line as an argparse namespace."""
     parser = common.parser(f"Train {training.title}.")
     add = parser.add_argument
-    add("--data", type=Path, default=common.SHARED, help="training.csv.gz and wild_faces.npz")
+    faces = [HERE / "data" / f"rendered_{seed}" for seed, *_ in pretrain.RENDERED]
+    add("--faces", type=Path, nargs="+", default=faces, help="folders of pretrain.py's faces")
+    panoramas = HERE / "data" / "pmndrs-assets-1.7.0.tgz"
+    add("--panoramas", type=Path, default=panoramas, help="of npm pack @pmndrs/assets@1.7.0")
     add("--out", type=Path, default=HERE / "models", help="folder to write to")
     add("--seed", type=natural, default=0, help="of all random numbers")
     return parser.parse_args(argv)
@@ -48,9 +52,11 @@ def run(training, arguments):
     keras.utils.set_random_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     make_folder(arguments.out)
-    faces, held_out = face_windows.load_all(arguments.data)
-    backgrounds = face_backgrounds.load_backgrounds() + face_backgrounds.make_shapes(rng)
-    model = training.train(faces, backgrounds, rng)
+    faces, held_out = face_windows.load_all(arguments.faces)
+    backgrounds = face_backgrounds.load_backgrounds(arguments.panoramas)
+    backgrounds += face_backgrounds.make_shapes(rng)
+    backgrounds += face_backgrounds.render_sheets(arguments.seed)
+    model = training.train(faces, backgrounds, rng, arguments.out)
     training.score(model, held_out, backgrounds, rng)
     save(training, model, arguments.out)
 

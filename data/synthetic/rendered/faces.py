@@ -229,17 +229,19 @@ def _draw_accessories(
 
 
 def render_face(
-    seed: int, index: int, places: Places
+    seed: int, index: int, places: Places, pose: Pose | None = None
 ) -> tuple[np.ndarray, np.ndarray, Description]:
     """Face `index` of `seed`: picture (96, 96) uint8, key points (K, 2) float32, description.
 
     It depends on seed and index alone; which points are asked for does not change the picture.
+    `pose` replaces the random one: a head may also be seen from behind.
     """
     # Each part has random numbers of its own, so that a change in one leaves the others alone.
     who, does, pose_rng, look_rng, hair_rng, light_rng, paint_rng, wears, camera_rng = (
         np.random.default_rng((seed, index)).spawn(9)
     )
-    person, expression, pose = draw_person(who), draw_expression(does), draw_pose(pose_rng)
+    person, expression = draw_person(who), draw_expression(does)
+    pose = pose or draw_pose(pose_rng)
     subject = _Subject(person, expression, draw_brows(who))
     look, light = draw_look(person, look_rng), draw_light(light_rng)
     hair = draw_hair(person, look, hair_rng)

@@ -64,7 +64,7 @@ def _shrink(canvas: np.ndarray, blur: int) -> np.ndarray:
 def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Canvas (CANVAS, CANVAS) of brightness -> uint8 picture (96, 96).
 
-    Lens blur, now and then motion; exposure by the middle of the picture, a screen's gamma,
+    Lens blur, now and then motion; exposure by the middle of the picture or by the face, a screen's gamma,
     contrast; sensor noise and JPEG.
     """
     u = rng.uniform
@@ -72,7 +72,8 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     # Now and then the camera moved: one way is blurred more than the other.
     across = int(rng.integers(10, 20)) if chance(rng, 0.05) else blur
     picture = _shrink(_shrink(np.clip(canvas, 0, 4), blur).T, across).T
-    low, high = np.percentile(picture[24:88, 20:76], [2, 96])
+    metered = picture[24:88, 20:76] if chance(rng, 0.4) else picture[32:82, 32:64]
+    low, high = np.percentile(metered, [2, 96])
     picture = np.clip(picture / (high + 1e-3), 0, 1.5) ** (1 / 2.2)
     low = (low / (high + 1e-3)) ** (1 / 2.2)
     picture = (picture - low * u(0.2, 1)) / (1 - low * u(0.3, 0.7))
