@@ -64,8 +64,8 @@ def _shrink(canvas: np.ndarray, blur: int) -> np.ndarray:
 def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Canvas (CANVAS, CANVAS) of brightness -> uint8 picture (96, 96).
 
-    Lens blur, now and then motion; exposure by the middle of the picture or by the face, a screen's gamma,
-    contrast; sensor noise and JPEG.
+    Lens blur, now and then motion; exposure by the middle of the picture or by the face; a screen's
+    gamma, contrast; sensor noise and JPEG.
     """
     u = rng.uniform
     blur = int(rng.choice([4, 5, 6, 8, 11], p=[0.35, 0.33, 0.17, 0.1, 0.05]))
