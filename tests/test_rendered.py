@@ -236,7 +236,7 @@ def test_groups_come_up_equally_often():
 
 
 def test_lips_are_as_high_as_people_s():
-    """Farkas 1994: of adults, in shares of the pupils' distance; MakeHuman's own are higher."""
+    """In shares of the pupils' distance, see heads.MEASURED; MakeHuman's own are higher."""
     measures = []
     for i in range(300):
         person = draw_person(np.random.default_rng((4, i)))

@@ -30,10 +30,11 @@ VARIATION = {
     "neck": 0.12,
     "measure": 0.1,
 }
-# MakeHuman's lips are thick and its mouths narrow, beside what people measure (Farkas 1994,
-# Anthropometry of the Head and Face: in adults the upper lip's red is 0.13 +- 0.02 of the pupils'
-# distance, the lower lip's 0.15 +- 0.02, the skin above them 0.23, the mouth 0.82 wide): mean and
-# standard deviation of these shapes, in shares of MakeHuman's extremes.
+# MakeHuman's lips are thick and its mouths narrow, beside what people measure. Of white adults
+# (Farkas 1994, Anthropometry of the Head and Face), in shares of the pupils' distance, the upper
+# lip's red is about 0.13 high, the lower lip's 0.15, the mouth 0.82 wide; other ancestries have
+# higher lips, as MakeHuman's have. Mean and standard deviation of these shapes, in shares of its
+# extremes:
 MEASURED = {
     "mouth-upperlip-height-incr": (-0.3, 0.35),
     "mouth-lowerlip-height-incr": (-0.45, 0.3),
