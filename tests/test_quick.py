@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import numpy as np
 import pytest
 from conftest import ROOT, smallest_network
+from PIL import Image
 
+import face_key_points as fkp
 from data.faces import synthetic_faces
 from data.key_points import rmse
 from data.synthetic.rendered.faces import render_faces
@@ -16,7 +19,7 @@ from models import choose
 from models.choose import find_model, load_for_photos
 from models.export import export, quick
 from models.export.quick import is_quick_form, load_quickly, quick_path
-from models.export.runtimes import Exported
+from models.export.runtimes import RUNTIMES, Exported
 from models.storage import FREE, SHIPPED, load_landmarker, save_model
 
 
@@ -25,7 +28,7 @@ def models(tmp_path, monkeypatch):
     """A project's folder of models, empty; LiteRT looks as if it were not installed."""
     monkeypatch.setattr(choose, "HERE", tmp_path)
     monkeypatch.setattr(choose, "SHIPPED", tmp_path / "models" / "pretrained.keras")
-    monkeypatch.setattr(quick, "has_runtime", lambda: False)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
@@ -144,8 +147,8 @@ def test_photos_need_no_tensorflow(tmp_path):
 @pytest.fixture
 def own(models, monkeypatch):
     """The user's own tiny model, where LiteRT is installed."""
-    pytest.importorskip("ai_edge_litert")
     monkeypatch.undo()
+    pytest.importorskip("ai_edge_litert")
     monkeypatch.setattr(quick, "COMPARED", 3)
     monkeypatch.setattr(export, "TIMED", 1)
     path = models / "my_model.keras"
@@ -174,6 +177,37 @@ def test_a_quick_form_is_written_once_and_never_used_stale(own, capsys):
     path.write_bytes(path.read_bytes()[:-1])  # cut short
     assert not is_quick_form(path, own)
     assert load_quickly(own).path == path and is_quick_form(path, own)
+
+
+BROKEN = {
+    "library cut short": (f"interpreter{EXTENSION_SUFFIXES[0]}", "", "interpreter"),
+    "built for another NumPy": ("interpreter.py", "raise ValueError('dtype size')", "dtype size"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_photos_go_on_with_keras_where_litert_is_broken(kind, own, tmp_path, monkeypatch, capsys):
+    """Installed, so that it is found, but not importable: it was an error."""
+    file, content, reason = BROKEN[kind]
+    given = load_quickly(own).path  # a .tflite file
+    package = tmp_path / "broken_litert"
+    package.mkdir()
+    (package / file).write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(RUNTIMES, ".tflite", ("broken_litert.interpreter", "ai-edge-litert>=2"))
+    monkeypatch.setattr(choose, "HERE", tmp_path)
+    capsys.readouterr()
+    assert load_for_photos(None).path == own
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("LiteRT is installed but cannot be imported (") and reason in first
+    assert "going on with Keras" in first and "--force-reinstall 'ai-edge-litert>=2'" in first
+    assert second.startswith(f"Model: {own}, trained on faces.csv")
+    Image.new("L", (50, 50)).save(tmp_path / "p.png")
+    arguments = "--model", given, "--image", tmp_path / "p.png", "--results", tmp_path
+    assert fkp.main([*map(str, arguments)]) == 2
+    error = capsys.readouterr().err
+    assert f"{given} needs a package that cannot be imported (" in error and reason in error
+    assert error.count("\n") == 1 and not (tmp_path / "key_points.csv").exists()
 
 
 def test_a_quick_form_that_differs_from_keras_is_not_used(own, monkeypatch, capsys):

@@ -23,17 +23,25 @@ from data.faces import synthetic_faces
 from data.system.command_line import run_script
 from data.system.files import InputError, record_path
 from models.export.export import SMALL, write_export
-from models.export.runtimes import RUNTIMES
+from models.export.runtimes import RUNTIMES, why_not_imported
 from models.storage import Landmarker, file_digest, load_landmarker
 
 COMPARED = 50  # drawn faces on which the export is compared with Keras
 RMS = 0.2  # pixels: how far from Keras's key points it may be
 
 
-def has_runtime() -> bool:
-    """Whether LiteRT is installed."""
-    name, _ = RUNTIMES[".tflite"]
-    return importlib.util.find_spec(name.split(".")[0]) is not None
+def why_no_runtime() -> str:
+    """A line that says why LiteRT cannot be used and how to get it; empty where it can be."""
+    module, package = RUNTIMES[".tflite"]
+    faster = "Photos and videos start ten times as fast after: pip install"
+    if importlib.util.find_spec(module.split(".")[0]) is None:
+        return f"{faster} '{package}'"
+    if reason := why_not_imported(module):
+        return (
+            f"LiteRT is installed but cannot be imported ({reason}); going on with Keras. {faster}"
+            f" --force-reinstall '{package}'"
+        )
+    return ""
 
 
 def quick_path(path: Path) -> Path:
@@ -65,12 +73,12 @@ def write_quick_form(landmarker: Landmarker) -> Path:
 def load_quickly(path: Path) -> Landmarker:
     """Load a .keras file in its quick form, which is written first if there is none of this file.
 
-    Loads it with Keras where LiteRT is not installed, where the quick form cannot be written, and
-    where the JSON beside the model is not its own. Raises InputError as `load_model`.
+    Loads it with Keras where LiteRT is not installed or cannot be imported, where the quick form
+    cannot be written, and where the JSON beside the model is not its own. Raises InputError as
+    `load_model`.
     """
-    if not has_runtime():
-        _, package = RUNTIMES[".tflite"]
-        print(f"Photos and videos start ten times as fast after: pip install '{package}'")
+    if reason := why_no_runtime():
+        print(reason, flush=True)
         return load_landmarker(path)
     quick = quick_path(path)
     if not is_quick_form(quick, path):

@@ -52,19 +52,26 @@ class Exported:
         return Exported, self._parts
 
 
+def why_not_imported(module: str) -> str:
+    """Import a runtime; returns why it cannot be imported, empty where it can."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a broken package, or one too old for this NumPy, raises all kinds
+        return one_line(error)
+    return ""
+
+
 def open_exported(path: Path) -> Exported:
     """Load a .tflite or .onnx file.
 
-    Raises InputError if it is broken or its runtime is not installed.
+    Raises InputError if it is broken, or its runtime is not installed or broken.
     """
     module, package = RUNTIMES[path.suffix]
-    try:
-        importlib.import_module(module)
-    except (ImportError, AttributeError) as error:  # AttributeError: too old for this NumPy
+    if reason := why_not_imported(module):
         raise InputError(
-            f"{path} needs a package that cannot be imported ({one_line(error)}); install it with:"
+            f"{path} needs a package that cannot be imported ({reason}); install it with:"
             f" pip install '{package}'"
-        ) from None
+        )
     try:
         return Exported(path.read_bytes(), load_litert if path.suffix == ".tflite" else load_onnx)
     except Exception as error:  # the runtimes raise all kinds
