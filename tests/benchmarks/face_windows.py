@@ -23,7 +23,7 @@ HELD_OUT = 0.05  # share of the faces; each is another person
 PROFILE = 50  # degrees of yaw from which both eyes are too near to each other to give the roll
 # Rendered faces wear glasses, hats and masks already: these are other ones.
 OCCLUSIONS = Settings(cut_out=0.15, sunglasses=0.03, hat=0.02, hair=0.03, hand=0.03)
-MASKS = 0.04  # share with a mask over mouth and nose
+MASKS = 0.1  # share with a mask over mouth and nose
 GREYS, GAIN = (15, 235), 4  # the contrast is stretched to this range, at most so many times
 PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
 CUT = 0.06  # share cut by the photo's border
@@ -67,17 +67,20 @@ def load_all(folders):
     """The faces that `python -m data.synthetic.rendered` wrote into the folders: those to train on,
     and those that are held out. Raises InputError if there are none."""
     parts = [load_rendered(folder) for folder in folders]
-    pictures, points, affines = (np.concatenate(part) for part in zip(*parts, strict=True))
+    pictures, points, affines, aside = (np.concatenate(part) for part in zip(*parts, strict=True))
     held_out = np.random.default_rng(0).random(len(pictures)) < HELD_OUT
+    # Profiles are missed most often: each is there twice.
+    learned = np.concatenate([np.flatnonzero(~held_out), np.flatnonzero(~held_out & aside)])
     faces, others = (
-        Faces(pictures[part], points[part], affines[part]) for part in (~held_out, held_out)
+        Faces(pictures[part], points[part], affines[part]) for part in (learned, held_out)
     )
     print(f"{len(faces.pictures)} faces to train on, {len(others.pictures)} held out", flush=True)
     return faces, others
 
 
 def load_rendered(folder):
-    """Pictures uint8 (N, 96, 96), points (N, 15, 2) and affines of the crops (N, 2, 3)."""
+    """Pictures uint8 (N, 96, 96), points (N, 15, 2), affines of the crops (N, 2, 3), and which are
+    seen from the side, bool (N,)."""
     faces = load_faces(folder / "training.csv")
     path = folder / "training_descriptions.csv"
     if not path.is_file():
@@ -85,7 +88,7 @@ def load_rendered(folder):
     described = pd.read_csv(path)
     affines = affines_from_points(faces.key_points)
     # From the side the points lie close together: half the way to the whole head's size.
-    aside = np.flatnonzero(np.abs(described["yaw"]) > PROFILE)
+    aside = (np.abs(described["yaw"]) > PROFILE).to_numpy()
     points = faces.key_points[aside]
     radii = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean(1))
     affines[aside] = similarity_transforms(
@@ -94,7 +97,7 @@ def load_rendered(folder):
         CENTER,
         points.mean(1),
     )
-    return stretch(faces.pictures), faces.key_points, affines
+    return stretch(faces.pictures), faces.key_points, affines, aside
 
 
 def stretch(pictures):

@@ -163,14 +163,13 @@ def loss(truth, output):
     return cross_entropy(truth[:, 0], ops.cast(output, "float32")[:, 0, 0, 0])
 
 
-def train(faces, backgrounds, rng, folder):
-    """Train round by round against the finder in the folder, and return the model."""
+def train(model, faces, backgrounds, rng, folder):
+    """Train the model round by round, against the finder in the folder."""
     started = time.process_time()
     finder = load_weights(FINDER_LAYERS, folder / "face_finder.npz")
     mined = mine(finder, backgrounds, faces, rng)
     seconds = time.process_time() - started
     print(f"{len(mined)} false positives of the finder, {seconds:.0f} s", flush=True)
-    model = build_checker()
     steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)
     optimizer = make_optimizer(steps)
     model.compile(optimizer, loss)
@@ -189,7 +188,6 @@ def train(faces, backgrounds, rng, folder):
             flush=True,
         )
     optimizer.finalize_variable_values(model.trainable_variables)
-    return model
 
 
 def score(model, faces, backgrounds, rng):

@@ -37,7 +37,7 @@ from models.detect.search import finder_inputs, search_pyramid
 from models.detect.settings import DEFAULTS as SEARCH
 from models.detect.small_networks import weights_of
 
-ROUNDS = 5  # new windows in each, and the finder's false positives so far
+ROUNDS = 10  # new windows in each, and the finder's false positives so far
 EPOCHS = 4  # of each round
 FACES, NON_FACES = 24_000, 42_000  # windows of a round
 HARD = 0.45  # share of the non-faces that are its false positives, from the second round
@@ -111,7 +111,7 @@ def loss(truth, output):
 
     truth, output = truth[:, None, None, :], ops.cast(output, "float32")
     face = truth[..., 0]
-    errors = ops.square(output[..., 2:] - truth[..., 1:]) * np.array([1, 1, 30, 30, 10], np.float32)
+    errors = ops.square(output[..., 2:] - truth[..., 1:]) * np.array([2, 2, 30, 30, 10], np.float32)
     regression = face * ops.sum(errors, -1)
     # The first layers should let faces pass, the last ones decide.
     early, final = cross_entropy(face, output[..., 0], 4.0), cross_entropy(face, output[..., 1])
@@ -130,9 +130,8 @@ def draw_round(faces, backgrounds, false_positives, rng):
     return x, np.concatenate([targets(placements), targets(count=NON_FACES)])
 
 
-def train(faces, backgrounds, rng, folder):
-    """Train round by round, and return the model."""
-    model = build_finder()
+def train(model, faces, backgrounds, rng, folder):
+    """Train the model round by round."""
     steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)
     optimizer = make_optimizer(steps)
     model.compile(optimizer, loss)
@@ -157,7 +156,6 @@ def train(faces, backgrounds, rng, folder):
             flush=True,
         )
     optimizer.finalize_variable_values(model.trainable_variables)
-    return model
 
 
 def score(model, faces, backgrounds, rng):
