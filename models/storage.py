@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 SHIPPED = HERE / "models" / "pretrained.keras"
+CC0 = "CC0 1.0"  # the licence of weights that may be used for anything, in their record
 FREE = HERE / "models" / "synthetic.keras"  # shipped too: it learned from rendered faces alone
 
 
@@ -64,6 +65,11 @@ class Landmarker:
     def found_names(self) -> Names:
         """The names of the key points that it finds: those that were labelled."""
         return tuple(name for name, here in zip(self.names, self.labelled, strict=True) if here)
+
+    @property
+    def free(self) -> bool:
+        """Whether its record says that it may be used for anything, in products too."""
+        return self.record.get("licence") == CC0
 
     @property
     def mirror(self) -> bool:

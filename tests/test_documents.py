@@ -302,7 +302,7 @@ def test_model_cards_say_how_large_the_shipped_files_are():
     text = re.sub(r"\s+", " ", MODELS)
     size = (ROOT / "models" / "pretrained.keras").stat().st_size
     assert f"{weights_in('pretrained') / 1e6:.1f} M parameters, {size / 1e6:.1f} MB;" in text
-    for name in ("face_finder", "face_checker"):
+    for name in ("face_finder", "face_checker", "free_finder", "free_checker"):
         count, size = weights_in(name), (ROOT / "models" / f"{name}.keras").stat().st_size
         assert f"`{name}.keras` ({size / 1e6:.2f} MB, {count:,} parameters," in text
         with np.load(ROOT / "models" / f"{name}.npz") as same:

@@ -1,7 +1,10 @@
 """The search: position, size and angle of faces; and what is rejected as a non-face."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 from data.faces import synthetic_faces
@@ -84,7 +87,9 @@ def test_a_face_of_a_hundredth_of_the_width_is_searched_for_at_20_pixels():
         assert 0.01 * width / step[0] >= 20
 
 
-def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
+@pytest.mark.parametrize("free", [False, True])
+def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright, free):
+    finder, checker = load_finder(free), load_checker(free)
     side, middle = side_of(upright), upright.mean(0)
     found = []
     for degrees in range(0, 360, 30):
@@ -92,10 +97,10 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
             -degrees, Image.Resampling.BICUBIC, center=tuple(middle), fillcolor=90
         )
         pyramid = search_pyramid(np.asarray(turned))
-        candidates = find_candidates(load_finder(), pyramid)
+        candidates = find_candidates(finder, pyramid)
         assert (np.diff(candidates.scores) <= 0).all()
-        candidates = add_rotations(load_finder(), pyramid, candidates)
-        kept = check_candidates(load_checker(), pyramid, candidates)
+        candidates = add_rotations(finder, pyramid, candidates)
+        kept = check_candidates(checker, pyramid, candidates)
         centers, sides, angles, _ = candidates.take(kept)
         near = np.abs(centers - middle).max(1) < 0.2 * side
         near &= np.abs(np.log(sides / side)) < 0.3
@@ -103,6 +108,23 @@ def test_candidates_have_the_place_the_size_and_the_turn(portrait, upright):
         near &= np.abs((off + 180) % 360 - 180) < 45
         found.append(near.any())
     assert sum(found) >= 10  # so small a network misses a turn of some faces
+
+
+def test_free_weights_need_no_file_that_learned_from_research_faces(portrait, upright, monkeypatch):
+    landmarker = load_landmarker(ROOT / "models" / "synthetic_small.tflite")
+    assert landmarker.free and not load_landmarker(ROOT / "models" / "pretrained_small.tflite").free
+    for name in ("finder", "checker"):
+        monkeypatch.setattr(search, f"load_{name}", partial(only_free, name))
+    points = detect(landmarker, np.asarray(portrait)).points
+    assert len(points) == 1
+    eyes = np.linalg.norm(upright[LEFT_EYE] - upright[RIGHT_EYE])
+    assert np.linalg.norm(points[0] - upright, axis=1).mean() < 0.08 * eyes
+
+
+def only_free(name, free=False):
+    """In the place of `load_finder` or `load_checker`: an error for the research one."""
+    assert free
+    return {"finder": load_finder, "checker": load_checker}[name](free)
 
 
 @pytest.mark.parametrize("degrees", (45, 180, 315))

@@ -23,15 +23,18 @@ def kept():
     """The Keras models that the shipped weights come from, by name."""
     import keras
 
-    paths = {name: ROOT / "models" / f"face_{name}.keras" for name in SHIPPED}
+    names = [f"{kind}_{name}" for kind in ("face", "free") for name in SHIPPED]
+    paths = {name: ROOT / "models" / f"{name}.keras" for name in names}
     assert all(path.stat().st_size < 500_000 for path in paths.values())
     return {name: keras.saving.load_model(path, safe_mode=True) for name, path in paths.items()}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_both_shipped_files_hold_the_same_weights(kept, name):
+@pytest.mark.parametrize("free", [False, True])
+def test_both_shipped_files_hold_the_same_weights(kept, name, free):
     layers, load = SHIPPED[name]
-    for ours, theirs in zip(load(), weights_of(kept[name], layers), strict=True):
+    from_keras = weights_of(kept[f"{'free' if free else 'face'}_{name}"], layers)
+    for ours, theirs in zip(load(free), from_keras, strict=True):
         for layer, a, b in zip(layers, ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=layer)
             assert a.dtype == np.float32
@@ -39,7 +42,7 @@ def test_both_shipped_files_hold_the_same_weights(kept, name):
 
 def test_numpy_sees_what_keras_sees(kept):
     picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
-    expected = np.asarray(kept["finder"].predict_on_batch(picture[None, ..., None]))[0]
+    expected = np.asarray(kept["face_finder"].predict_on_batch(picture[None, ..., None]))[0]
     positions, values = scan(load_finder(), picture, early_logit=-np.inf)
     assert expected.shape == (9, 17, 7)  # a window every four pixels
     np.testing.assert_allclose(values, expected.reshape(-1, 7), atol=1e-4)
@@ -62,7 +65,7 @@ def test_numpy_checks_as_keras_does(kept):
     side = CHECKED + 2 * CONTEXT
     crops = np.random.default_rng(0).integers(0, 256, (40, side, side)).astype(np.float32)
     level = normalize_contrast(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-    expected = np.asarray(kept["checker"].predict_on_batch(level)).ravel()
+    expected = np.asarray(kept["face_checker"].predict_on_batch(level)).ravel()
     np.testing.assert_allclose(check(load_checker(), crops), expected, rtol=1e-4, atol=1e-3)
     assert check(load_checker(), crops[:0]).shape == (0,)
 

@@ -3,8 +3,9 @@
 For each window of 24x24 pixels it predicts whether it shows a face, and where in it, how large and
 at which angle. Its first layers reject most windows; only the others go through the last layers.
 That is why it runs in NumPy (`models/detect/small_networks.py`): Keras would run all layers on all
-windows. Trained by `tests/benchmarks/train_face_finder.py` as `models/face_finder.keras`; the same
-weights are in `models/face_finder.npz`.
+windows. The shipped weights are two: `models/face_finder` learned from research faces,
+`models/free_finder` from rendered ones (`tests/benchmarks/train_face_finder.py`); each as `.keras`
+and, the same weights, as `.npz`.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ def build_finder() -> keras.Model:
 
 
 @cache
-def load_finder() -> Weights:
-    """The shipped finder. Raises InputError if its file is missing or is something else."""
-    return load_weights(FINDER_LAYERS, HERE / "models" / "face_finder.npz")
+def load_finder(free: bool = False) -> Weights:
+    """The shipped finder, or the `free` one, which may be used for anything.
+
+    Raises InputError if its file is missing or is something else.
+    """
+    return load_weights(FINDER_LAYERS, HERE / "models" / f"{'free' if free else 'face'}_finder.npz")
 
 
 def scan(finder: Weights, picture: np.ndarray, early_logit: float) -> tuple[np.ndarray, np.ndarray]:

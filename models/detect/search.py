@@ -120,7 +120,8 @@ def detect(
             training saw mirrored faces.
         known: affines (M, 2, 3) of faces already known, which are not searched for again.
         settings: thresholds and limits.
-        finder, checker: as from `load_finder` and `load_checker`, the default.
+        finder, checker: as from `load_finder` and `load_checker`; by default the free ones for a
+            free model, the others for all others.
 
     Returns:
         Detections; empty if no face is found.
@@ -131,7 +132,8 @@ def detect(
     """
     grey, mean_face = to_grey(photo), landmarker.mean_face
     pyramid = search_pyramid(grey, settings)
-    finder, checker = finder or load_finder(), checker or load_checker()
+    finder = finder or load_finder(landmarker.free)
+    checker = checker or load_checker(landmarker.free)
     candidates = find_candidates(finder, pyramid, settings)
     new = far_from(known, candidates.centers, candidates.sides, settings.same_face)
     candidates = candidates.take(new & (candidates.scores > settings.min_score))

@@ -5,7 +5,7 @@
 A `.keras` file of a new Keras may not load in an older one. The weights are passed on as plain
 arrays; the old Keras, installed into a folder of its own, builds the network with them and saves
 it. The file is kept only if its predictions are bit-identical to the model's. The JSON beside it is
-copied.
+copied; --licence adds what the weights may be used for.
 """
 
 import argparse
@@ -49,6 +49,7 @@ def parse_arguments(argv):
     parser = argparse.ArgumentParser(description=f"Save a model again with {OLDEST}.")
     parser.add_argument("model", type=Path, help="the .keras file, its JSON beside it")
     parser.add_argument("out", type=Path, help="the .keras file to write")
+    parser.add_argument("--licence", help="of the weights, for the JSON")
     return parser.parse_args(argv)
 
 
@@ -92,6 +93,8 @@ def run(arguments):
             )
 
         replace_file(arguments.out, write)
+    if arguments.licence:
+        record = {"licence": arguments.licence} | record
     text = json.dumps(record, indent=2) + "\n"
     replace_file(arguments.out.with_suffix(".json"), lambda file: file.write_text(text))
 

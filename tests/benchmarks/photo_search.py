@@ -29,7 +29,7 @@ import numpy as np
 from data.images.photos import read_photo
 from data.key_points import SIZE
 from data.system.command_line import run_script
-from data.system.files import HERE, InputError, make_folder, replace_file
+from data.system.files import InputError, make_folder, replace_file
 from models.detect.checker import CHECKER_LAYERS
 from models.detect.finder import FINDER_LAYERS
 from models.detect.search import detect
@@ -197,7 +197,7 @@ def parse_arguments(argv):
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
-    add("--networks", type=Path, default=HERE / "models", help="face_finder.npz, face_checker.npz")
+    add("--networks", type=Path, help="folder of another free_finder.npz and free_checker.npz")
     add("--upright", type=float, default=DEFAULTS.min_check, help="threshold of the checker")
     add("--doubtful", type=float, default=DEFAULTS.max_spread, help="threshold of the spread, px")
     add("--half", type=int, choices=(1, 2), help="only this half of the photos")
@@ -213,10 +213,10 @@ def run(arguments):
     if arguments.half:
         truth = take_half(truth, arguments.half)
     landmarker = load_landmarker(arguments.model)
-    networks = {
-        name: load_weights(layers, arguments.networks / f"face_{name}.npz")
-        for name, layers in (("finder", FINDER_LAYERS), ("checker", CHECKER_LAYERS))
-    }
+    networks = {}
+    if arguments.networks:
+        for name, layers in (("finder", FINDER_LAYERS), ("checker", CHECKER_LAYERS)):
+            networks[name] = load_weights(layers, arguments.networks / f"free_{name}.npz")
     settings = replace(DEFAULTS, max_spread=arguments.doubtful, min_check=arguments.upright)
     for count in (1, 2, 3):  # TensorFlow compiles, which is not to be measured
         landmarker.predict(np.zeros((count, SIZE, SIZE)))

@@ -24,6 +24,7 @@ import common  # noqa: F401
 
 from data.system.command_line import run_script
 from data.system.files import HERE, InputError, make_folder
+from models.storage import CC0
 
 BENCHMARKS = HERE / "tests" / "benchmarks"
 EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
@@ -81,7 +82,8 @@ def synthetic_steps(folder, model, processes):
         train = [*trainer(processes), "--data", faces, *start, "--epochs", epochs]
         train += ["--validation-split", 0.05, "--precision", "float32"]
         commands.append((trained, [*train, "--model", trained, "--results", trained.parent]))
-    return [*commands, (model, [python, BENCHMARKS / "oldest_keras.py", trained, model])]
+    ship = [python, BENCHMARKS / "oldest_keras.py", trained, model, "--licence", CC0]
+    return [*commands, (model, ship)]
 
 
 def parse_arguments(argv):

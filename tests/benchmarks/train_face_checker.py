@@ -1,4 +1,4 @@
-"""Train the face checker of `models/detect/checker.py`, and save it for Keras and for NumPy.
+"""Train the free face checker of `models/detect/checker.py`, and save it for Keras and for NumPy.
 
     python tests/benchmarks/train_face_checker.py [--faces FOLDER ...] [--out models]
 
@@ -166,7 +166,7 @@ def loss(truth, output):
 def train(model, faces, backgrounds, rng, folder):
     """Train the model round by round, against the finder in the folder."""
     started = time.process_time()
-    finder = load_weights(FINDER_LAYERS, folder / "face_finder.npz")
+    finder = load_weights(FINDER_LAYERS, folder / "free_finder.npz")
     mined = mine(finder, backgrounds, faces, rng)
     seconds = time.process_time() - started
     print(f"{len(mined)} false positives of the finder, {seconds:.0f} s", flush=True)
@@ -199,7 +199,7 @@ def score(model, faces, backgrounds, rng):
 
 
 CHECKER = SmallTraining(
-    "face_checker", "the face checker", build_checker, CHECKER_LAYERS, train, score, half=True
+    "free_checker", "the free face checker", build_checker, CHECKER_LAYERS, train, score, half=True
 )
 
 if __name__ == "__main__":

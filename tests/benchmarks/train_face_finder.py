@@ -1,4 +1,4 @@
-"""Train the face finder of `models/detect/finder.py`, and save it for Keras and for NumPy.
+"""Train the free face finder of `models/detect/finder.py`, and save it for Keras and for NumPy.
 
     pip install scikit-image OpenEXR                    # pictures without faces, and their reader
     npm pack @pmndrs/assets@1.7.0 --pack-destination data
@@ -190,7 +190,9 @@ def score(model, faces, backgrounds, rng):
     )
 
 
-FINDER = SmallTraining("face_finder", "the face finder", build_finder, FINDER_LAYERS, train, score)
+FINDER = SmallTraining(
+    "free_finder", "the free face finder", build_finder, FINDER_LAYERS, train, score
+)
 
 if __name__ == "__main__":
     sys.exit(run_script(None, partial(parse_arguments, FINDER), partial(run, FINDER)))
