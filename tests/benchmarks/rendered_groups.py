@@ -47,7 +47,7 @@ def groups(descriptions):
         masks[f"skin tone {tone} of {TONES}"] = of(lambda d: d.skin_tone) == tone
     masks["yaw below 20°"] = yaw < 20
     masks["yaw 20° to 45°"] = (yaw >= 20) & (yaw < 45)
-    masks["yaw 45° to 75°"] = yaw >= 45
+    masks["yaw 45° to 85°"] = yaw >= 45
     masks["pitch above 20°"] = pitch > 20
     masks["roll above 15°"] = roll > 15
     masks["mouth open (jaw above 0.5)"] = of(lambda d: d.jaw_open) > 0.5
