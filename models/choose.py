@@ -34,7 +34,10 @@ def load_for_photos(named: Path | None) -> Landmarker:
     else:
         landmarker, reason = load_trained_on_files(own)
     _ = landmarker.mean_face  # raises InputError where faces cannot be cropped for this model
-    print(describe_model(landmarker.path, landmarker.record, reason), flush=True)
+    line = describe_model(landmarker.path, landmarker.record, reason)
+    if landmarker.free:
+        line += ". Its weights and those of the face detector are CC0"
+    print(line, flush=True)
     return landmarker
 
 

@@ -68,7 +68,7 @@ class Landmarker:
 
     @property
     def free(self) -> bool:
-        """Whether its record says that it may be used for anything, in products too."""
+        """Whether its record licenses it for any use, products included."""
         return self.record.get("licence") == CC0
 
     @property

@@ -200,7 +200,7 @@ def test_photos_go_on_with_keras_where_litert_is_broken(kind, own, tmp_path, mon
     assert load_for_photos(None).path == own
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("LiteRT is installed but cannot be imported (") and reason in first
-    assert "going on with Keras" in first and "--force-reinstall 'ai-edge-litert>=2'" in first
+    assert "falling back to Keras" in first and "--force-reinstall 'ai-edge-litert>=2'" in first
     assert second.startswith(f"Model: {own}, trained on faces.csv")
     Image.new("L", (50, 50)).save(tmp_path / "p.png")
     arguments = "--model", given, "--image", tmp_path / "p.png", "--results", tmp_path

@@ -4,10 +4,10 @@ Most of the finder's candidates are not faces, which it cannot tell at 24 pixels
 each one upright at 48 pixels. It takes a small part of the key point network's time and saves it
 most of the non-faces: a cascade, as in Viola and Jones 2001,
 https://doi.org/10.1109/CVPR.2001.990517, and Zhang et al. 2016 (MTCNN),
-https://arxiv.org/abs/1604.02878. Shipped as `models/face_checker`, which learned from
-research faces, and as `models/free_checker`, from rendered ones
-(`tests/benchmarks/train_face_checker.py`); each as `.keras` and, with the same weights, as `.npz`
-for NumPy, in which it runs.
+https://arxiv.org/abs/1604.02878. Two sets of weights are shipped: `models/face_checker`,
+trained on research faces, and `models/free_checker`, trained on rendered ones
+(`tests/benchmarks/train_face_checker.py`); each as `.keras` and, with the same weights, as `.npz`,
+which the NumPy code uses.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def build_checker() -> keras.Model:
 
 @cache
 def load_checker(free: bool = False) -> Weights:
-    """The shipped checker, or the `free` one; as `finder.load_finder`."""
+    """The shipped checker, or the `free` one; see `finder.load_finder`."""
     name = f"{'free' if free else 'face'}_checker.npz"
     return load_weights(CHECKER_LAYERS, HERE / "models" / name)
 

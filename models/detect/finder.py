@@ -3,9 +3,9 @@
 For each window of 24x24 pixels it predicts whether it shows a face, and where in it, how large and
 at which angle. Its first layers reject most windows; only the others go through the last layers.
 That is why it runs in NumPy (`models/detect/small_networks.py`): Keras would run all layers on all
-windows. The shipped weights are two: `models/face_finder` learned from research faces,
-`models/free_finder` from rendered ones (`tests/benchmarks/train_face_finder.py`); each as `.keras`
-and, the same weights, as `.npz`.
+windows. Two sets of weights are shipped: `models/face_finder`, trained on research faces, and
+`models/free_finder`, trained on rendered ones (`tests/benchmarks/train_face_finder.py`); each as
+`.keras` and, with the same weights, as `.npz`.
 """
 
 from __future__ import annotations

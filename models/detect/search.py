@@ -120,8 +120,8 @@ def detect(
             training saw mirrored faces.
         known: affines (M, 2, 3) of faces already known, which are not searched for again.
         settings: thresholds and limits.
-        finder, checker: as from `load_finder` and `load_checker`; by default the free ones for a
-            free model, the others for all others.
+        finder, checker: as from `load_finder` and `load_checker`; default: the free ones if
+            `landmarker.free`, else the research ones.
 
     Returns:
         Detections; empty if no face is found.

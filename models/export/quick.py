@@ -33,13 +33,13 @@ RMS = 0.2  # pixels: how far from Keras's key points it may be
 def why_no_runtime() -> str:
     """A line that says why LiteRT cannot be used and how to get it; empty where it can be."""
     module, package = RUNTIMES[".tflite"]
-    faster = "Photos and videos start ten times as fast after: pip install"
+    faster = "For a tenfold faster start of --image and --video: pip install"
     if importlib.util.find_spec(module.split(".")[0]) is None:
         return f"{faster} '{package}'"
     if reason := why_not_imported(module):
         return (
-            f"LiteRT is installed but cannot be imported ({reason}); going on with Keras. {faster}"
-            f" --force-reinstall '{package}'"
+            f"LiteRT is installed but cannot be imported ({reason}); falling back to Keras."
+            f" {faster} --force-reinstall '{package}'"
         )
     return ""
 
@@ -89,7 +89,7 @@ def load_quickly(path: Path) -> Landmarker:
         try:
             write_quick_form(landmarker)
         except (InputError, OSError, ImportError) as error:
-            print(f"It cannot be written ({error}); going on with Keras.", flush=True)
+            print(f"It cannot be written ({error}); falling back to Keras.", flush=True)
             return landmarker
     return load_landmarker(quick)
 

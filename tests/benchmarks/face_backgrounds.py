@@ -42,7 +42,7 @@ OF_SKIMAGE = {
 }
 HOPPER = (140, 20, 260, 330)  # likewise, of Matplotlib's portrait, by the US Navy
 SHEETS, SHEET = 20, (8, 12)  # of rendered pictures without a face; rows and columns of one
-BEHIND = 118  # degrees of yaw from which no face is seen any more
+BEHIND = 118  # degrees of yaw beyond which no face is visible
 HANDS = 0.25  # share of them that show hands alone
 
 
@@ -103,7 +103,7 @@ def load_panoramas(path):
 
 
 def render_sheets(seed):
-    """Backs of heads, ears and hands without a face, side by side: a list of uint8 (H, W)."""
+    """Backs of heads, ears and hands without a face, tiled into sheets: a list of uint8 (H, W)."""
     from joblib import Parallel, delayed
 
     rows, columns = SHEET

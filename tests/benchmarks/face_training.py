@@ -41,7 +41,7 @@ def parse_arguments(training, argv):
     panoramas = HERE / "data" / "pmndrs-assets-1.7.0.tgz"
     add("--panoramas", type=Path, default=panoramas, help="of npm pack @pmndrs/assets@1.7.0")
     add("--out", type=Path, default=HERE / "models", help="folder to write to")
-    add("--init", type=Path, help="folder of weights to go on from")
+    add("--init", type=Path, help="folder of weights to start from")
     add("--seed", type=natural, default=0, help="of all random numbers")
     return parser.parse_args(argv)
 

@@ -19,8 +19,8 @@ from data.settings import Settings
 from data.system.files import InputError
 from models.detect.small_networks import CONTEXT, normalize_contrast
 
-HELD_OUT = 0.05  # share of the faces; each is another person
-PROFILE = 50  # degrees of yaw from which both eyes are too near to each other to give the roll
+HELD_OUT = 0.05  # share of the faces; every one is a different person
+PROFILE = 50  # degrees of yaw beyond which the eyes are too close together to define the roll
 # Rendered faces wear glasses, hats and masks already: these are other ones.
 OCCLUSIONS = Settings(cut_out=0.15, sunglasses=0.03, hat=0.02, hair=0.03, hand=0.03)
 MASKS = 0.1  # share with a mask over mouth and nose
@@ -69,7 +69,7 @@ def load_all(folders):
     parts = [load_rendered(folder) for folder in folders]
     pictures, points, affines, aside = (np.concatenate(part) for part in zip(*parts, strict=True))
     held_out = np.random.default_rng(0).random(len(pictures)) < HELD_OUT
-    # Profiles are missed most often: each is there twice.
+    # Profiles are missed most often, so each is included twice.
     learned = np.concatenate([np.flatnonzero(~held_out), np.flatnonzero(~held_out & aside)])
     faces, others = (
         Faces(pictures[part], points[part], affines[part]) for part in (learned, held_out)
@@ -87,7 +87,7 @@ def load_rendered(folder):
         raise InputError(f"{path} is missing; render the faces again.")
     described = pd.read_csv(path)
     affines = affines_from_points(faces.key_points)
-    # From the side the points lie close together: half the way to the whole head's size.
+    # From the side the points lie close together: use a crop halfway (in log scale) to the head's.
     aside = (np.abs(described["yaw"]) > PROFILE).to_numpy()
     points = faces.key_points[aside]
     radii = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean(1))

@@ -9,10 +9,10 @@ within 0.45 of the larger of both sizes (by the larger of the two distances). A 
 face and at none to ignore is a false alarm. OpenCV's plain frontal cascade is scored too, if OpenCV
 4 is installed. Times are processor times of search and network, without reading and drawing.
 
-`--half 1` takes the half of the photos on which the search's limits were chosen, `--half 2` the
-other one. `--light` searches the photos again in the dark, in fog, and before a white wall.
-`--show FOLDER` writes the pictures that `--image` would. `--large` times a photo of 6,000x4,000
-from file to file.
+`--half 1` takes the half of the photos on which the free networks were chosen, `--half 2` the other
+one. (The search's limits were chosen on all of them, with the research networks.) `--light`
+searches the photos again in the dark, in fog, and before a white wall. `--show FOLDER` writes the
+pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file to file.
 """
 
 import json

@@ -39,7 +39,7 @@ FACES, NON_FACES = 20_000, 30_000  # crops of a round
 HARD, PARTS = 0.55, 0.3  # shares of the non-faces: the finder's false positives; misplaced faces
 MINED = 30_000  # false positives of the finder
 EASY = 0.1  # how often one that the checker rejects is drawn, beside 1 for one that it accepts
-SCORE = 4.0  # the finder's score above which its windows count: a little below the search's limit
+SCORE = 1.5  # the finder's score above which its windows count: a little below the search's limit
 # Where a face is in a crop, as far as the finder is wrong about it.
 ROLL = 22.0  # degrees, standard deviation; never above 45
 OFFSET = 0.2  # at most, of the side

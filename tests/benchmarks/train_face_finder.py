@@ -2,12 +2,13 @@
 
     pip install scikit-image OpenEXR                    # pictures without faces, and their reader
     npm pack @pmndrs/assets@1.7.0 --pack-destination data
-    python tests/benchmarks/pretrain.py --weights synthetic      # the faces, before its trainings
+    python -m data.synthetic.rendered --train 30000 --test 0 --seed 300 --out data/rendered_300
+    python -m data.synthetic.rendered --train 30000 --test 0 --seed 301 --out data/rendered_301
     python tests/benchmarks/train_face_finder.py [--faces FOLDER ...] [--out models]
 
 Windows with a face: rendered ones (face_windows.py), rotated by any angle. Windows without: crops
 of pictures without a face (face_backgrounds.py), parts of faces, and, after each round, the
-finder's own false positives (hard negative mining). All of it may be used for anything. Some 12
+finder's own false positives (hard negative mining). All of it may be used for anything. Some 14
 minutes of one core.
 """
 

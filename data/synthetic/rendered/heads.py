@@ -30,11 +30,11 @@ VARIATION = {
     "neck": 0.12,
     "measure": 0.1,
 }
-# MakeHuman's lips are thick and its mouths narrow, beside what people measure. Of white adults
-# (Farkas 1994, Anthropometry of the Head and Face), in shares of the pupils' distance, the upper
-# lip's red is about 0.13 high, the lower lip's 0.15, the mouth 0.82 wide; other ancestries have
-# higher lips, as MakeHuman's have. Mean and standard deviation of these shapes, in shares of its
-# extremes:
+# Compared with real people, MakeHuman's lips are too thick and its mouths too narrow. In white
+# adults (Farkas 1994, Anthropometry of the Head and Face), relative to the interpupillary distance,
+# the upper vermilion is about 0.13 high, the lower 0.15, and the mouth 0.82 wide; other ancestries
+# have higher lips, as MakeHuman's have. Mean and standard deviation of these shapes, as fractions
+# of MakeHuman's extremes:
 MEASURED = {
     "mouth-upperlip-height-incr": (-0.3, 0.35),
     "mouth-lowerlip-height-incr": (-0.45, 0.3),

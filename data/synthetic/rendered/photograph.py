@@ -64,7 +64,7 @@ def _shrink(canvas: np.ndarray, blur: int) -> np.ndarray:
 def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Canvas (CANVAS, CANVAS) of brightness -> uint8 picture (96, 96).
 
-    Lens blur, now and then motion; exposure by the middle of the picture or by the face; a screen's
+    Lens blur, now and then motion; exposure metered on the centre or on the face; a screen's
     gamma, contrast; sensor noise and JPEG.
     """
     u = rng.uniform
