@@ -28,7 +28,7 @@ from data.system.progress import progress_bar
 from data.system.signals import acknowledge_stop
 from models.choose import load_for_photos
 from models.detect.search import Detections, detect, detect_in_boxes
-from models.detect.settings import DEFAULTS
+from models.detect.settings import settings_of
 from models.spread import face_spread
 from models.storage import Landmarker, file_digest, load_landmarker
 from results.batch.answers import Answers, Labels, Outcome, Photo
@@ -193,7 +193,7 @@ def same_run(task: Task, landmarker: Landmarker, columns: list[str]) -> dict[str
         "--crops": task.crop_size,
         "--box": task.box,
         "columns": columns,
-        "search settings": asdict(DEFAULTS),
+        "search settings": asdict(settings_of(landmarker.free)),
     }
 
 
@@ -294,17 +294,18 @@ def process_photo(
         forget(photo)
     else:
         save_annotated(picture, faces, photo, task.axes)
-        print(f"{photo.name}: {say_found(faces, task)}, pictured in {printable(photo.target)}")
+        said = say_found(faces, task, settings_of(landmarker.free).max_spread)
+        print(f"{photo.name}: {said}, pictured in {printable(photo.target)}")
     return rows, training, labels
 
 
-def say_found(faces: Detections, task: Task) -> str:
-    """How many faces were found, or that the box is not around one."""
+def say_found(faces: Detections, task: Task, limit: float) -> str:
+    """How many faces were found, or that the box is not around one: its spread is above `limit`."""
     spread = float(face_spread(faces.spread)[0])
-    if task.box and not spread < DEFAULTS.max_spread:
+    if task.box and not spread < limit:
         return (
             f"the box hardly shows a face, or not one that this model can handle: its spread is"
-            f" {spread:.1f} px, that of faces below {DEFAULTS.max_spread:g}"
+            f" {spread:.1f} px, that of faces below {limit:g}"
         )
     return f"{len(faces)} face(s)"
 

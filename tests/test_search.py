@@ -1,5 +1,6 @@
 """The search: position, size and angle of faces; and what is rejected as a non-face."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -32,7 +33,7 @@ from models.detect.search import (
     search_pyramid,
     suppress,
 )
-from models.detect.settings import DEFAULTS, SearchSettings
+from models.detect.settings import DEFAULTS, FREE, SearchSettings
 from models.spread import face_spread
 from models.storage import SHIPPED, load_landmarker
 
@@ -115,10 +116,15 @@ def test_free_weights_need_no_file_that_learned_from_research_faces(portrait, up
     assert landmarker.free and not load_landmarker(ROOT / "models" / "pretrained_small.tflite").free
     for name in ("finder", "checker"):
         monkeypatch.setattr(search, f"load_{name}", partial(only_free, name))
-    points = detect(landmarker, np.asarray(portrait)).points
-    assert len(points) == 1
+    faces = detect(landmarker, np.asarray(portrait))
+    assert len(faces) == 1
     eyes = np.linalg.norm(upright[LEFT_EYE] - upright[RIGHT_EYE])
-    assert np.linalg.norm(points[0] - upright, axis=1).mean() < 0.08 * eyes
+    assert np.linalg.norm(faces.points[0] - upright, axis=1).mean() < 0.08 * eyes
+    # Its own limits: none below its spread, which is far below what research weights may have.
+    strict = replace(FREE, max_spread=face_spread(faces.spread)[0] - 0.01)
+    assert not len(detect(landmarker, np.asarray(portrait), settings=strict))
+    monkeypatch.setattr("models.detect.settings.FREE", strict)
+    assert not len(detect(landmarker, np.asarray(portrait)))
 
 
 def only_free(name, free=False):

@@ -31,7 +31,7 @@ from data.images.pyramid import FACTOR, Level, build_pyramid, cut_crops
 from data.key_points import SIZE, Names
 from models.detect.checker import CHECKED, check, load_checker
 from models.detect.finder import WINDOW, load_finder, scan, score_windows
-from models.detect.settings import DEFAULTS, SearchSettings
+from models.detect.settings import DEFAULTS, SearchSettings, settings_of
 from models.detect.small_networks import CONTEXT, Weights, normalize_contrast
 from models.pose.least_squares import HeadPoses, estimate_poses
 from models.pose.mean_head import mean_head
@@ -107,7 +107,7 @@ def detect(
     photo: Image.Image | np.ndarray,
     mirror: bool = True,
     known: np.ndarray = NO_AFFINES,
-    settings: SearchSettings = DEFAULTS,
+    settings: SearchSettings | None = None,
     finder: Weights | None = None,
     checker: Weights | None = None,
 ) -> Detections:
@@ -119,7 +119,7 @@ def detect(
         mirror: average the final prediction with that for the mirrored crops, where the model's
             training saw mirrored faces.
         known: affines (M, 2, 3) of faces already known, which are not searched for again.
-        settings: thresholds and limits.
+        settings: thresholds and limits; default: as `settings_of(landmarker.free)`.
         finder, checker: as from `load_finder` and `load_checker`; default: the free ones if
             `landmarker.free`, else the research ones.
 
@@ -131,6 +131,7 @@ def detect(
         InputError: the model's record has no mean face by which faces can be cropped.
     """
     grey, mean_face = to_grey(photo), landmarker.mean_face
+    settings = settings or settings_of(landmarker.free)
     pyramid = search_pyramid(grey, settings)
     finder = finder or load_finder(landmarker.free)
     checker = checker or load_checker(landmarker.free)

@@ -33,7 +33,7 @@ from data.system.files import InputError, make_folder, replace_file
 from models.detect.checker import CHECKER_LAYERS
 from models.detect.finder import FINDER_LAYERS
 from models.detect.search import detect
-from models.detect.settings import DEFAULTS
+from models.detect.settings import settings_of
 from models.detect.small_networks import load_weights
 from models.storage import SHIPPED, Landmarker, load_landmarker
 from results.photos import QUICK_PNG, annotate
@@ -198,8 +198,8 @@ def parse_arguments(argv):
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
     add("--networks", type=Path, help="folder of another free_finder.npz and free_checker.npz")
-    add("--upright", type=float, default=DEFAULTS.min_check, help="threshold of the checker")
-    add("--doubtful", type=float, default=DEFAULTS.max_spread, help="threshold of the spread, px")
+    add("--upright", type=float, help="threshold of the checker")
+    add("--doubtful", type=float, help="threshold of the spread, px")
     add("--half", type=int, choices=(1, 2), help="only this half of the photos")
     add("--light", action="store_true", help="the photos in other light as well")
     add("--large", action="store_true", help="time a photo of 6,000x4,000")
@@ -217,7 +217,9 @@ def run(arguments):
     if arguments.networks:
         for name, layers in (("finder", FINDER_LAYERS), ("checker", CHECKER_LAYERS)):
             networks[name] = load_weights(layers, arguments.networks / f"free_{name}.npz")
-    settings = replace(DEFAULTS, max_spread=arguments.doubtful, min_check=arguments.upright)
+    given = {"max_spread": arguments.doubtful, "min_check": arguments.upright}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = replace(settings_of(landmarker.free), **given)
     for count in (1, 2, 3):  # TensorFlow compiles, which is not to be measured
         landmarker.predict(np.zeros((count, SIZE, SIZE)))
     landmarker = Counting(landmarker.model, landmarker.record, landmarker.path)
