@@ -103,7 +103,7 @@ def test_a_mirrored_face_has_the_mirrored_pose():
 def test_a_mirrored_picture_has_the_mirrored_pose():
     pytest.importorskip("ai_edge_litert", reason="the shipped model without TensorFlow needs it")
     landmarker = load_landmarker(ROOT / "models" / "pretrained_small.tflite")
-    picture = render_faces(1, 3, indices=[1], workers=1).pictures[0]
+    picture = render_faces(1, 3, indices=[3], workers=1).pictures[0]
     points, spread = landmarker.predict(np.array([picture, picture[:, ::-1]]))
     poses = Detections(points, spread, landmarker.names, landmarker.mean_face).head_poses
     assert min(abs(poses.yaw[0]), abs(poses.roll[0])) > 1  # or the test would say nothing
