@@ -127,7 +127,7 @@ def _render_without_face(seed, index):
 
 
 def _render_hands(rng):
-    """One to three hands before a background."""
+    """One to three hands in front of a background."""
     person = draw_person(rng)
     vertices, look = shape_head(person), draw_look(person, rng)
     points = find_points(read_places("15"), vertices, find_places(vertices, draw_brows(rng)))

@@ -13,7 +13,7 @@ from face_backgrounds import PATCH, cut_patches
 
 from data.augment.occlusion import occlude
 from data.faces import load_faces
-from data.images.crops import CENTER, RADIUS, affines_from_points, similarity_transforms
+from data.images.crops import CENTER, affine_scales, affines_from_points, similarity_transforms
 from data.key_points import SIZE
 from data.settings import Settings
 from data.system.files import InputError
@@ -89,13 +89,11 @@ def load_rendered(folder):
     affines = affines_from_points(faces.key_points)
     # From the side the points lie close together: use a crop halfway (in log scale) to the head's.
     aside = (np.abs(described["yaw"]) > PROFILE).to_numpy()
-    points = faces.key_points[aside]
-    radii = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean(1))
     affines[aside] = similarity_transforms(
-        np.sqrt(radii / RADIUS),
+        np.sqrt(affine_scales(affines[aside])),
         np.radians(described["roll"].to_numpy(np.float32)[aside]),
         CENTER,
-        points.mean(1),
+        faces.key_points[aside].mean(1),
     )
     return stretch(faces.pictures), faces.key_points, affines, aside
 
@@ -106,10 +104,8 @@ def stretch(pictures):
     low, high = np.percentile(pictures[:, 16:88, 16:80], [2, 98], (1, 2)).astype(np.float32)
     black, white = GREYS
     gain = np.clip((white - black) / np.maximum(high - low, 1), 1, GAIN)
-    middle = np.clip(
-        (low + high) / 2, black + gain * (high - low) / 2, white - gain * (high - low) / 2
-    )
-    off = middle - gain * (low + high) / 2
+    half, middle = gain * (high - low) / 2, (low + high) / 2
+    off = np.clip(middle, black + half, white - half) - gain * middle
     return np.clip(np.rint(gain[:, None, None] * pictures + off[:, None, None]), 0, 255).astype(
         np.uint8
     )

@@ -11,7 +11,7 @@ face and at none to ignore is a false alarm. OpenCV's plain frontal cascade is s
 
 `--half 1` takes the half of the photos on which the free networks were chosen, `--half 2` the other
 one. (The search's limits were chosen on all of them, with the research networks.) `--light`
-searches the photos again in the dark, in fog, and before a white wall. `--show FOLDER` writes the
+searches the photos again in the dark, in fog, and dim with noise. `--show FOLDER` writes the
 pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file to file.
 """
 

@@ -55,7 +55,7 @@ def groups(descriptions):
     for name, part in (
         ("dark glasses", "dark"),
         ("mask", "mask"),
-        ("hand before the face", "hand"),
+        ("hand in front of the face", "hand"),
     ):
         masks[name] = np.char.find(worn.astype(str), part) >= 0
     return masks
