@@ -176,11 +176,14 @@ class Brow:
 
 
 def draw_brows(rng: np.random.Generator) -> dict[str, Brow]:
-    """A left and a right brow: on the ridge above the socket, as anatomy has it."""
+    """A left and a right brow: on the ridge above the socket, as anatomy has it.
+
+    Its two ends are equally high on average (Roth and Metzinger 2003, Arch Facial Plast Surg 5).
+    """
     n, u = rng.normal, rng.uniform
     lift = n(0, 0.16)
-    inner = np.array([1.5, 1.5 + lift]) + n(0, [0.2, 0.1])
-    outer = np.array([5.35, 1.2 + lift]) + n(0, [0.22, 0.14])
+    inner = np.array([1.5, 1.5 + lift]) + n(0, [0.2, 0.12])
+    outer = np.array([5.3, 1.4 + lift]) + n(0, [0.27, 0.22])
     arch, peak, taper = float(np.clip(n(0.42, 0.18), 0.0, 0.9)), u(-0.2, 1.2), u(0.2, 0.75)
     thickness = float(np.clip(n(0.41, 0.12), 0.14, 0.75))
     brows = {}
