@@ -32,7 +32,7 @@ from data.system.files import (
 )
 from data.system.progress import follow
 from models.detect.search import Detections
-from models.detect.settings import DEFAULTS
+from models.detect.settings import DEFAULTS, SearchSettings
 from models.spread import face_spread
 
 FORMATS = ("labelme", "coco", "yolo")
@@ -48,16 +48,19 @@ class LabelFiles:
     last. Points whose spread is above the search's limit are marked: by the flag `hidden` or v = 1.
     """
 
-    def __init__(self, folder: Path, kind: str, names: Names) -> None:
+    def __init__(
+        self, folder: Path, kind: str, names: Names, settings: SearchSettings = DEFAULTS
+    ) -> None:
         """Raises InputError if `folder` has files, which may be corrections, or cannot be made."""
         make_empty_folder(folder)
-        self.folder, self.kind, self.names = folder, kind, names
+        self.folder, self.kind, self.names, self.settings = folder, kind, names, settings
         self.photos: list[tuple[float, LabelledPhoto]] = []
 
     def add(self, path: Path, size: tuple[int, int], faces: Detections) -> None:
         """Add the faces of the photo at `path`, `size` its width and height when upright."""
         unsure = float(face_spread(faces.spread).max()) if len(faces) else 0.0
-        photo = LabelledPhoto(path.resolve(), path.name, self.folder, label_faces(faces), size)
+        labelled = label_faces(faces, self.settings)
+        photo = LabelledPhoto(path.resolve(), path.name, self.folder, labelled, size)
         self.photos.append((unsure, photo))
 
     def write(self) -> None:
@@ -77,11 +80,11 @@ class LabelFiles:
         )
 
 
-def label_faces(faces: Detections) -> list[LabelledFace]:
-    """The faces found in a photo as labels."""
+def label_faces(faces: Detections, settings: SearchSettings) -> list[LabelledFace]:
+    """The faces that a search with these settings found in a photo, as labels."""
     labelled = []
     for points, spread, box in zip(faces.points, faces.spread, faces.boxes, strict=True):
-        unsure = spread > DEFAULTS.spread_limit(box[2])
+        unsure = spread > settings.spread_limit(box[2])
         visibility = np.where(unsure, HIDDEN, VISIBLE)
         visibility[~np.isfinite(points).all(1)] = 0
         labelled.append(LabelledFace(points, visibility, box, spread))

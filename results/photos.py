@@ -99,7 +99,8 @@ def open_answers(
     training = TrainingRows(arguments.csv, landmarker.names) if arguments.csv else None
     labels = None
     if arguments.labels:
-        labels = LabelFiles(arguments.results / "labels", arguments.labels, landmarker.names)
+        folder, settings = arguments.results / "labels", settings_of(landmarker.free)
+        labels = LabelFiles(folder, arguments.labels, landmarker.names, settings)
     columns = ["photo", "face", *face_columns(landmarker, task.crop_size)]
     journal = Journal(path, same_run(task, landmarker, columns))
     table = ParquetTable(path, columns) if path.suffix == ".parquet" else CsvTable(path, columns)

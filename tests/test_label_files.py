@@ -17,6 +17,7 @@ from data.key_points import KEY_POINTS
 from models import choose, storage
 from models.detect import search
 from models.detect.search import Detections
+from models.detect.settings import DEFAULTS, FREE
 from models.storage import Landmarker
 from results import photos as searched
 from results.held_out import held_out_faces
@@ -99,6 +100,22 @@ def test_points_above_the_limit_are_marked_and_photos_without_faces_come_last(tm
     assert [image["file_name"] for image in coco["images"]] == ["face.png", "empty.png"]
     assert coco["annotations"][0]["keypoints"][2::3].count(1) == 1
     assert coco["annotations"][0]["spread"][3] == 9.0
+
+
+def test_a_free_models_points_are_marked_by_its_own_limit(tmp_path):
+    """With the free weights a face's spread must be lower, and so must a point's."""
+    points = np.linspace(10, 90, 30).reshape(1, 15, 2)
+    between = (FREE.max_spread + DEFAULTS.max_spread) / 2
+    found = detections(points, KEY_POINTS, np.where(np.arange(15) == 3, between, 1.0))
+    Image.new("RGB", (100, 100)).save(tmp_path / "face.png")
+    marked = {}
+    for name, settings in (("research", DEFAULTS), ("free", FREE)):
+        files = LabelFiles(tmp_path / name, "coco", KEY_POINTS, settings)
+        files.add(tmp_path / "face.png", (100, 100), found)
+        files.write()
+        coco = json.loads((tmp_path / name / "key_points.json").read_text())
+        marked[name] = coco["annotations"][0]["keypoints"][2::3].count(1)
+    assert marked == {"research": 0, "free": 1}
 
 
 def test_photos_of_one_name_and_of_kinds_that_programs_do_not_read_are_placed(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from data.faces import synthetic_faces
 from data.images.crops import affines_from_points, similarity_transforms
 from data.key_points import SIZE
+from models.detect.settings import DEFAULTS, FREE
 from models.track import tracker as tracking
 from models.track.tracker import HIDDEN, SEARCH_EVERY, Tracker
 
@@ -29,13 +30,13 @@ def people():
 class World:
     """Frames with people, and a finder and a network that know them by their grey values."""
 
-    def __init__(self, people, smooth=True, ahead=0):
+    def __init__(self, people, smooth=True, ahead=0, settings=DEFAULTS):
         self.people, self.searches, self.ahead = people, 0, ahead
         self.shape = synthetic_faces(1, seed=4).key_points[0].astype(float)
         # Points that a crop as trained is laid round: one prediction gives the same crop again.
         crop = affines_from_points(self.shape[None])[0]
         self.shape = (self.shape - crop[:, 2]) @ np.linalg.inv(crop[:, :2]).T
-        self.tracker = Tracker(self.find, self.measure, smooth=smooth)
+        self.tracker = Tracker(self.find, self.measure, smooth=smooth, settings=settings)
 
     def frame(self, places):
         """A frame with people, {number: (x, y) of the middle}; later ones hide earlier ones."""
@@ -232,6 +233,17 @@ def test_later_frames_change_the_points_only_if_they_are_smoothed(people, smooth
     world.tracker.step(world.frame({1: (200, 120)}), 9 / RATE)
     changed = np.abs(np.array([frame[0].points for frame in frames]) - before).max((1, 2))
     assert (changed[1:] > 0).all() if smooth else not changed.any()
+
+
+@pytest.mark.parametrize("settings", [DEFAULTS, FREE], ids=["research", "free"])
+def test_a_track_is_given_up_above_the_limit_of_its_models_search(people, settings):
+    between = tracking.MAX_TRACKED_SPREAD * (FREE.max_spread + DEFAULTS.max_spread) / 2
+    world = World(people, settings=settings)
+    measure = world.tracker.measure
+    frame = world.frame({1: (100, 120)})
+    assert len(world.tracker.step(frame, 0)) == 1
+    world.tracker.measure = lambda crops: (measure(crops)[0], np.full((len(crops), 15), between))
+    assert len(world.tracker.step(frame, 0.04)) == (settings is DEFAULTS)
 
 
 def test_distance_is_in_sides_of_the_crop():

@@ -23,7 +23,7 @@ from data.images.crops import (
 )
 from data.key_points import KEY_POINTS, SIZE, Names
 from models.detect.search import NO_AFFINES, detect
-from models.detect.settings import DEFAULTS
+from models.detect.settings import DEFAULTS, SearchSettings, settings_of
 from models.spread import face_spread
 from models.storage import Landmarker
 from models.track.smoothing import Face, PointFilter
@@ -31,8 +31,8 @@ from models.track.smoothing import Face, PointFilter
 SEARCH_EVERY = 1.0  # seconds: a face that comes in is detected after this long at the latest
 AHEAD = 8  # frames by which a search is begun ahead: about as long as one takes
 SEARCH_AGAIN = 0.2  # seconds from one search to the next where a face was lost
-# A face's spread above which its track is given up: later than a new face is rejected.
-MAX_TRACKED_SPREAD = 1.3 * DEFAULTS.max_spread
+# In the search's limits of a face's spread: above, its track is given up.
+MAX_TRACKED_SPREAD = 1.3  # later than a new face is rejected
 JUMP = 0.4  # sides of the crop: a face farther from the predicted position is another one
 RETURN = 1.5  # sides of the crop: how far from there a hidden face may reappear
 HIDDEN = 2.0  # seconds for which a face that is hidden or turned away keeps its number
@@ -81,6 +81,7 @@ class Tracker:
         mean_face: np.ndarray | None = None,
         smooth: bool = True,
         names: Names = KEY_POINTS,
+        settings: SearchSettings = DEFAULTS,
     ) -> None:
         """Set up with functions that detect faces and predict their key points.
 
@@ -91,8 +92,10 @@ class Tracker:
             mean_face: as in `Landmarker`.
             smooth: return smoothed points, not the predicted ones.
             names: of the key points.
+            settings: of the search, whose limit of the spread counts here too.
         """
         self.names, self.mean_face = names, mean_face
+        self.max_spread = MAX_TRACKED_SPREAD * settings.max_spread
         self.find, self.measure, self.smooth = find, measure, smooth
         self.tracks: list[Track] = []
         self.count = 0  # faces numbered so far
@@ -157,7 +160,7 @@ class Tracker:
             crop = crops[i] if jumps[i] < RECROP else cut_crop(grey, found[i])
             track, appearance = self.tracks[i], appearance_of(crop)
             track.visible = bool(
-                spreads[i] < MAX_TRACKED_SPREAD
+                spreads[i] < self.max_spread
                 and jumps[i] < JUMP
                 and (appearance * track.appearance).sum() > SAME_SCENE
                 and not any(same_face(found[i], affine) for affine in taken)
@@ -250,7 +253,8 @@ def make_tracker(landmarker: Landmarker, mirror: bool = True, smooth: bool = Tru
     def measure(crops: np.ndarray) -> Found:
         return landmarker.predict(crops, mirror)
 
-    return Tracker(find, measure, landmarker.mean_face, smooth, landmarker.names)
+    settings = settings_of(landmarker.free)
+    return Tracker(find, measure, landmarker.mean_face, smooth, landmarker.names, settings)
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:

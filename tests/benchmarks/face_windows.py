@@ -23,7 +23,7 @@ HELD_OUT = 0.05  # share of the faces; every one is a different person
 PROFILE = 50  # degrees of yaw beyond which the eyes are too close together to define the roll
 # Rendered faces wear glasses, hats and masks already: these are other ones.
 OCCLUSIONS = Settings(cut_out=0.15, sunglasses=0.03, hat=0.02, hair=0.03, hand=0.03)
-MASKS = 0.1  # share with a mask over mouth and nose
+MASKS = 0.2  # share with a mask over mouth and nose
 GREYS, GAIN = (15, 235), 4  # the contrast is stretched to this range, at most so many times
 PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
 CUT = 0.06  # share cut by the photo's border
