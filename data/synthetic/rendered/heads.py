@@ -297,10 +297,13 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
 
 
 def _smile(w: _Units, amount: float, rng: np.random.Generator) -> None:
-    """A smile; 1 is a full one. MakeHuman's unit alone lifts the corners of the mouth at 61 degrees
-    and leaves the upper lip behind. In people the mouth widens to 130 % and the upper lip shortens
-    to 80 % (Rigsbee et al. 1988), spontaneously to 127 % and 72 %, the corners moving outwards and
-    up at 47 degrees (Tarantili et al. 2005)."""
+    """A smile; 1 is a full one.
+
+    MakeHuman's unit alone lifts the corners of the mouth at 61 degrees and leaves the upper lip
+    behind. In people the mouth widens to 130 % and the upper lip shortens to 80 % (Rigsbee et al.
+    1988), in spontaneous smiles to 127 % and 72 %, while the corners move outwards and up at 47
+    degrees (Tarantili et al. 2005). Here it is 130 %, 67 % and 52 degrees.
+    """
     w.both("mouthSmile", 0.55 * amount * rng.uniform(0.6, 1.4))
     w.both("mouthDimple", 0.45 * amount * rng.uniform(0.4, 1.6))
     w.both("mouthStretch", 0.15 * amount * rng.uniform(0, 2))
