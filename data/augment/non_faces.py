@@ -9,19 +9,21 @@ from data.key_points import SIZE
 def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pictures without a face, float32 (N, 96, 96), partly made from the given ones (N, 96, 96).
 
-    They are shuffled tiles of these pictures, their corners enlarged, clouds of all roughnesses,
-    stripes, and blanks.
+    They are shuffled tiles of these pictures, their corners enlarged, the pictures distorted beyond
+    recognition, clouds of all roughnesses, stripes, and blanks.
     """
     pictures = np.array(pictures, np.float32)
-    kind = rng.choice(5, len(pictures), p=[0.3, 0.25, 0.25, 0.1, 0.1])
+    kind = rng.choice(6, len(pictures), p=[0.2, 0.2, 0.25, 0.2, 0.08, 0.07])
     for i in range(len(pictures)):
         if kind[i] == 0:
             pictures[i] = shuffle_tiles(pictures[i], rng)
         elif kind[i] == 1:
             pictures[i] = enlarge_corner(pictures[i], rng)
         elif kind[i] == 2:
-            pictures[i] = draw_clouds(rng)
+            pictures[i] = distort(pictures[i], rng)
         elif kind[i] == 3:
+            pictures[i] = draw_clouds(rng)
+        elif kind[i] == 4:
             pictures[i] = draw_stripes(rng, hard=bool(i % 2))
         else:
             pictures[i] = rng.uniform(0, 255)
@@ -46,6 +48,20 @@ def enlarge_corner(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     places = np.arange(SIZE) * side // SIZE
     corner = picture[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
     return corner[places[:, None], places]
+
+
+def distort(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture (96, 96) bent at random until no face is left: cloth, arms and the like have such
+    edges and shades."""
+    from scipy.ndimage import map_coordinates
+
+    nodes = rng.integers(3, 7)  # across the picture; each is moved, what lies between follows
+    moved = rng.normal(0, rng.uniform(15, 30), (2, nodes, nodes))
+    nearness = np.abs(np.linspace(0, nodes - 1, SIZE)[:, None] - np.arange(nodes))
+    weights = np.maximum(0, 1 - nearness)
+    weights = 3 * weights**2 - 2 * weights**3  # smooth
+    places = np.mgrid[:SIZE, :SIZE] + weights @ moved @ weights.T
+    return np.rot90(map_coordinates(picture, places, order=1, mode="mirror"), rng.integers(4))
 
 
 def draw_clouds(rng: np.random.Generator) -> np.ndarray:

@@ -232,32 +232,38 @@ def crash(folder, photos):
 def processes(folder, photos, script=(common.HERE / "face_key_points.py",)):
     """The shipped network on real photos: one process against two, which find the same.
 
-    `script`: what is run.
+    Beside them two runs with one process each, half of the photos each, at the same time: what the
+    machine's cores do together when nothing is shared. `script`: what is run.
     """
     real = sorted((common.SHARED / "photos").glob("*.jpg"))
-    (folder / "p").mkdir()
     copies = [shutil.copy(photo, folder) for photo in real]  # links need the same disk
     for i in range(photos):
-        os.link(copies[i % len(copies)], folder / "p" / f"{i:05}.jpg")
-    rates = []
-    for jobs in (1, 2):
-        place = folder / f"r{jobs}"
-        flags = "--image", folder / "p", "--no-pictures", "--results", place, "--jobs", jobs
+        for group in ("all", f"half{i % 2}"):
+            (folder / group).mkdir(exist_ok=True)
+            os.link(copies[i // 2 % len(copies)], folder / group / f"{i:05}.jpg")
+    runs = {"1 process": ("all 1",), "2 processes": ("all 2",), "2 runs": ("half0 1", "half1 1")}
+    rates, tables = [], []
+    for name, parts in runs.items():
         began, before = time.monotonic(), children_seconds()
-        subprocess.run(
-            [sys.executable, *map(str, (*script, *flags))], check=True, stdout=subprocess.DEVNULL
-        )
-        summary = json.loads((place / "summary.json").read_text())
-        rates.append(summary["photos_per_second"])
+        places = [folder / f"results of {part}" for part in parts]
+        started = []
+        for part, place in zip(parts, places, strict=True):
+            group, jobs = part.split()
+            flags = "--image", folder / group, "--no-pictures", "--results", place, "--jobs", jobs
+            command = [sys.executable, *map(str, (*script, *flags))]
+            started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        assert not any(process.wait() for process in started)
+        summaries = [json.loads((place / "summary.json").read_text()) for place in places]
+        rates.append(sum(summary["photos_per_second"] for summary in summaries))
+        tables.append((places[0] / "key_points.csv").read_bytes())
         print(
-            f"{jobs} process(es): {summary['photos_per_second']:.2f} photos per second,"
-            f" {time.monotonic() - began:.0f} s with the start,"
+            f"{name}: {rates[-1]:.2f} photos per second, {rates[-1] / rates[0]:.2f} times the"
+            f" first; {time.monotonic() - began:.0f} s with the start,"
             f" {(children_seconds() - before) / photos:.2f} s of processor time per photo;"
-            f" {summary['faces']:,} faces",
+            f" {sum(summary['faces'] for summary in summaries):,} faces",
             flush=True,
         )
-    print(f"{rates[1] / rates[0]:.2f} times as fast; load {os.getloadavg()[0]:.1f}")
-    tables = [(folder / f"r{jobs}" / "key_points.csv").read_bytes() for jobs in (1, 2)]
+    print(f"load {os.getloadavg()[0]:.1f}")
     assert tables[0] == tables[1]
 
 
