@@ -287,9 +287,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if arguments.jobs and arguments.image is None and arguments.video is None:
         parser.error("--jobs needs --image or --video")
     if arguments.resume and arguments.csv:
-        parser.error("--csv needs the faces of all photos: it goes without --resume")
+        parser.error("--csv needs the faces of all photos: it cannot be combined with --resume")
     if arguments.resume and arguments.labels:
-        parser.error("--labels needs the faces of all photos: it goes without --resume")
+        parser.error("--labels needs the faces of all photos: it cannot be combined with --resume")
     if arguments.jobs and arguments.cluster:
         parser.error("--jobs is for this machine, --cluster for others; give one of them")
     if arguments.labels and not arguments.image:

@@ -135,7 +135,7 @@ BAD_FILES = {
     ),
     "-1 for missing": ("a.csv", lambda t: placeholder(t, "-1"), r"row 2 .*\(-1, -1\), which cann"),
     "0 for missing": ("a.csv", lambda t: placeholder(t, "0"), r"row 2 .*\(0, 0\), which cann"),
-    "shares": ("a.csv", lambda t: shares(t), "shares of the picture, 0 to 1; make pixels"),
+    "shares": ("a.csv", lambda t: shares(t), "fractions of the picture, 0 to 1; convert"),
     "a Mac's zip of two": ("a.zip", zipped("a.csv", "__MACOSX/._a.csv", "b.csv"), "one CSV"),
     "cut zip": ("a.zip", lambda t: zipped("a.csv")(t)[:-9], "download it again"),
     "two in a zip": ("a.zip", zipped("a.csv", "b.csv"), "one CSV.*alone in a .zip"),

@@ -489,7 +489,7 @@ def test_yolos_names_may_be_missing_and_flip_idx_says_so(labelled, capsys):
     "change, words",
     [
         (lambda text: text.replace("0 ", "1 x ", 1), ("not numbers",)),
-        (lambda text: text.replace("0.", "300.", 6), ("not shares of the photo",)),
+        (lambda text: text.replace("0.", "300.", 6), ("not fractions of the photo",)),
         (lambda text: text.rsplit(" ", 1)[0], ("line 2", "49 numbers instead of 50")),
     ],
 )

@@ -39,7 +39,7 @@ IMPOSSIBLE = {
     "0 for missing": (placeholders(0), r"right_eye_inner_corner_x .* row 4 .*\(0, 0\), as 144 mo"),
     "-9 for missing": (placeholders(-9), "leave both fields empty"),
     "one 0": (lambda k: np.where(np.arange(60)[:, None, None] == 7, 0, k), "row 8 below"),
-    "0 to 1": (lambda k: (k + 0.5) / 96, r"shares of the picture, 0 to 1; .* value \* 96 - 0.5"),
+    "0 to 1": (lambda k: (k + 0.5) / 96, r"fractions of the picture, 0 to 1; .* value \* 96 - 0.5"),
     "-1 to 1": (lambda k: (k + 0.5) / 48 - 1, r"-1 to 1; .* \(value \+ 1\) \* 48 - 0.5"),
     "x and y swapped": (swapped, "the mouth lies beside the eyes; x and y look swapped"),
     "y upwards": (
@@ -143,7 +143,10 @@ SUSPICIOUS = {
         point("nose_tip", lambda place: place * (1, -1) + (0, 95)),
         "nose_tip_x and nose_tip_y are .* usual; is it right",
     ),
-    "shares across only": (lambda k: k * (1 / 96, 1), "at x = 0 on average.*shares of the picture"),
+    "shares across only": (
+        lambda k: k * (1 / 96, 1),
+        "at x = 0 on average.*fractions of the picture",
+    ),
     "counted from the middle": (lambda k: k - 47.5, "x = 0 on average.*counted from its middle"),
     "of 64x64 pictures": (lambda k: (k + 0.5) * 64 / 96 - 0.5, "another size .*about 6[3-5] wide"),
     "of 128x128 pictures": (lambda k: (k + 0.5) * 4 / 3 - 0.5, "another size .*about 12[6-9] wide"),

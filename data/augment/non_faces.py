@@ -1,4 +1,4 @@
-"""Pictures without a face, like a detector's false alarms or the contents of a wrong file."""
+"""Pictures without a face, like a detector's false positives or the contents of a wrong file."""
 
 import numpy as np
 

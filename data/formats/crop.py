@@ -187,7 +187,7 @@ def read_grey(photo: LabelledPhoto) -> np.ndarray:
     if not photo.embedded and not photo.photo.is_file():
         raise InputError(
             f"{photo.labels}: the photo {photo.name} is not at {photo.photo}; put it there"
-            " (for COCO, --images says where the photos are)."
+            " (for COCO and Label Studio, --images names their folder)."
         )
     picture = read_embedded(photo.labels) if photo.embedded else read_photo(photo.photo, grey=True)
     if photo.size not in (None, picture.size):

@@ -1,7 +1,7 @@
 """Label Studio's export as JSON: a list of tasks, each a photo and its annotations.
 
 A face is a rectangle and the points that were put into it (`parentID`); without rectangles all
-points of a photo are one face. Coordinates are percents of the upright photo's width and height,
+points of a photo are one face. Coordinates are percentages of the upright photo's width and height,
 counted from its corner. https://labelstud.io/guide/task_format
 """
 

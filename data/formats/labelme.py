@@ -88,7 +88,7 @@ def with_names(
 
 
 def say_rare_names(path: Path, names: Names, photos: list[LabelledPhoto]) -> None:
-    """Print a warning for a name that hardly any face has: it may be a typing mistake."""
+    """Print a warning for a name that hardly any face has: it may be a typo."""
     faces = [face for photo in photos for face in photo.faces]
     labelled = np.sum([face.visibility > 0 for face in faces], axis=0)
     rare = [n for k, n in enumerate(names) if faces and 0 < labelled[k] <= len(faces) / 50]

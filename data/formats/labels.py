@@ -55,7 +55,7 @@ class LabelledPhotos:
 class LabelOptions:
     """What the command line says about labelled photos."""
 
-    images: Path | None = None  # the folder of COCO's photos
+    images: Path | None = None  # the photos' folder: COCO, Label Studio
     points: Path | None = None  # a file of names of the key points, one a line
     pixel_origin: str | None = None  # "center" or "corner" of the first pixel; None: by the format
 
@@ -73,7 +73,7 @@ class LabelOptions:
         return named | {"pixel_origin": self.pixel_origin}
 
     def or_recorded(self, record: dict[str, Any]) -> LabelOptions:
-        """These options, and what they leave open as a training's record says it."""
+        """These options, with unset ones taken from a training's record."""
         before = record.get("labels") or {}
         images, points = (before.get(key) for key in ("images", "points"))
         return LabelOptions(
@@ -105,7 +105,7 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
         "--pixel-origin",
         choices=("center", "corner"),
         help="for labelled photos: whether coordinates count from the center or the corner of the"
-        " first pixel (default: COCO and .pts center, LabelMe and YOLO corner)",
+        " first pixel (default: COCO and .pts center, the others corner)",
     )
 
 
@@ -237,7 +237,7 @@ LARGEST = 1e6  # pixels: no photo is wider
 def as_numbers(values: Any, count: int | None, where: str) -> np.ndarray:
     """Numbers of a label file as float (count,), NaN for null.
 
-    Raises InputError, beginning with `where`, for what are no numbers, or not of positions.
+    Raises InputError, beginning with `where`, if they are not numbers, or not positions.
     """
     try:  # without NumPy's functions, which take longer for so few
         numbers = [float("nan" if value is None else value) for value in values]

@@ -75,7 +75,7 @@ def read_folder(path: Path, options: LabelOptions) -> LabelledPhotos:
         return read_pts(path, points, options)
     raise InputError(
         f"{path} is a folder; give the CSV file in it, or a folder of labels: this one has no .json"
-        " (COCO, LabelMe), .yaml (YOLO pose) or .pts file."
+        " (COCO, LabelMe, Label Studio), .yaml (YOLO pose) or .pts file."
     )
 
 

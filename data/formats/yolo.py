@@ -175,8 +175,8 @@ def read_labels(photo: Path, names: Names, values: int, shift: float) -> Labelle
             triples = np.column_stack([triples, 2 * (triples != 0).any(1)])
         if not (np.abs(np.append(box, triples[:, :2])) <= 2).all():
             raise InputError(
-                f"{where} has coordinates that are not shares of the photo, 0 to 1; divide them by"
-                " its width and height."
+                f"{where} has coordinates that are not fractions of the photo, 0 to 1; divide them"
+                " by its width and height."
             )
         triples[:, :2] *= size
         face = face_from_triples(triples, names, where, shift)

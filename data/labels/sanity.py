@@ -80,7 +80,7 @@ def refuse_placeholders(faces: Faces) -> None:
 
 
 def refuse_shares(faces: Faces) -> None:
-    """Raise InputError where the coordinates are shares of the picture instead of pixels."""
+    """Raise InputError where the coordinates are fractions of the picture instead of pixels."""
     values = faces.key_points[np.isfinite(faces.key_points)]
     low, high = np.quantile(values, (0.01, 0.99))
     if low < -1.5 or high > 1.5:
@@ -90,7 +90,7 @@ def refuse_shares(faces: Faces) -> None:
         kind, pixels = ("0 to 1", f"value * {SIZE}")
     raise InputError(
         f"{faces.path}: {place(faces, np.isfinite(faces.key_points[..., 0]))}: these look like"
-        f" shares of the picture, {kind}; make pixels of them, {pixels} - 0.5."
+        f" fractions of the picture, {kind}; convert them to pixels, {pixels} - 0.5."
     )
 
 
@@ -335,7 +335,7 @@ def off_the_middle(mean: np.ndarray) -> str | None:
         return None
     guess = f"pixels of another size of pictures (about {2 * middle + 1:.0f} wide)"
     if middle < ASIDE:
-        guess = "shares of the picture, or counted from its middle"
+        guess = "fractions of the picture, or counted from its middle"
     return (
         f"the points' middle lies at x = {middle + 0:.0f} on average, that of a {SIZE}x{SIZE}"
         f" picture at {(SIZE - 1) / 2:g}; are they {guess}? Then make pixels of them."

@@ -161,7 +161,7 @@ def detect_in_boxes(
 
     The network predicts in the box, is given a second crop aligned by the points found, and
     predicts once more. Measured on wild faces, that gains next to nothing where heads are upright;
-    heads tilted by 25 degrees come out as exactly as upright ones (mean error 4.47 % of 40 px
+    heads tilted by 25 degrees come out as accurately as upright ones (mean error 4.47 % of 40 px
     instead of 4.58). A third crop gains nothing.
 
     Args:
@@ -342,8 +342,8 @@ def check_candidates(
     candidates: Candidates,
     settings: SearchSettings = DEFAULTS,
 ) -> np.ndarray:
-    """Indices of the candidates that the checker accepts, the surest first, `max_candidates` at
-    most. The higher the finder's score, the less it takes."""
+    """Indices of the candidates that the checker accepts, most likely first, `max_candidates` at
+    most. The higher the finder's score, the lower the logit that suffices."""
     logits = check(checker, cut_upright(pyramid, candidates, CHECKED)) + np.log(candidates.scores)
     accepted = (logits > settings.min_check).sum()
     return np.argsort(-logits, kind="stable")[:accepted][: settings.max_candidates]
@@ -434,8 +434,8 @@ def suppress(
 def far_from(
     affines: np.ndarray, centers: np.ndarray, sides: np.ndarray, same_face: float
 ) -> np.ndarray:
-    """Which squares, by their centers (N, 2) and sides (N,), are of another face than each of the
-    crops with the affines (M, 2, 3): bool (N,)."""
+    """Which squares, by their centers (N, 2) and sides (N,), show none of the faces of the crops
+    with the affines (M, 2, 3): bool (N,)."""
     distance = np.abs(centers[:, None] - affine_centers(affines)).max(-1)
     mean_side = (sides[:, None] + SIZE * affine_scales(affines)) / 2
     return (distance > same_face * mean_side).all(1)

@@ -38,7 +38,7 @@ class SearchSettings:
     enlarge: float = 1.45  # by this factor, since profiles look small to the finder
 
     # --- The decision.
-    max_spread: float = 4.0  # 99 % of the held-out faces stay below 2.2, covered ones reach 4
+    max_spread: float = 4.0  # 99 % of the held-out faces stay below 2.2, occluded ones reach 4
     small_side: float = 50.0  # photo pixels: smaller crops are blurred and deceive more easily,
     max_spread_small: float = 2.7  # so that their limit is lower
     same_face: float = 0.5  # centers nearer than this, in means of both sides, are of one face

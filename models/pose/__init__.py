@@ -1,1 +1,1 @@
-"""How heads are turned: from key points and the mean head to yaw, pitch and roll."""
+"""Head pose: yaw, pitch and roll from key points and the mean head."""

@@ -5,10 +5,10 @@ shape. So the unknowns of a face are its turn, place, size and nearness, and how
 differs from the mean one along each principal component; the last two have a normal distribution
 (priors). The weight of a point is one over its variance: its spread squared, and what the principal
 components leave. A point far from where all the others want it is weighted as under Student's t
-distribution. The standard deviations follow from the Jacobian, so they contain that a nose that
-looks turned up may be one that is turned up.
+distribution. The standard deviations follow from the Jacobian, so they allow for a nose that
+looks turned up because it is.
 
-Turns are those of MediaPipe's facial transformation matrix: x to the picture's right, y up, z to
+Angles are those of MediaPipe's facial transformation matrix: x to the picture's right, y up, z to
 the viewer; the head is first pitched about x, then yawed about y, then rolled about z.
 """
 
@@ -26,8 +26,8 @@ LEAST_SPREAD = 0.3  # pixels of the crop that a point is off at least
 FREEDOM = 6.0  # degrees of freedom of Student's t
 # Calibrated on rendered heads (tests/benchmarks/head_pose.py --calibrate): the factors of the
 # standard deviations of yaw, pitch and roll by which 90 % of the true turns lie within 1.645 of
-# them. At a yaw of `TURNED` degrees they are twice as large: of hidden points the errors have
-# causes in common.
+# them. At a yaw of `TURNED` degrees they are twice as large: the errors of
+# hidden points are correlated.
 CALIBRATION = np.array([0.81, 0.87, 0.79])
 TURNED = 50.0
 STEPS, ENOUGH = 8, 5e-3  # at most, and the turn in radians after which no further one is needed
@@ -129,7 +129,7 @@ def project(
     shape: np.ndarray,
     jacobian: np.ndarray,
 ) -> np.ndarray:
-    """Where the picture has the places of N heads, (N, 2, P), before they are shifted.
+    """The places of N heads projected into the picture, (N, 2, P), before the shift.
 
     `jacobian` (N, 2, P, U) is filled in: by how much each of the unknowns would move them.
     """

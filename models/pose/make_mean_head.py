@@ -47,7 +47,7 @@ def draw_heads(count: int, seed: int) -> np.ndarray:
 
 
 def summarize(heads: np.ndarray, modes: int) -> dict[str, Any]:
-    """Mean, principal components and what these leave, of heads (N, P, 3) and their mirror
+    """Mean, principal components and residual variance of heads (N, P, 3) and their mirror
     images: the arrays of mean_head.npz."""
     heads = np.concatenate([heads, heads[:, mirror_partners(NAMES)] * [-1, 1, 1]])
     mean = heads.mean(0)

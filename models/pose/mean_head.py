@@ -20,8 +20,8 @@ MEAN_HEAD = HERE / "models" / "pose" / "mean_head.npz"  # written by make_mean_h
 
 JAW = 17  # points of the 68, the first, are the jaw's
 FEWEST = 5  # points that a pose is estimated from
-# Centimetres (root mean square) that these must be apart in the direction in which they are
-# nearest to a plane: of points in one, a turn to the left looks like one to the right.
+# Centimetres (root mean square) by which these must deviate from their best-fitting plane: with
+# coplanar points, a turn to the left looks like one to the right.
 LEAST_DEPTH = 0.4
 
 

@@ -253,5 +253,5 @@ class Answers:
 
 
 def known_by(photo: Photo) -> tuple[str, int, int]:
-    """What tells whether it is the same photo: path, size in bytes, time in nanoseconds."""
+    """What identifies a photo: path, size in bytes, time in nanoseconds."""
     return address_of(photo.path) or os.path.abspath(photo.path), photo.size, photo.changed

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What an earlier run has done."""
+    """What an earlier run did."""
 
     photos: int = 0
     without_face: int = 0
@@ -74,7 +74,7 @@ class Journal:
         """What was done so far; lines are then appended.
 
         A last line that was cut short is cut off, and so are lines of rows beyond `table_bytes`,
-        which a power failure took. Raises InputError if the model or the settings are others.
+        which a power failure took. Raises InputError if the model or the settings differ.
         """
         with open(self.path, "rb") as file:
             run, start = next(whole_lines(file), ({}, 0))

@@ -106,7 +106,7 @@ class Processes:
 
 def begin_process(parent: int) -> None:
     """What a process of this machine does first: it leaves Ctrl-C and a closed terminal to its
-    parent, and dies with it, also if that is killed."""
+    parent, and dies with it, even if that is killed."""
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)

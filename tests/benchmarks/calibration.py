@@ -127,7 +127,7 @@ def run(arguments):
         }
         rows.append([name, f"{len(others):,}", f"{area:.4f}", f"{100 * share:.1f}"])
         rows[-1].append(f"{np.median(others):.1f}")
-    header = ["without a face", "pictures", "AUROC", "told apart at 1 % false alarms, %"]
+    header = ["without a face", "pictures", "AUROC", "detected at 1 % false positives, %"]
     print(common.markdown([*header, "median spread, px"], rows))
     print(f"\nFaces: median spread {np.median(of_faces):.2f} px, 99 % below {worst:.2f} px.")
     if arguments.out:

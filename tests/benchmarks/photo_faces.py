@@ -1,4 +1,4 @@
-"""Recall and false alarms for faces pasted into photos, and how much the box matters.
+"""Recall and false positives for faces pasted into photos, and how much the box matters.
 
     python tests/benchmarks/photo_faces.py [ARCHIVE] [--faces 500] [--seed 1]
 
@@ -7,8 +7,8 @@ pixels, into backgrounds cut from scikit-learn's two sample photographs (a palac
 searches them twice: with OpenCV's plain frontal cascade, if OpenCV 4 is installed, and as
 `face_key_points.py --image` does. A face is found if the mean error of its key points, for the
 plain cascade those predicted in its box, is below a quarter of the inter-ocular distance (40 pixels
-of the 96 of a crop). A detection that is not near a face is a false alarm. Turned faces are those
-of AFLW with hidden points.
+of the 96 of a crop). A detection that is not near a face is a false positive. Turned faces
+are those of AFLW with hidden points.
 
 Then the box: from the box that fits each of 200 faces, moved by 10 % of its side to each of the
 four sides, and made 10 % smaller and larger, the key points are predicted again. Prints by how much
@@ -119,7 +119,7 @@ def plain_cascade(landmarker, cascade, grey):
 
 
 def match(found, truth, squares):
-    """Which faces were found, (N,) bool, their errors in sides (N,), and the false alarms.
+    """Which faces were found, (N,) bool, their errors in sides (N,), and the false positives.
 
     Args:
         found: (M, 15, 2); truth: (N, 15, 2), NaN where not marked; squares: (N, 3) as placed.
@@ -134,7 +134,7 @@ def match(found, truth, squares):
 
 
 def measure_recall(landmarker, archive, path, rows, rng):
-    """Print the tables of recall and false alarms of both ways to detect faces."""
+    """Print the tables of recall and false positives of both ways to detect faces."""
     photographs = backgrounds()
     ways = {"`--image`": lambda grey: detect(landmarker, grey).points}
     cascade = photo_search.plain_cascade()
@@ -178,7 +178,7 @@ def measure_recall(landmarker, archive, path, rows, rng):
         shares = " | ".join(f"{100 * hit[mask].mean():.1f} %" for hit in hits.values())
         print(f"| {name} | {mask.sum()} | {shares} |")
     counts = " | ".join(str(sum(alarm)) for alarm in alarms.values())
-    print(f"| false alarms in {len(errors)} scenes | | {counts} |")
+    print(f"| false positives in {len(errors)} scenes | | {counts} |")
     times = " | ".join(f"{np.mean(spent):.2f} s" for spent in seconds.values())
     print(f"| processor time per scene of {WIDTH}x{HEIGHT} | | {times} |")
     error = 100 * np.mean(np.concatenate(errors))
@@ -223,7 +223,7 @@ def picture(archive, path, row):
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = common.parser(
-        "Recall and false alarms of the face detector; how much the box matters."
+        "Recall and false positives of the face detector; how much the box matters."
     )
     parser.add_argument(
         "archive", nargs="?", type=Path, default=common.ARCHIVE, help="of wild faces"

@@ -1,4 +1,4 @@
-"""Face detection in everyday photos: recall, false alarms and time of `--image`.
+"""Face detection in everyday photos: recall, false positives and time of `--image`.
 
     taskset -c 0 python tests/benchmarks/photo_search.py [FOLDER] [--half 1] [--light]
 
@@ -6,8 +6,8 @@ FOLDER contains photos and `truth.json`: for each photo's name `faces`, which a 
 to be found, and `ignore`, which do not count, each `[x, y, size]`: the centre of the crop as in
 training, and its side in pixels. A face is found where a box of 0.4 to 2.5 times its size lies
 within 0.45 of the larger of both sizes (by the larger of the two distances). A box that is at no
-face and at none to ignore is a false alarm. OpenCV's plain frontal cascade is scored too, if OpenCV
-4 is installed. Times are processor times of search and network, without reading and drawing.
+face and at none to ignore is a false positive. OpenCV's plain frontal cascade is scored too, if
+OpenCV 4 is installed. Times are processor times of search and network, without reading and drawing.
 
 `--half 1` takes the half of the photos on which the free networks were chosen, `--half 2` the other
 one. (The search's limits were chosen on all of them, with the research networks.) `--light`
@@ -102,7 +102,7 @@ def plain_cascade():
 
 
 def measure(look, truth, light):
-    """Found faces (bool for each), false alarms and seconds, each a dict by photo."""
+    """Found faces (bool for each), false positives and seconds, each a dict by photo."""
     found, alarms, seconds = {}, {}, {}
     for path, (faces, ignore) in truth.items():
         grey = np.asarray(read_photo(path).convert("L"))
@@ -127,7 +127,7 @@ class Counting(Landmarker):
 
 
 def report(ways, truth, lights):
-    """Print the table, and the photos with missed faces or false alarms."""
+    """Print the table, and the photos with missed faces or false positives."""
     print("| | " + " | ".join(ways) + " |\n|---|" + "---:|" * len(ways))
     for name in lights:
         results = [measure(look, truth, LIGHT[name]) for look in ways.values()]
@@ -138,7 +138,7 @@ def report(ways, truth, lights):
             cells = []
             for found, alarms, _ in results:
                 hits, wrong = (sum(np.sum(part[path]) for path in some) for part in (found, alarms))
-                cells.append(f"{hits}, {wrong} false alarms")
+                cells.append(f"{hits}, {wrong} false positives")
             title = f"{name}: all faces" if not kind else f"– {kind}"
             print(f"| {title} ({count}) | {' | '.join(cells)} |")
         times = [np.array(list(seconds.values())) for *_, seconds in results]
@@ -192,7 +192,7 @@ def show(landmarker, truth, folder):
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = common.parser("Faces found in photos, false alarms, and processor time.")
+    parser = common.parser("Faces found in photos, false positives, and processor time.")
     default = common.SHARED / "photos"
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")

@@ -3,7 +3,7 @@
 python -m data.synthetic.rendered --points 15 --train 2000 --test 200 --seed 1 --out FOLDER
 
 writes training.csv and test.csv, and for each a table with one row per face: age, sex, skin tone,
-the head's turn, what it wears (training_descriptions.csv, test_descriptions.csv).
+head pose, accessories (training_descriptions.csv, test_descriptions.csv).
 
 python -m data.synthetic.rendered --coco --train 2000 --test 0 --out FOLDER
 

@@ -226,7 +226,7 @@ def draw_mask(scene: Scene, heads: Heads, vertices: np.ndarray, rng: np.random.G
 def draw_hand(
     scene: Scene, heads: Heads, vertices: np.ndarray, look: Look, rng: np.random.Generator
 ) -> None:
-    """A hand before the face: a palm and four fingers, or two, from below or from the side."""
+    """A hand in front of the face: a palm and four fingers, or two, from below or from the side."""
     u, n = rng.uniform, rng.normal
     spots = ["chin", "mouth_left_corner", "left_jaw_5", "nose_tip", "left_eye_outer_corner"]
     aim = vertices[heads.places[str(rng.choice(spots, p=[0.3, 0.25, 0.2, 0.15, 0.1]))]].copy()
@@ -234,7 +234,7 @@ def draw_hand(
     aim[0] *= side
     along = unit(np.array([-side * u(0.1, 1.2), u(0.3, 1.2), u(-0.1, 0.25)]))
     across = unit(np.cross(along, [0.0, 0.0, 1.0]))
-    # Before everything that lies near it.
+    # In front of everything near it.
     aim[2] = vertices[np.hypot(*(vertices[:, :2] - aim[:2]).T) < 2.5, 2].max(initial=aim[2])
     tone = look.skin * u(0.75, 1.05)
     offset = rng.random(2, np.float32)

@@ -63,8 +63,8 @@ class Camera:
     def __init__(self, pose: Pose, points: np.ndarray, rng: np.random.Generator) -> None:
         """Framed so that Kaggle's 15 points (15, 3) lie as in Kaggle's faces, with jitter.
 
-        Of a face that is turned far, the points lie closer together. Whoever crops by them enlarges
-        it, whoever crops by the head does not: anything in between comes up.
+        The points of a strongly turned face lie closer together. Cropping by them enlarges the
+        face, cropping by the head does not: anything in between occurs.
         """
         self.rotation = rotation(pose.yaw, pose.pitch, pose.roll)
         self.body = rotation(*pose.body)
@@ -96,7 +96,7 @@ class Camera:
 
     def seen_turn(self, points: np.ndarray) -> tuple[float, float, float]:
         """Yaw, pitch and roll, as of `Pose`, relative to the line from the camera to the middle of
-        `points` (N, 3): how the head looks in a crop. Near the camera that is another turn."""
+        `points` (N, 3): how the head looks in a crop. Near the camera this differs."""
         sight = np.array([0, 0, self.distance]) - self.turn(points).mean(0)
         x, y, z = sight / np.linalg.norm(sight)
         # The smallest rotation that takes the line to the camera's axis.
@@ -153,9 +153,9 @@ class Scene:
     ) -> None:
         """Draw a mesh (V, 3) of the head frame over what is farther away.
 
-        `paint` takes the attributes (N, C) of the pixels seen and returns what they throw back and
-        how much they cover, both (N,). `glass` leaves the depth as it is, `bias` lets the mesh
-        through what lies up to so many centimetres before it. Both sides of the mesh are seen.
+        `paint` takes the attributes (N, C) of the pixels seen and returns their albedo and their
+        opacity, both (N,). `glass` leaves the depth as it is, `bias` draws the mesh even over what
+        lies up to so many centimetres in front of it. Both sides of the mesh are seen.
         `normals` (V, 3) of the head frame replace the mesh's own.
         """
         seen = self.camera.turn(vertices)

@@ -140,7 +140,7 @@ def _draw_head(
     hat: accessories.Hat | None,
     rng: np.random.Generator,
 ) -> None:
-    """Head, neck and shoulders, painted and lit, over the background; the hat throws a shadow."""
+    """Head, neck and shoulders, painted and lit, over the background; the hat casts a shadow."""
     triangles, regions, attributes = _solid()
     light = scene.light
     seen = scene.camera.turn(subject.all_vertices, subject.turning)
@@ -215,7 +215,7 @@ def _draw_accessories(
     hat: accessories.Hat | None,
     rng: np.random.Generator,
 ) -> None:
-    """Everything that a face wears, or that is before it."""
+    """Everything that a face wears, or that is in front of it."""
     heads, vertices, normals = subject.heads, subject.vertices, subject.normals
     for name in worn:
         if name.endswith("glasses"):
@@ -334,10 +334,10 @@ def render_faces(
     indices: Sequence[int] | None = None,
     workers: int | None = None,
 ) -> RenderedFaces:
-    """Render `count` faces, or only those at `indices`, and show how far that is.
+    """Render `count` faces, or only those at `indices`, and show progress.
 
-    `points` is 15, 68, a file of places (points.py) or what `read_places` returned; key points
-    that something hides are given all the same, those outside the picture too. Face i depends on
+    `points` is 15, 68, a file of places (points.py) or what `read_places` returned; hidden
+    key points are included, and so are those outside the picture. Face i depends on
     seed and i alone; `workers` (processes, default one per core) changes only how long it takes.
     Raises InputError for a file of places that cannot be used.
     """

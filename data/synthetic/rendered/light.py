@@ -1,4 +1,4 @@
-"""Lamps, shadows and the sky: how bright what is painted gets.
+"""Lamps, shadows and the sky: how bright painted surfaces appear.
 
 Directions are the camera's: x to the right, y up, z towards the viewer.
 """
@@ -112,7 +112,7 @@ def shade(
 
 
 def highlight(light: Light, normal: np.ndarray, sharpness: float | np.ndarray) -> np.ndarray:
-    """How strongly the key light is mirrored, (N,)."""
+    """The key light's specular reflection, (N,)."""
     half = unit(light.ways[0] + np.array([0, 0, 1], np.float32))
     toward = np.maximum(np.einsum("nk,k->n", normal, half), 0)
     return toward**sharpness * (0.05 + 0.4 * light.power[0])

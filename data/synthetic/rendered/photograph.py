@@ -1,4 +1,4 @@
-"""What is behind the face, and what the camera makes of the whole."""
+"""The background, and the camera: exposure, blur, noise."""
 
 from __future__ import annotations
 

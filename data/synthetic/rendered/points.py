@@ -11,7 +11,7 @@ Every point has one meaning on every head (data/README.md, "What each point mean
 - the mouth's corners are where the lips meet, the lips' centres lie on their outer edges on the
   middle line.
 
-The 17 points of the jaw are places on the bone, also where 300-W marks a turned head's outline.
+The 17 points of the jaw are places on the bone, even where 300-W marks a turned head's outline.
 
 A file of places has one point per line: a name, then nothing if it is the name of one of the 15 or
 68, or else one to three vertices of MakeHuman's base.obj (counted from 0, as Blender counts them),

@@ -1,7 +1,7 @@
 """Triangles to pixels, and what painting needs besides curves: noise and blurs.
 
-All of it is NumPy in single precision, without a library of linear algebra: those round
-differently with another number of threads, and a face must not depend on that.
+All of it is NumPy in single precision, without BLAS, whose rounding depends on the
+number of threads, and a face must not depend on that.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def interpolate(values: np.ndarray, triangles: np.ndarray, weights: np.ndarray) 
 def rasterise(
     xy: np.ndarray, z: np.ndarray, triangles: np.ndarray, size: int, cull: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What of a mesh is seen in size x size pixels.
+    """Which parts of a mesh are visible in size x size pixels.
 
     xy (V, 2) in pixels with y down, z (V,) larger where nearer, triangles (T, 3). With `cull`
-    triangles that turn their back are left out. Returns the pixels (P,) that show something, row
+    back-facing triangles are left out. Returns the pixels (P,) that show something, row
     by row from 0 to size * size - 1 but in any order, and of each the triangle's number (P,), the
     weights of its corners (P, 3) and the depth (P,).
     """

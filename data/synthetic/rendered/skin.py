@@ -1,4 +1,4 @@
-"""Paint on the head: skin, lips, brows, beard, mouth and eyes, as shares of light thrown back.
+"""Paint on the head: skin, lips, brows, beard, mouth and eyes, by albedo.
 
 Places are those of the neutral head (heads.py): the same pore has the same place on every head.
 """
@@ -87,7 +87,7 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
 def paint_head(
     p: Pixels, look: Look, brows: dict[str, Brow], rng: np.random.Generator
 ) -> np.ndarray:
-    """The share of light that each pixel of skin and mouth throws back, (N,)."""
+    """The albedo of each pixel of skin and mouth, (N,)."""
     skin = _paint_skin(p, look, rng)
     skin = _paint_age(p, skin, look, rng)
     skin = _paint_eye_surroundings(p, skin, look, rng)
@@ -236,7 +236,7 @@ def _paint_mouth(p: Pixels, look: Look, inside: np.ndarray, rng: np.random.Gener
 def paint_eyes(
     place: np.ndarray, look: Look, eyes: dict[str, Eyeball], rng: np.random.Generator
 ) -> np.ndarray:
-    """What places (N, 3) of the head frame on the eyeballs throw back, (N,).
+    """The albedo (N,) of places (N, 3) of the head frame on the eyeballs.
 
     White, iris and pupil by the angle from where the eye looks; shade under the upper lid.
     """
