@@ -61,7 +61,7 @@ def distort(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     weights = np.maximum(0, 1 - nearness)
     weights = 3 * weights**2 - 2 * weights**3  # smooth
     places = np.mgrid[:SIZE, :SIZE] + weights @ moved @ weights.T
-    return np.rot90(map_coordinates(picture, places, order=1, mode="mirror"), rng.integers(4))
+    return np.rot90(map_coordinates(picture, places, order=1, mode="mirror"), int(rng.integers(4)))
 
 
 def draw_clouds(rng: np.random.Generator) -> np.ndarray:

@@ -36,7 +36,7 @@ def parse_arguments(training, argv):
     """The command line as an argparse namespace."""
     parser = common.parser(f"Train {training.title}.")
     add = parser.add_argument
-    faces = [HERE / "data" / f"rendered_{seed}" for seed, *_ in pretrain.RENDERED]
+    faces = [HERE / "data" / f"rendered_{seed}" for seed, *_ in pretrain.RENDERED[:2]]
     add("--faces", type=Path, nargs="+", default=faces, help="folders of pretrain.py's faces")
     panoramas = HERE / "data" / "pmndrs-assets-1.7.0.tgz"
     add("--panoramas", type=Path, default=panoramas, help="of npm pack @pmndrs/assets@1.7.0")

@@ -31,7 +31,7 @@ EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
 # The trainings on rendered faces, one after the other, each on faces of its own: the seed and the
 # number of the faces, and the epochs.
-RENDERED = ((300, 30_000, 7), (301, 30_000, 6))
+RENDERED = ((300, 30_000, 7), (301, 30_000, 6), (302, 40_000, 4))
 
 
 def trainer(processes):
