@@ -53,7 +53,7 @@ DEFAULTS = SearchSettings()
 # With the free weights, chosen on the first half of the 41 photos (`photo_search.py --half 1`).
 # `synthetic.keras` is overconfident on cloth and crockery there: spots without a face have spreads
 # of 2.68 in small crops and 2.98 and more in others, faces up to 2.68 and 2.74. A stricter checker
-# costs no face and saves a sixth of the network's crops.
+# costs no face and saves a fifth of the network's crops.
 FREE = SearchSettings(max_spread=2.8, max_spread_small=2.6, min_check=-1.0)
 
 
