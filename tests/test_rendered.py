@@ -144,26 +144,17 @@ def test_an_open_mouth_moves_the_lower_lip_alone():
 
 def test_full_smiles_move_the_mouth_as_in_people():
     """As measured by Rigsbee et al. (1988) and Tarantili et al. (2005), see `_smile`."""
-    neutral, places = load_heads().neutral, load_heads().places
-    rng, heads = np.random.default_rng(0), []
+    neutral, rng, heads = load_heads().neutral, np.random.default_rng(0), []
     for _ in range(200):
         units = _Units(rng)
-        _smile(units, 1.0, rng)
+        _smile(units, 1.0)
         heads.append(express(neutral, Expression(dict(units), (0.0, 0.0))))
-    before, after = (
-        {name: vertices[place] for name, place in places.items()}
-        for vertices in (neutral, np.mean(heads, 0))
-    )
-    left, right, lip, nose = (
-        "mouth_left_corner",
-        "mouth_right_corner",
-        "inner_top_lip_center",
-        "nose_base",
-    )
-    width, length = (
-        [(spots[one] - spots[other])[axis] for spots in (before, after)]
-        for one, other, axis in ((left, right, 0), (nose, lip, 1))
-    )
+    before, after = (points_of(vertices, "68") for vertices in (neutral, np.mean(heads, 0)))
+    left, right = "mouth_left_corner", "mouth_right_corner"
+    width = [(points[left] - points[right])[0] for points in (before, after)]
+    length = [
+        (points["nose_base"] - points["inner_top_lip_center"])[1] for points in (before, after)
+    ]
     assert 1.25 < width[1] / width[0] < 1.32
     assert 0.65 < length[1] / length[0] < 0.82
     outwards, up = (after[left] - before[left])[:2]
@@ -176,12 +167,9 @@ def test_both_ends_of_a_brow_are_about_equally_high_on_average():
         who, does = np.random.default_rng((3, i)).spawn(2)
         vertices = express(neutral, draw_expression(does))
         found = points_of(vertices, brows=draw_brows(who))
-        ends.append(
-            [
-                found[f"{side}_eyebrow_outer_end"][1] - found[f"{side}_eyebrow_inner_end"][1]
-                for side in ("left", "right")
-            ]
-        )
+        for side in ("left", "right"):
+            outer, inner = (found[f"{side}_eyebrow_{end}_end"] for end in ("outer", "inner"))
+            ends.append(outer[1] - inner[1])
     assert abs(np.mean(ends)) < 0.15  # centimetres; brows are 4 long
 
 

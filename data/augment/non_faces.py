@@ -4,6 +4,7 @@ import numpy as np
 
 from data.augment.views import box_blur
 from data.key_points import SIZE
+from data.synthetic.curves import interpolation
 
 
 def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -55,11 +56,9 @@ def distort(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     edges and shades."""
     from scipy.ndimage import map_coordinates
 
-    nodes = rng.integers(3, 7)  # across the picture; each is moved, what lies between follows
+    nodes = int(rng.integers(3, 7))  # across the picture; each is moved, what lies between follows
     moved = rng.normal(0, rng.uniform(15, 30), (2, nodes, nodes))
-    nearness = np.abs(np.linspace(0, nodes - 1, SIZE)[:, None] - np.arange(nodes))
-    weights = np.maximum(0, 1 - nearness)
-    weights = 3 * weights**2 - 2 * weights**3  # smooth
+    weights = interpolation(SIZE, nodes)
     places = np.mgrid[:SIZE, :SIZE] + weights @ moved @ weights.T
     return np.rot90(map_coordinates(picture, places, order=1, mode="mirror"), int(rng.integers(4)))
 

@@ -26,8 +26,8 @@ LEAST_SPREAD = 0.3  # pixels of the crop that a point is off at least
 FREEDOM = 6.0  # degrees of freedom of Student's t
 # Calibrated on rendered heads (tests/benchmarks/head_pose.py --calibrate): the factors of the
 # standard deviations of yaw, pitch and roll by which 90 % of the true turns lie within 1.645 of
-# them. At a yaw of `TURNED` degrees they are twice as large: the errors of
-# hidden points are correlated.
+# them. At a yaw of `TURNED` degrees they are twice as large: the errors of hidden points are
+# correlated.
 CALIBRATION = np.array([0.81, 0.87, 0.79])
 TURNED = 50.0
 STEPS, ENOUGH = 8, 5e-3  # at most, and the turn in radians after which no further one is needed

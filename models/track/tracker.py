@@ -31,8 +31,9 @@ from models.track.smoothing import Face, PointFilter
 SEARCH_EVERY = 1.0  # seconds: a face that comes in is detected after this long at the latest
 AHEAD = 8  # frames by which a search is begun ahead: about as long as one takes
 SEARCH_AGAIN = 0.2  # seconds from one search to the next where a face was lost
-# In the search's limits of a face's spread: above, its track is given up.
-MAX_TRACKED_SPREAD = 1.3  # later than a new face is rejected
+# Times the search's `max_spread`: a face's spread above which its track is given up, later than a
+# new face is rejected.
+MAX_TRACKED_SPREAD = 1.3
 JUMP = 0.4  # sides of the crop: a face farther from the predicted position is another one
 RETURN = 1.5  # sides of the crop: how far from there a hidden face may reappear
 HIDDEN = 2.0  # seconds for which a face that is hidden or turned away keeps its number

@@ -36,6 +36,7 @@ def parse_arguments(training, argv):
     """The command line as an argparse namespace."""
     parser = common.parser(f"Train {training.title}.")
     add = parser.add_argument
+    # The shipped ones learned from the faces of the first two trainings.
     faces = [HERE / "data" / f"rendered_{seed}" for seed, *_ in pretrain.RENDERED[:2]]
     add("--faces", type=Path, nargs="+", default=faces, help="folders of pretrain.py's faces")
     panoramas = HERE / "data" / "pmndrs-assets-1.7.0.tgz"

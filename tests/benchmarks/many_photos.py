@@ -237,22 +237,23 @@ def processes(folder, photos, script=(common.HERE / "face_key_points.py",)):
     """
     real = sorted((common.SHARED / "photos").glob("*.jpg"))
     copies = [shutil.copy(photo, folder) for photo in real]  # links need the same disk
-    for i in range(photos):
-        for group in ("all", f"half{i % 2}"):
-            (folder / group).mkdir(exist_ok=True)
+    groups = {"all": range(photos), "even": range(0, photos, 2), "odd": range(1, photos, 2)}
+    for group, numbers in groups.items():
+        (folder / group).mkdir()
+        for i in numbers:  # both halves get the same photos
             os.link(copies[i // 2 % len(copies)], folder / group / f"{i:05}.jpg")
-    runs = {"1 process": ("all 1",), "2 processes": ("all 2",), "2 runs": ("half0 1", "half1 1")}
+    runs = {"1 process": [("all", 1)], "2 processes": [("all", 2)]}
+    runs["2 runs"] = [("even", 1), ("odd", 1)]
     rates, tables = [], []
     for name, parts in runs.items():
         began, before = time.monotonic(), children_seconds()
-        places = [folder / f"results of {part}" for part in parts]
+        places = [folder / f"results of {group}, {jobs}" for group, jobs in parts]
         started = []
-        for part, place in zip(parts, places, strict=True):
-            group, jobs = part.split()
+        for (group, jobs), place in zip(parts, places, strict=True):
             flags = "--image", folder / group, "--no-pictures", "--results", place, "--jobs", jobs
             command = [sys.executable, *map(str, (*script, *flags))]
             started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-        assert not any(process.wait() for process in started)
+        assert not any([process.wait() for process in started])
         summaries = [json.loads((place / "summary.json").read_text()) for place in places]
         rates.append(sum(summary["photos_per_second"] for summary in summaries))
         tables.append((places[0] / "key_points.csv").read_bytes())

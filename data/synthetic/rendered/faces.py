@@ -336,9 +336,9 @@ def render_faces(
 ) -> RenderedFaces:
     """Render `count` faces, or only those at `indices`, and show progress.
 
-    `points` is 15, 68, a file of places (points.py) or what `read_places` returned; hidden
-    key points are included, and so are those outside the picture. Face i depends on
-    seed and i alone; `workers` (processes, default one per core) changes only how long it takes.
+    `points` is 15, 68, a file of places (points.py) or what `read_places` returned; hidden key
+    points are included, and so are those outside the picture. Face i depends on seed and i alone;
+    `workers` (processes, default one per core) changes only how long it takes.
     Raises InputError for a file of places that cannot be used.
     """
     places = points if isinstance(points, Places) else read_places(points)

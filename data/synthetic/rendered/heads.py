@@ -261,11 +261,11 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
     u, n = rng.uniform, rng.normal
     kind = rng.choice(["rest", "smile", "talk", "shout", "odd"], p=[0.27, 0.31, 0.21, 0.11, 0.1])
     if kind == "rest":
-        _smile(w, max(0, n(0.05, 0.12)), rng)
+        _smile(w, max(0, n(0.05, 0.12)))
         w.put("jawOpen", max(0, n(-0.02, 0.04)))
     elif kind == "smile":
         smile = u(0.25, 1.15)
-        _smile(w, smile, rng)
+        _smile(w, smile)
         w.both("cheekSquint", smile * u(0, 0.9))
         w.both("eyeSquint", smile * u(0, 0.6))
         if chance(rng, 0.65):  # with teeth
@@ -281,7 +281,7 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
         w.both("mouthStretch", u(0, 0.6) * chance(rng, 0.4))
     elif kind == "shout":
         w.put("jawOpen", u(0.35, 1.0))
-        _smile(w, u(0, 0.7) * chance(rng, 0.5), rng)
+        _smile(w, u(0, 0.7) * chance(rng, 0.5))
         w.both("eyeWide", u(0, 0.9) * chance(rng, 0.5))
         w.both("mouthUpperUp", u(0, 0.5))
         w.both("mouthLowerDown", u(0, 0.5))
@@ -296,7 +296,7 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
         w.put("cheekPuff", u(0, 0.8) * chance(rng, 0.15))
 
 
-def _smile(w: _Units, amount: float, rng: np.random.Generator) -> None:
+def _smile(w: _Units, amount: float) -> None:
     """A smile; 1 is a full one.
 
     MakeHuman's unit alone lifts the corners of the mouth at 61 degrees and leaves the upper lip
@@ -304,10 +304,11 @@ def _smile(w: _Units, amount: float, rng: np.random.Generator) -> None:
     1988), in spontaneous smiles to 127 % and 72 %, while the corners move outwards and up at 47
     degrees (Tarantili et al. 2005). Here it is 130 %, 67 % and 52 degrees.
     """
-    w.both("mouthSmile", 0.55 * amount * rng.uniform(0.6, 1.4))
-    w.both("mouthDimple", 0.45 * amount * rng.uniform(0.4, 1.6))
-    w.both("mouthStretch", 0.15 * amount * rng.uniform(0, 2))
-    w.both("mouthUpperUp", 0.6 * amount * rng.uniform(0.4, 1.6))
+    u = w.rng.uniform
+    w.both("mouthSmile", 0.55 * amount * u(0.6, 1.4))
+    w.both("mouthDimple", 0.45 * amount * u(0.4, 1.6))
+    w.both("mouthStretch", 0.15 * amount * u(0, 2))
+    w.both("mouthUpperUp", 0.6 * amount * u(0.4, 1.6))
 
 
 def express(vertices: np.ndarray, expression: Expression) -> np.ndarray:

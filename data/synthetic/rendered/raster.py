@@ -1,7 +1,7 @@
 """Triangles to pixels, and what painting needs besides curves: noise and blurs.
 
-All of it is NumPy in single precision, without BLAS, whose rounding depends on the
-number of threads, and a face must not depend on that.
+All of it is NumPy in single precision, without BLAS, whose rounding depends on the number of
+threads: a face must not.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def rasterise(
     """Which parts of a mesh are visible in size x size pixels.
 
     xy (V, 2) in pixels with y down, z (V,) larger where nearer, triangles (T, 3). With `cull`
-    back-facing triangles are left out. Returns the pixels (P,) that show something, row
-    by row from 0 to size * size - 1 but in any order, and of each the triangle's number (P,), the
-    weights of its corners (P, 3) and the depth (P,).
+    back-facing triangles are left out. Returns the pixels (P,) that show something, row by row from
+    0 to size * size - 1 but in any order, and of each the triangle's number (P,), the weights of
+    its corners (P, 3) and the depth (P,).
     """
     x, y = np.ascontiguousarray(xy.T, np.float32)
     (ax, bx, cx), (ay, by, cy) = x[triangles.T], y[triangles.T]
