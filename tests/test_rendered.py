@@ -50,10 +50,10 @@ SYMMETRIC = Brow(np.array([1.5, 1.5]), np.array([5.3, 1.2]), 0.4, 0.5, 0.4, 0.5)
 BROWS = {"left": SYMMETRIC, "right": SYMMETRIC}
 
 
-def points_of(vertices, points="15", brows=BROWS):
-    """Points on a head in its own frame, by name."""
-    places = read_places(points)
-    found = find_points(places, vertices, find_places(vertices, brows))
+def points_of(vertices, points="15", brows=BROWS, expression=REST):
+    """Points on a head in its own frame, by name; the eyes are the neutral head's."""
+    places, eyes = read_places(points), eyeballs(load_heads().neutral, expression)
+    found = find_points(places, vertices, find_places(vertices, brows, eyes))
     return dict(zip(places.names, found, strict=True))
 
 

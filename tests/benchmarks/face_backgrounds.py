@@ -19,7 +19,13 @@ from data.key_points import SIZE
 from data.synthetic.rendered import accessories
 from data.synthetic.rendered.camera import Camera, Pose, Scene
 from data.synthetic.rendered.faces import render_face
-from data.synthetic.rendered.heads import draw_person, load_heads, shape_head
+from data.synthetic.rendered.heads import (
+    Expression,
+    draw_person,
+    eyeballs,
+    load_heads,
+    shape_head,
+)
 from data.synthetic.rendered.light import draw_light
 from data.synthetic.rendered.photograph import CANVAS, draw_background, photograph
 from data.synthetic.rendered.points import draw_brows, find_places, find_points, read_places
@@ -130,7 +136,9 @@ def _render_hands(rng):
     """One to three hands in front of a background."""
     person = draw_person(rng)
     vertices, look = shape_head(person), draw_look(person, rng)
-    points = find_points(read_places("15"), vertices, find_places(vertices, draw_brows(rng)))
+    eyes = eyeballs(vertices, Expression({}, (0.0, 0.0)))
+    spots = find_places(vertices, draw_brows(rng), eyes)
+    points = find_points(read_places("15"), vertices, spots)
     pose = Pose(rng.uniform(-1, 1), rng.uniform(-0.5, 0.5), rng.uniform(-np.pi, np.pi), (0, 0, 0))
     scene = Scene(Camera(pose, points, rng), draw_light(rng), draw_background(rng))
     for _ in range(rng.integers(1, 4)):

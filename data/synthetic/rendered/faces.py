@@ -245,7 +245,7 @@ def render_face(
     subject = _Subject(person, expression, draw_brows(who))
     look, light = draw_look(person, look_rng), draw_light(light_rng)
     hair = draw_hair(person, look, hair_rng)
-    spots = find_places(subject.vertices, subject.brows)
+    spots = find_places(subject.vertices, subject.brows, subject.eyes)
     kaggle = find_points(read_places("15"), subject.vertices, spots)
     camera = Camera(pose, kaggle, camera_rng)
     scene = Scene(camera, light, draw_background(camera_rng))
@@ -273,7 +273,8 @@ def draw_neutral(places: Places, yaw: float, size: int) -> tuple[np.ndarray, np.
     heads, calm = load_heads(), Expression({}, (0.0, 0.0))
     brows = draw_brows(np.random.default_rng(0))
     ball = ball_mesh()[0]
-    balls = [eye.centre + eye.radius * ball for eye in eyeballs(heads.neutral, calm).values()]
+    eyes = eyeballs(heads.neutral, calm)
+    balls = [eye.centre + eye.radius * ball for eye in eyes.values()]
     turn = rotation(yaw, 0.0, 0.0)
 
     def project(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -288,7 +289,7 @@ def draw_neutral(places: Places, yaw: float, size: int) -> tuple[np.ndarray, np.
     value = np.zeros(size * size)
     lamp = unit(np.array([0.3, 0.4, 0.85], np.float32))
     value[hit] = 50 + 190 * np.clip(np.einsum("nk,k->n", normal, lamp), 0, 1)
-    points = find_points(places, heads.neutral, find_places(heads.neutral, brows))
+    points = find_points(places, heads.neutral, find_places(heads.neutral, brows, eyes))
     return value.reshape(size, size).astype(np.uint8), project(points)[1]
 
 

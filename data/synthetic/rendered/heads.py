@@ -235,12 +235,12 @@ def draw_expression(rng: np.random.Generator) -> Expression:
     w.both("browDown", max(-brow, 0) * 0.8)
     w.both("browOuterUp", max(n(0, 0.4), 0), 0.3)
     if chance(rng, 0.07):
-        w.both("eyeBlink", u(0.7, 1.0), 0.03)
+        w.both("eyeBlink", u(0.6, 0.85), 0.03)
     elif chance(rng, 0.02):
-        w.put(f"eyeBlink{rng.choice(['Left', 'Right'])}", u(0.8, 1.0))
+        w.put(f"eyeBlink{rng.choice(['Left', 'Right'])}", u(0.65, 0.85))
     else:
-        w.both("eyeBlink", np.clip(n(0.15, 0.16), -0.1, 0.6), 0.06)
-    w.both("eyeSquint", max(0, n(0.05, 0.25)))
+        w.both("eyeBlink", np.clip(n(0.0, 0.12), -0.15, 0.5), 0.06)
+    w.both("eyeSquint", max(0, n(-0.1, 0.25)))
     w.both("eyeWide", max(0, n(-0.1, 0.3)))
     gaze = np.clip(n(0, 0.2), -0.6, 0.6), np.clip(n(0, 0.13), -0.4, 0.35)
     across, up = gaze[0] / 0.6, gaze[1] / 0.5
@@ -267,7 +267,7 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
         smile = u(0.25, 1.15)
         _smile(w, smile)
         w.both("cheekSquint", smile * u(0, 0.9))
-        w.both("eyeSquint", smile * u(0, 0.6))
+        w.both("eyeSquint", smile * u(0, 0.5))
         if chance(rng, 0.65):  # with teeth
             w.both("mouthUpperUp", u(0, 0.4))
             w.both("mouthLowerDown", u(0, 0.6))
@@ -305,8 +305,8 @@ def _smile(w: _Units, amount: float) -> None:
     degrees (Tarantili et al. 2005). Here it is 130 %, 67 % and 52 degrees.
     """
     u = w.rng.uniform
-    w.both("mouthSmile", 0.55 * amount * u(0.6, 1.4))
-    w.both("mouthDimple", 0.45 * amount * u(0.4, 1.6))
+    w.both("mouthSmile", 0.45 * amount * u(0.6, 1.4))
+    w.both("mouthDimple", 0.6 * amount * u(0.4, 1.6))
     w.both("mouthStretch", 0.15 * amount * u(0, 2))
     w.both("mouthUpperUp", 0.6 * amount * u(0.4, 1.6))
 
@@ -327,6 +327,11 @@ class Eyeball:
     centre: np.ndarray  # (3,) centimetres
     radius: float
     look: np.ndarray  # (3,) unit vector
+
+    @property
+    def pupil(self) -> np.ndarray:
+        """The pupil's place (3,), on the ball."""
+        return self.centre + self.radius * self.look
 
 
 def eyeballs(vertices: np.ndarray, expression: Expression) -> dict[str, Eyeball]:

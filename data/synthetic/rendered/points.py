@@ -2,8 +2,9 @@
 
 Every point has one meaning on every head (data/README.md, "What each point means"):
 
-- the eye's corners are where the lids meet, its centre is the mean of both corners and of the
-  middles of both lids;
+- the eye's corners are where the lids meet;
+- the eye's centre lies halfway between the pupil and the middle of the opening, which is the mean
+  of both corners and of the middles of both lids;
 - a brow's ends are the ends of the brow that is painted, at half its height. Brows lie on the
   ridge above the eye socket: they begin above the inner corner of the eye and end on the line from
   the wing of the nose through the outer corner;
@@ -33,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from data.key_points import KEY_POINTS, Names, mirror_partners
-from data.synthetic.rendered.heads import load_heads
+from data.synthetic.rendered.heads import Eyeball, load_heads
 from data.system.files import InputError, check_file
 
 BROW = ("inner_end", "inner_quarter", "middle", "outer_quarter", "outer_end")
@@ -226,14 +227,17 @@ def on_surface(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # ---------------------------------------------------------------------------- places
 
 
-def find_places(vertices: np.ndarray, brows: dict[str, Brow]) -> dict[str, np.ndarray]:
-    """All named places on a head (V, 3), in its frame: (3,) each."""
+def find_places(
+    vertices: np.ndarray, brows: dict[str, Brow], eyes: dict[str, Eyeball]
+) -> dict[str, np.ndarray]:
+    """All named places on a head (V, 3) with these brows and eyes, in its frame: (3,) each."""
     spots = {name: vertices[v] for name, v in load_heads().places.items()}
     for name, place in SAME.items():
         spots[name] = spots[place]
     for side in ("left", "right"):
         parts = ("eye_inner_corner", "eye_outer_corner", "upper_lid_middle", "lower_lid_middle")
-        spots[f"{side}_eye_center"] = np.mean([spots[f"{side}_{part}"] for part in parts], 0)
+        opening = np.mean([spots[f"{side}_{part}"] for part in parts], 0)
+        spots[f"{side}_eye_center"] = (opening + eyes[side].pupil) / 2
         corner, weight = on_surface(brows[side].points() * [1 if side == "left" else -1, 1])
         on_head = (vertices[corner] * weight[..., None]).sum(1)
         spots |= {f"{side}_eyebrow_{part}": p for part, p in zip(BROW, on_head, strict=True)}
