@@ -14,15 +14,18 @@ from PIL import Image
 
 import model_builder as mb
 from data.batches import batches
-from data.faces import join_faces, load_faces, load_training, synthetic_faces
+from data.faces import fingerprint, join_faces, load_faces, load_training, synthetic_faces
 from data.key_points import KEY_POINTS, interocular_distance, rmse
 from data.labels import kaggle
 from data.split import split_faces
 from data.synthetic.rendered import __main__ as rendered
+from data.synthetic.rendered.points import LANDMARKS_68, read_places
 from data.system.command_line import run_script
 from data.system.files import InputError
-from models.network import predict
+from models.network import build_model, predict
+from models.storage import load_landmarker, save_model
 from models.training import fit
+from results.held_out import held_out_faces
 
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
@@ -39,6 +42,7 @@ import scored_faces  # noqa: E402
 import speed  # noqa: E402
 import streaming  # noqa: E402
 import synthetic_transfer  # noqa: E402
+import take_points  # noqa: E402
 import turned_faces_csv as turned  # noqa: E402
 import wild_faces_csv  # noqa: E402
 
@@ -68,11 +72,12 @@ def test_archive_of_jpegs_becomes_two_csvs(faces, tmp_path):
 
 
 @pytest.mark.parametrize("processes", [None, 14])
-@pytest.mark.parametrize("weights", ["research", "synthetic"])
+@pytest.mark.parametrize("weights", pretrain.WEIGHTS)
 def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processes):
     kaggle_csv, model = tmp_path / "training.zip", tmp_path / "made.keras"
     parsers = {"wild_faces_csv": wild_faces_csv, "turned_faces_csv": turned, "model_builder": mb}
     parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras, "rendered": rendered}
+    parsers |= {"take_points": take_points}
     besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
     if weights == "research":
         there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
@@ -80,7 +85,8 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
         steps = pretrain.research_steps(*paths, processes)
     else:
         there = set()  # nothing: no real face goes into these
-        steps = pretrain.synthetic_steps(tmp_path, model, processes)
+        points = 68 if weights == "synthetic_68" else 15
+        steps = pretrain.synthetic_steps(points, tmp_path, model, processes)
     trainings = []
     for outcome, command in steps:
         _, script, *flags = command
@@ -101,13 +107,59 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
         assert set(inputs) <= there | {str(outcome)}  # made by the steps before
         there.add(str(outcome))
         there |= {str(tmp_path / f"{name}.csv") for name in besides.get(script.stem, "").split()}
-    assert parsed.out == model and parsed.model == trainings[-1].model
+    trained = trainings[-1].model
+    assert parsed.out == model
     if weights == "research":
+        assert parsed.model == trained
         assert len(trainings[-1].data) == 7 and set(trainings[-1].alike) <= set(KEY_POINTS)
     else:  # from random weights, then each goes on from the one before, on faces of its own
+        assert parsed.model == trained.with_name(f"trained_{points}.keras")
         inits = [training.init for training in trainings]
         assert inits == [None, *(training.model for training in trainings[:-1])]
         assert len({training.data[0] for training in trainings}) == len(trainings)
+
+
+def test_some_points_of_a_network_are_a_network_of_their_own(tmp_path, capsys):
+    both = read_places(pretrain.BOTH).names
+    assert set(both) == {*KEY_POINTS, *LANDMARKS_68} and both[:15] == KEY_POINTS
+    command = ["--train", "5", "--test", "0", "--points", str(pretrain.BOTH)]
+    command += ["--out", str(tmp_path)]
+    assert run_script(command, rendered.parse_arguments, rendered.run) == 0
+    faces = load_training(tmp_path / "training.csv")
+    record = {
+        "settings": {"flip": 0.5},
+        "key_points": both,
+        "mean_face": faces.key_points.mean(0).tolist(),
+        "data": [
+            {
+                "path": str(faces.path),
+                "absolute": str(faces.path),
+                "sha256": fingerprint(faces),
+                "validation_rows": [1, 3],
+            }
+        ],
+        "results": {"epochs": 1},
+    }
+    model = build_model(count=len(both))
+    save_model(model, tmp_path / "both.keras", record)
+    expected, spread = predict(model, faces.pictures)
+    for points in ("68", "15"):
+        names, out = read_places(points).names, tmp_path / f"{points}.keras"
+        flags = [str(tmp_path / "both.keras"), str(out), "--points", points]
+        assert run_script(flags, take_points.parse_arguments, take_points.run) == 0
+        some = load_landmarker(out)
+        kept = [both.index(name) for name in names]
+        assert some.names == names
+        for own, whole in zip(predict(some.model, faces.pictures), (expected, spread), strict=True):
+            np.testing.assert_allclose(own, whole[:, kept], atol=1e-3)
+        # Its record names the same held-out faces, for the points that it has.
+        held_out = held_out_faces(some.record, out, names)
+        assert held_out.rows.tolist() == [1, 3]
+        error = rmse(expected[[1, 3]][:, kept], held_out.key_points)
+        assert some.record["results"]["validation"][0]["rmse_px"] == pytest.approx(error, abs=1e-3)
+    flags[0], flags[2:] = str(tmp_path / "15.keras"), ["--points", "68"]
+    assert run_script(flags, take_points.parse_arguments, take_points.run) == 2
+    assert "15.keras does not know right_jaw_1, " in capsys.readouterr().err
 
 
 def test_a_step_that_fails_is_said(tmp_path):

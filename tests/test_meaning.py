@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.key_points import KEY_POINTS
-from data.synthetic.head import AZIMUTHS, ROWS, HeadSurface
+from data.synthetic.head import AZIMUTHS, ROWS, HeadSurface, pupil_offset
 from data.synthetic.light import draw_light
 from data.synthetic.paint import paint_brows, paint_eyes, paint_mouth
 from data.synthetic.person import Person
@@ -62,12 +62,13 @@ def test_nose_tip_is_the_foremost_point(people):
         assert y == pytest.approx(ROWS[face][np.argmax(middle[face])], abs=1e-3)
 
 
-def test_eye_centre_is_the_mean_of_corners_and_lids(people):
+def test_eye_centre_is_halfway_between_the_openings_middle_and_the_pupil(people):
     for person, _, _, points in people:
         for side, (x, y) in zip(("left", "right"), person.eyes, strict=True):
             corners = [points[INDEX[f"{side}_eye_{end}_corner"], :2] for end in ("inner", "outer")]
             lids = [(x, y - person.lid_up), (x, y + person.lid_low)]
-            expected = np.mean([*corners, *lids], axis=0)
+            across, down = pupil_offset(person)
+            expected = (np.mean([*corners, *lids], axis=0) + [x + across, y + down]) / 2
             np.testing.assert_allclose(points[INDEX[f"{side}_eye_center"], :2], expected, atol=0.01)
 
 

@@ -161,6 +161,25 @@ def test_full_smiles_move_the_mouth_as_in_people():
     assert 45 < np.degrees(np.arctan2(up, outwards)) < 55
 
 
+def test_eyes_at_rest_are_as_open_as_in_people():
+    """The lids' distance is 0.34 of the eye's width (Farkas 1994)."""
+    openings = []
+    for i in range(300):
+        who, does = np.random.default_rng((6, i)).spawn(2)
+        expression = draw_expression(does)
+        if expression.units.get("mouthSmileLeft", 0) > 0.1:
+            continue
+        points = points_of(express(shape_head(draw_person(who)), expression), "68")
+        upper, lower = (
+            (points[f"left_{lid}_lid_inner"] + points[f"left_{lid}_lid_outer"]) / 2
+            for lid in ("upper", "lower")
+        )
+        across = points["left_eye_outer_corner"] - points["left_eye_inner_corner"]
+        openings.append((upper - lower)[1] / np.linalg.norm(across))
+    assert 0.29 < np.median(openings) < 0.36
+    assert np.quantile(openings, 0.2) > 0.2 and np.quantile(openings, 0.02) < 0.1  # some are shut
+
+
 def test_both_ends_of_a_brow_are_about_equally_high_on_average():
     neutral, ends = load_heads().neutral, []
     for i in range(400):

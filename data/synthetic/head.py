@@ -135,6 +135,11 @@ def _profile(y: Sequence[float], value: Sequence[float]) -> np.ndarray:
     return np.convolve(padded, np.hanning(21)[1:-1] / 10, "valid").astype(np.float32)
 
 
+def pupil_offset(person: Person) -> tuple[float, float]:
+    """How far each pupil is from its eye's middle, to the subject's left and down."""
+    return person.gaze[0], person.gaze[1] - 0.015
+
+
 def mouth_lines(person: Person, x: Numbers) -> tuple[np.ndarray, ...]:
     """Heights y of the lips' four edges at x, from the top; last, x in half widths of the mouth."""
     beyond = np.asarray((x - person.mouth_x) / person.mouth_width)
@@ -152,8 +157,10 @@ def mouth_lines(person: Person, x: Numbers) -> tuple[np.ndarray, ...]:
 
 def _marked_points(person: Person) -> np.ndarray:
     """The 15 points as x, y on the face, float32 (15, 2), as an annotator would mark them."""
-    mid_eye = (person.lid_low - person.lid_up) / 4  # mean of both corners and of the lids' middles
-    points = [(x, y + mid_eye) for x, y in person.eyes]
+    opening = (person.lid_low - person.lid_up) / 4  # mean of both corners and of the lids' middles
+    (across, down), points = pupil_offset(person), []
+    for x, y in person.eyes:  # halfway between the opening's middle and the pupil
+        points.append((x + across / 2, y + (opening + down) / 2))
     for side, (x, y) in zip((1, -1), person.eyes, strict=True):
         points.append((x - side * person.eye_half, y + person.eye_tilt))
         points.append((x + side * person.eye_half, y - person.eye_tilt))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.synthetic.curves import bell, mix, ramp, smooth_noise
-from data.synthetic.head import HeadSurface, mouth_lines
+from data.synthetic.head import HeadSurface, mouth_lines, pupil_offset
 from data.synthetic.light import Light
 from data.synthetic.person import Person
 
@@ -66,8 +66,8 @@ def paint_eyes(head: HeadSurface, person: Person, light: Light, rng: np.random.G
         albedo *= 1 - person.crease * near * bell(y - (upper - 0.055), 0.014)
         albedo *= 1 - person.bag * near * bell(y - (lower + 0.08), 0.03)
         ball = person.sclera * (0.5 + 0.5 * np.clip((y - upper) / 0.05, 0, 1)) * (1 - 0.3 * t * t)
-        gaze = eye_x + person.gaze[0], eye_y - 0.015 + person.gaze[1]
-        ball = _with_iris(ball, x - gaze[0], y - gaze[1], person, light)
+        across, down = pupil_offset(person)
+        ball = _with_iris(ball, x - eye_x - across, y - eye_y - down, person, light)
         opening = ramp(y - upper, 0.02) * ramp(lower - y, 0.02) * (np.abs(t) < 1)
         albedo = mix(albedo, ball, opening)
         # Lashes: dark along the upper lid, faint along the lower.

@@ -19,7 +19,7 @@ from data.system.files import HERE, replace_file
 FACE = (7, 656)  # seed and number of a face that looks ahead, with lips that show
 # The text beside a point, and where it is, in the face's pixels; both sides are alike.
 NOTES = {
-    "left_eye_center": ("eye centre:\nmean of corners\nand lids", (104, 52)),
+    "left_eye_center": ("eye centre: between\nthe pupil and the\nmiddle of the opening", (104, 52)),
     "left_eye_outer_corner": ("outer eye corner:\nthe lids meet", (104, 39)),
     "right_eye_inner_corner": ("inner eye corner:\nthe lids meet", (-9, 47)),
     "left_eyebrow_outer_end": ("outer end\nof the brow's hair", (104, 25)),

@@ -68,11 +68,12 @@ seconds = np.subtract(ended, started) / (len(found) - 1)
 np.savez(sys.argv[2], found=found, seconds=seconds, matrices=matrices)
 """
 
-# Mesh vertices whose mean is the key point. An eye's centre is the mean of both corners and of the
-# lids' middles; a brow's end that of its upper and lower line; lips are at their outer edge.
+# Mesh vertices whose mean is the key point. An eye's centre is halfway between the iris's and the
+# mean of both corners and of the lids' middles, which is also where MediaPipe is most accurate; a
+# brow's end is the mean of its upper and lower line; lips are at their outer edge.
 VERTICES = {
-    "left_eye_center": (263, 362, 386, 374),
-    "right_eye_center": (33, 133, 159, 145),
+    "left_eye_center": (263, 362, 386, 374, 473, 473, 473, 473),
+    "right_eye_center": (33, 133, 159, 145, 468, 468, 468, 468),
     "left_eye_inner_corner": (362,),
     "left_eye_outer_corner": (263,),
     "right_eye_inner_corner": (133,),

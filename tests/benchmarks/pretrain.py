@@ -1,7 +1,7 @@
 """Train the shipped weights again: the steps that made them, as commands, one after the other.
 
     python tests/benchmarks/pretrain.py --kaggle training.zip --archive wild_faces.npz
-    python tests/benchmarks/pretrain.py --weights synthetic
+    python tests/benchmarks/pretrain.py --weights synthetic_68
     python tests/benchmarks/pretrain.py --list           # only print them
 
 They run in the project's folder. Every step can also be typed by hand. A step whose output exists
@@ -11,7 +11,8 @@ is not repeated, and the long ones resume where they were stopped.
 batches were augmented by 14 processes (`--processes 14`, with KERAS_BACKEND=jax), which is how the
 shipped file was made; without that `model_builder.py` trains, some 40 hours of one core.
 
-`synthetic`, models/synthetic.keras, learns from rendered faces alone and needs no data.
+`synthetic`, models/synthetic.keras, and `synthetic_68`, models/synthetic_68.keras, learn from
+rendered faces alone and need no data. They are parts of one network.
 """
 
 import argparse
@@ -29,9 +30,16 @@ from models.storage import CC0
 BENCHMARKS = HERE / "tests" / "benchmarks"
 EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
+WEIGHTS = ("research", "synthetic", "synthetic_68")
 # The trainings on rendered faces, one after the other, each on faces of its own: the seed and the
-# number of the faces, and the epochs.
-RENDERED = ((300, 30_000, 7), (301, 30_000, 6), (302, 40_000, 4))
+# number of the faces, the epochs, and the points. The last one is for 15 and for 68 points.
+BOTH = BENCHMARKS / "points_15_and_68.txt"
+RENDERED = (
+    (300, 30_000, 7, 15),
+    (301, 30_000, 6, 15),
+    (302, 40_000, 4, 15),
+    (303, 50_000, 6, BOTH),
+)
 
 
 def trainer(processes):
@@ -70,20 +78,26 @@ def research_steps(kaggle, archive, folder, model, processes):
     ]
 
 
-def synthetic_steps(folder, model, processes):
-    """The commands in order, each with the file that it writes; no real face is in any of them."""
+def synthetic_steps(points, folder, model, processes):
+    """The commands in order, each with the file that it writes; no real face is in any of them.
+
+    `points`: how many the network is to have, 15 or 68.
+    """
     python, commands, trained = sys.executable, [], None
-    for seed, count, epochs in RENDERED:
+    for seed, count, epochs, labels in RENDERED:
         faces = folder / f"rendered_{seed}" / "training.csv"
         render = [python, "-m", "data.synthetic.rendered", "--train", count, "--test", 0]
-        commands.append((faces, [*render, "--seed", seed, "--out", faces.parent]))
+        render += ["--seed", seed, "--points", labels, "--out", faces.parent]
+        commands.append((faces, render))
         start = ["--init", trained] if trained else []
         trained = folder / f"rendered_{seed}" / "trained.keras"
         train = [*trainer(processes), "--data", faces, *start, "--epochs", epochs]
         train += ["--validation-split", 0.05, "--precision", "float32"]
         commands.append((trained, [*train, "--model", trained, "--results", trained.parent]))
-    ship = [python, BENCHMARKS / "oldest_keras.py", trained, model, "--licence", CC0]
-    return [*commands, (model, ship)]
+    some = trained.with_name(f"trained_{points}.keras")
+    take = [python, BENCHMARKS / "take_points.py", trained, some, "--points", points]
+    ship = [python, BENCHMARKS / "oldest_keras.py", some, model, "--licence", CC0]
+    return [*commands, (some, take), (model, ship)]
 
 
 def parse_arguments(argv):
@@ -93,7 +107,7 @@ def parse_arguments(argv):
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--weights", choices=("research", "synthetic"), default="research", help="which")
+    add("--weights", choices=WEIGHTS, default="research", help="which")
     shared = HERE.parent / "shared" / "data"
     add("--kaggle", type=Path, default=shared / "training.csv.gz", help="Kaggle's training file")
     add("--archive", type=Path, default=shared / "wild_faces.npz", help="see wild_faces_csv.py")
@@ -123,7 +137,9 @@ def run(arguments):
     # Whole paths: the steps run in the project's folder.
     sources = [arguments.kaggle.resolve(), arguments.archive.resolve()] if real else []
     rest = arguments.folder.resolve(), arguments.model.resolve(), arguments.processes
-    for outcome, command in (research_steps if real else synthetic_steps)(*sources, *rest):
+    points = 68 if arguments.weights == "synthetic_68" else 15
+    steps = research_steps(*sources, *rest) if real else synthetic_steps(points, *rest)
+    for outcome, command in steps:
         if arguments.list:
             print(shlex.join(map(str, command)))
         elif outcome.exists():

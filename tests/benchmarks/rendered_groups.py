@@ -4,7 +4,9 @@
 
 Scores models on rendered faces of identities that no training saw, of which everything is known.
 Prints a GitHub-markdown table: per group and model the mean error in % of 40 px, as hard_faces.py
-measures it, the share of failed faces, and which share of the points lies within its 90 % region.
+measures it, the share of failed faces, and which share of the points lies within its 90 % region;
+below, the same by part of the face. The models must have the same key points, such as those of
+models/synthetic_68.keras.
 
 Each model's median offset from the exact points is taken off first: `pretrained.keras` learned
 other conventions.
@@ -15,16 +17,17 @@ from pathlib import Path
 
 import common
 import numpy as np
-from hard_faces import FAILED, UNIT_PX, face_errors
+from hard_faces import FAILED, UNIT_PX
 
 from data.synthetic.rendered.faces import render_faces
 from data.synthetic.rendered.heads import AGE_GROUPS
+from data.synthetic.rendered.points import Places
 from data.synthetic.rendered.skin import TONES
 from data.system.command_line import natural, positive, run_script
 from data.system.files import InputError
 from models.network import predict
 from models.spread import REGION_90
-from models.storage import load_model
+from models.storage import load_landmarker
 
 SEED = 900  # the trainings of pretrain.py use others
 TURNS = ("yaw", "pitch", "roll")
@@ -51,7 +54,7 @@ def groups(descriptions):
     masks["pitch above 20°"] = pitch > 20
     masks["roll above 15°"] = roll > 15
     masks["mouth open (jaw above 0.5)"] = of(lambda d: d.jaw_open) > 0.5
-    masks["eyes shut"] = of(lambda d: d.eyes_shut) > 0.6
+    masks["eyes shut"] = of(lambda d: d.eyes_shut) > 0.55
     for name, part in (
         ("dark glasses", "dark"),
         ("mask", "mask"),
@@ -61,13 +64,44 @@ def groups(descriptions):
     return masks
 
 
+PARTS = {
+    "jaw": "jaw chin",
+    "brows": "eyebrow",
+    "eyes": "eye_ lid",
+    "nose": "nose",
+    "lips": "mouth lip",
+}
+
+
+def parts(names):
+    """Masks (K,) of the points on each part of the face, by its name."""
+    masks = {}
+    for part, words in PARTS.items():
+        mask = np.array([any(word in name for word in words.split()) for name in names])
+        if mask.any():
+            masks[part] = mask
+    return masks
+
+
 def score(model, faces):
-    """Errors (N,) in % of UNIT_PX, and which points lie in their 90 % regions, bool (N, K)."""
-    found, spread = predict(model, faces.pictures, mirror=True)
+    """Errors (N, K) in % of UNIT_PX, and which points lie in their 90 % regions, bool (N, K)."""
+    found, spread = predict(model, faces.pictures, mirror=True, names=faces.names)
     found = found - np.median(found - faces.key_points, axis=0)
-    errors = face_errors(found, faces.key_points)
     far = np.linalg.norm(found - faces.key_points, axis=-1)
-    return errors, far < REGION_90 * spread
+    return 100 / UNIT_PX * far, far < REGION_90 * spread
+
+
+def row_of(group, number, scores, faces, points):
+    """The table's row: `faces` and `points` are masks (N,) and (K,)."""
+    row = [group, f"{number:,}"]
+    for errors, inside in scores:
+        errors, inside = errors[faces][:, points], inside[faces][:, points]
+        if not errors.size:
+            row += ["–", "–"]
+            continue
+        failed = 100 * np.mean(errors.mean(1) > FAILED)
+        row += [f"{errors.mean():.2f} ({failed:.1f})", f"{100 * inside.mean():.1f}"]
+    return row
 
 
 def parse_arguments(argv):
@@ -82,22 +116,26 @@ def parse_arguments(argv):
 
 def run(arguments):
     """Render, predict, score, print."""
-    models = {path.stem: load_model(path)[0] for path in arguments.model}
+    models = {path.stem: load_landmarker(path) for path in arguments.model}
     if len(models) < len(arguments.model):
         raise InputError("--model: two files have the same name; rename one.")
-    faces = render_faces(arguments.faces, arguments.seed)
-    scores = {name: score(model, faces) for name, model in models.items()}
+    names = next(iter(models.values())).names
+    if any(each.names != names for each in models.values()):
+        raise InputError("--model: the models have different key points; score them one by one.")
+    faces = render_faces(arguments.faces, arguments.seed, Places(names, {}))
+    scores = [score(each.model, faces) for each in models.values()]
     header = ["rendered faces", "number"]
     for name in models:
         header += [name, "in the 90 % region, %"]
-    rows = []
-    for group, mask in groups(faces.descriptions).items():
-        row = [group, f"{mask.sum():,}"]
-        for errors, inside in scores.values():
-            failed = 100 * np.mean(errors[mask] > FAILED) if mask.any() else np.nan
-            mean = errors[mask].mean() if mask.any() else np.nan
-            row += [f"{mean:.2f} ({failed:.1f})", f"{100 * inside[mask].mean():.1f}"]
-        rows.append(row)
+    every_face, every_point = np.ones(len(faces.pictures), bool), np.ones(len(names), bool)
+    rows = [
+        row_of(group, mask.sum(), scores, mask, every_point)
+        for group, mask in groups(faces.descriptions).items()
+    ]
+    rows += [
+        row_of(f"points on the {part}", mask.sum(), scores, every_face, mask)
+        for part, mask in parts(names).items()
+    ]
     print(f"\nMean error in % of {UNIT_PX:.0f} px, in brackets the share above {FAILED:.0f} %.\n")
     print(common.markdown(header, rows))
 
