@@ -21,7 +21,7 @@ from data.system.files import (
     record_path,
     write_text,
 )
-from models.storage import FREE, SHIPPED, Landmarker
+from models.storage import FREE, FREE_68, SHIPPED, Landmarker
 from results.figures.plots import plot_calibration, plot_errors, plot_worst
 from results.measures import FAILURE, measure, measure_spread, rmse_per_part
 
@@ -88,8 +88,9 @@ def held_out_faces(
                     version = mark_second_source(version) if i == 0 else version
                     return version.take(np.isin(version.rows, data["validation_rows"]))
         tried.append(str(faces.path))
-    is_shipped = model_path.resolve() in (SHIPPED, FREE)
-    is_shipped |= record.get("exported_from") in (SHIPPED.name, FREE.name)
+    shipped = (SHIPPED, FREE, FREE_68)
+    is_shipped = model_path.resolve() in shipped
+    is_shipped |= record.get("exported_from") in [path.name for path in shipped]
     if training is None and is_shipped:
         return None
     if problems and not tried:

@@ -12,15 +12,16 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.faces import synthetic_faces
-from data.key_points import rmse
+from data.key_points import KEY_POINTS, rmse
 from data.synthetic.rendered.faces import render_faces
+from data.synthetic.rendered.points import LANDMARKS_68, read_places
 from data.system.files import record_path
 from models import choose
 from models.choose import find_model, load_for_photos
 from models.export import export, quick
 from models.export.quick import is_quick_form, load_quickly, quick_path
 from models.export.runtimes import RUNTIMES, Exported
-from models.storage import FREE, SHIPPED, load_landmarker, save_model
+from models.storage import FREE, FREE_68, SHIPPED, load_landmarker, save_model
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_photos_use_the_own_model_only_if_it_was_trained_on_a_file(kind, models,
         assert load_for_photos(None).path == own
 
 
-@pytest.mark.parametrize("shipped", [SHIPPED, FREE], ids=["research", "free"])
+@pytest.mark.parametrize("shipped", [SHIPPED, FREE, FREE_68], ids=["research", "free", "68"])
 def test_the_shipped_quick_forms_are_of_the_shipped_models(shipped):
     path = quick_path(shipped)
     assert is_quick_form(path, shipped)
@@ -102,7 +103,7 @@ def test_the_shipped_quick_forms_are_of_the_shipped_models(shipped):
     assert record["key_points"] == own["key_points"] and record["mean_face"] == own["mean_face"]
 
 
-@pytest.mark.parametrize("shipped", [SHIPPED, FREE], ids=["research", "free"])
+@pytest.mark.parametrize("shipped", [SHIPPED, FREE, FREE_68], ids=["research", "free", "68"])
 def test_the_shipped_quick_forms_find_what_keras_finds(shipped):
     pytest.importorskip("ai_edge_litert")
     faces = synthetic_faces(40, 3)
@@ -116,13 +117,21 @@ def test_the_shipped_quick_forms_find_what_keras_finds(shipped):
 
 
 def test_the_free_weights_find_rendered_faces_points():
-    """And they learned from nothing but rendered faces."""
-    record = json.loads(record_path(FREE).read_text())
-    (data,) = record["data"]
-    assert "rendered" in data["path"] and not data["first_rows"]
-    faces = render_faces(40, 901, workers=1)  # identities that no training saw
-    points, _ = load_landmarker(FREE).predict(faces.pictures)
-    assert rmse(points, faces.key_points) < 2
+    """And they learned from nothing but rendered faces. The 68 are the same network's."""
+    both = read_places(ROOT / "tests" / "benchmarks" / "points_15_and_68.txt")
+    faces, found = render_faces(40, 901, both, workers=1), {}  # identities that no training saw
+    for path, names in ((FREE, KEY_POINTS), (FREE_68, LANDMARKS_68)):
+        record = json.loads(record_path(path).read_text())
+        (data,) = record["data"]
+        assert "rendered" in data["path"] and not data["first_rows"]
+        landmarker = load_landmarker(path)
+        assert landmarker.names == names and landmarker.free
+        points, _ = landmarker.predict(faces.pictures)
+        truth = faces.key_points[:, [faces.names.index(name) for name in names]]
+        assert rmse(points, truth) < 2
+        found |= {(path, name): points[:, k] for k, name in enumerate(names)}
+    for name in set(KEY_POINTS) & set(LANDMARKS_68):
+        np.testing.assert_allclose(found[FREE, name], found[FREE_68, name], atol=1e-2)
 
 
 def test_photos_need_no_tensorflow(tmp_path):

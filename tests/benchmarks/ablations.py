@@ -177,13 +177,7 @@ def parse_arguments(argv):
     """The command line as an argparse namespace."""
     parser = common.parser("Short trainings that differ in one thing each.")
     add = parser.add_argument
-    add(
-        "--shared",
-        type=Path,
-        default=common.SHARED,
-        help="folder of Kaggle's files, as in hard_faces.py",
-    )
-    add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
+    scored_faces.add_arguments(parser)
     add("--epochs", type=positive(int), default=10, help="over Kaggle's training faces")
     add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", help="only these, not all")
     add("--init", type=Path, metavar="PATH", help="a model for a warm start (give another --out)")

@@ -27,7 +27,7 @@ import scored_faces
 
 from data.key_points import SIZE
 from data.system.command_line import positive, run_script
-from data.system.files import HERE, replace_file
+from data.system.files import replace_file
 from models.network import predict
 from models.spread import face_spread
 from models.storage import SHIPPED, load_model
@@ -82,8 +82,7 @@ def parse_arguments(argv):
     )
     add = parser.add_argument
     add("--model", type=Path, default=SHIPPED, help="the .keras file")
-    add("--shared", type=Path, default=HERE.parent / "shared" / "data", help="see hard_faces.py")
-    add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
+    scored_faces.add_arguments(parser)
     add("--non-faces", type=positive(int), default=1000, help="pictures of each kind")
     add("--any-split", action="store_true", help="see hard_faces.py")
     add("--out", type=Path, metavar="JSON", help="write all figures there too")

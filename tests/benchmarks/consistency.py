@@ -169,13 +169,7 @@ def parse_arguments(argv):
     shared = HERE.parent / "shared" / "data" / "training.csv.gz"
     add("--model", type=Path, nargs="+", default=[SHIPPED], help=".keras files")
     add("--kaggle", type=Path, default=shared, help="Kaggle's training file")
-    add(
-        "--mediapipe-env",
-        type=Path,
-        default=mediapipe_rival.environment_folder(),
-        help="its virtual environment, made if it is missing",
-    )
-    add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
+    mediapipe_rival.add_arguments(parser)
     add("--out", type=Path, metavar="JSON", help="write all figures there too")
     return parser.parse_args(argv)
 

@@ -168,13 +168,7 @@ def parse_arguments(argv):
         default=True,
         help="average a model's predictions of each picture and its mirror image",
     )
-    add(
-        "--shared",
-        type=Path,
-        default=HERE.parent / "shared" / "data",
-        help="folder of training.csv.gz, test.csv.gz and test_hand_labels.csv",
-    )
-    add("--wild", type=Path, default=HERE / "data", help="folder of lfw.csv and aflw.csv")
+    scored_faces.add_arguments(parser)
     add(
         "--any-split",
         action="store_true",
@@ -186,13 +180,7 @@ def parse_arguments(argv):
         default=True,
         help=f"score {mediapipe_rival.MEDIAPIPE} too",
     )
-    add(
-        "--mediapipe-env",
-        type=Path,
-        default=mediapipe_rival.environment_folder(),
-        help="its virtual environment, made if it is missing",
-    )
-    add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
+    mediapipe_rival.add_arguments(parser)
     add("--mediapipe-variants", action="store_true", help="compare its settings")
     add("--verbose", action="store_true", help="with bootstrap 95 %% intervals of the means")
     add("--out", type=Path, metavar="JSON", help="write all figures there too")

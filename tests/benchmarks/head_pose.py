@@ -115,9 +115,7 @@ def parse_arguments(argv):
         default=True,
         help=f"measure {mediapipe_rival.MEDIAPIPE} too",
     )
-    folder = mediapipe_rival.environment_folder()
-    add("--mediapipe-env", type=Path, default=folder, help="folder of its environment")
-    add("--mediapipe-python", default=sys.executable, help="Python to make the environment with")
+    mediapipe_rival.add_arguments(parser)
     return parser.parse_args(argv)
 
 

@@ -96,6 +96,14 @@ def environment_folder():
     return cache / "face_key_points" / MEDIAPIPE.replace("==", "-")
 
 
+def add_arguments(parser):
+    """Add the flags that say where MediaPipe's environment is, and which Python makes it."""
+    folder, python = environment_folder(), sys.executable
+    made = "folder of MediaPipe's virtual environment, made if it is missing"
+    parser.add_argument("--mediapipe-env", type=Path, default=folder, help=made)
+    parser.add_argument("--mediapipe-python", default=python, help="Python to make it with")
+
+
 def make_environment(folder, python):
     """A virtual environment with MediaPipe and its model file in `folder`; returns its Python."""
     inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -7,16 +7,17 @@ leaves them: inconsistent labels of lips and eye corners are left out.
 """
 
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
-import common  # noqa: F401
+import common
 import numpy as np
 import wild_faces_csv
 
 from data.faces import fingerprint, load_faces
 from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, RIGHT_EYE, interocular_distance
 from data.labels import kaggle
-from data.system.files import InputError
+from data.system.files import HERE, InputError
 
 # Hand-labelled test faces left out, by eye, before any method was run on them.
 DROPPED = {
@@ -165,6 +166,14 @@ def with_hand_labelled(held_out, shared):
         np.concatenate([held_out.source, np.full(len(points), HAND)]),
         np.concatenate([held_out.rows, image_ids]),
     )
+
+
+def add_arguments(parser):
+    """Add the flags that say where the faces are."""
+    files = "folder of training.csv.gz, test.csv.gz and test_hand_labels.csv"
+    parser.add_argument("--shared", type=Path, default=common.SHARED, help=files)
+    wild = "folder of lfw.csv and aflw.csv"
+    parser.add_argument("--wild", type=Path, default=HERE / "data", help=wild)
 
 
 def load_scored(shared, wild):
