@@ -37,6 +37,7 @@ def columns_of(names: Names) -> Names:
 COLUMNS = columns_of(KEY_POINTS)
 
 LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("right_eye_center")
+MOUTH_CORNERS = [KEY_POINTS.index(f"mouth_{side}_corner") for side in ("left", "right")]
 
 
 def output_columns(names: Names) -> list[str]:

@@ -15,9 +15,20 @@ from data.images.crops import (
     affine_scales,
     affines_from_points,
     boxes_from_affines,
+    similarity_transforms,
     transform_points,
 )
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE
+from data.synthetic.rendered.camera import Camera, Pose
+from data.synthetic.rendered.faces import render_face
+from data.synthetic.rendered.heads import (
+    draw_expression,
+    draw_person,
+    express,
+    eyeballs,
+    shape_head,
+)
+from data.synthetic.rendered.points import draw_brows, find_places, find_points, read_places
 from models.detect import search
 from models.detect.checker import load_checker
 from models.detect.finder import load_finder
@@ -27,9 +38,12 @@ from models.detect.search import (
     check_candidates,
     detect,
     detect_in_boxes,
+    enlarge_crops,
     find_candidates,
     finder_inputs,
     first_predictions,
+    predict_crops,
+    predict_final,
     search_pyramid,
     suppress,
 )
@@ -383,3 +397,51 @@ class World:
             spread.append(here[side] if isinstance(here, dict) else here)
         count = len(spread)
         return np.repeat(self.face[None], count, 0), np.repeat(np.array(spread)[:, None], 15, 1)
+
+
+def seen_from_the_side(yaw, points="15", count=12):
+    """The points (N, K, 2) of rendered heads turned to one side and the other, in pixels."""
+    found = []
+    for i in range(count):
+        who, does, jitter = np.random.default_rng((901, i)).spawn(3)
+        rest, expression = shape_head(draw_person(who)), draw_expression(does)
+        vertices, eyes = express(rest, expression), eyeballs(rest, expression)
+        spots = find_places(vertices, draw_brows(who), eyes)
+        kaggle, asked = (find_points(read_places(p), vertices, spots) for p in ("15", points))
+        pose = Pose(np.radians(yaw if i % 2 else -yaw), 0.0, 0.0, (0.0, 0.0, 0.0))
+        camera = Camera(pose, kaggle, jitter)
+        found.append(camera.pixels(camera.turn(asked)))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("points", ["15", "68"])
+@pytest.mark.parametrize("yaw", [0, 60, 75, 85])
+def test_crops_of_profiles_are_upright_and_as_large_as_others(yaw, points):
+    mean_face = seen_from_the_side(0, "68").mean(0) if points == "68" else None
+    affines = affines_from_points(seen_from_the_side(yaw, points), mean_face)
+    assert np.abs(np.degrees(np.arctan2(affines[:, 1, 0], affines[:, 0, 0]))).max() < 20
+    assert 0.8 < np.median(affine_scales(affines)) < 1.1
+    # A face turned in the picture turns its crop by as much.
+    turn = similarity_transforms(np.full(1, 1.0), np.radians([130.0]), 0, np.zeros((1, 2)))
+    turned = affines_from_points(transform_points(seen_from_the_side(yaw, points), turn), mean_face)
+    np.testing.assert_allclose(turned[..., :2], turn[..., :2] @ affines[..., :2], atol=1e-4)
+
+
+def test_profiles_are_clearer_in_a_larger_crop():
+    """And nothing gets less clear; a larger crop has the same center and angle."""
+    landmarker = load_landmarker(ROOT / "models" / "synthetic_small.tflite")
+    settings = replace(FREE, clear_spread=1.0)
+    clearer = 0
+    for i in range(12):
+        pose = Pose(np.radians(80 if i % 2 else -80), 0.0, 0.0, (0.0, 0.0, 0.0))
+        picture, points, _ = render_face(901, i, read_places("15"), pose)
+        narrow = affines_from_points(points[None])
+        narrow = enlarge_crops(narrow, 0.8)  # as if cut too narrow
+        larger = enlarge_crops(narrow, 1.3)
+        np.testing.assert_allclose(affine_centers(larger), affine_centers(narrow), atol=1e-4)
+        np.testing.assert_allclose(larger[..., :2], 1.3 * narrow[..., :2], rtol=1e-5)
+        _, alone = predict_crops(landmarker, picture, narrow)
+        _, either = predict_final(landmarker, picture, narrow, True, settings)
+        assert face_spread(either)[0] <= face_spread(alone)[0]
+        clearer += face_spread(either)[0] < 0.9 * face_spread(alone)[0]
+    assert clearer >= 6

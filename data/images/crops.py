@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE, Names, eye_centres
+from data.key_points import (
+    KEY_POINTS,
+    LEFT_EYE,
+    MOUTH_CORNERS,
+    RIGHT_EYE,
+    SIZE,
+    Names,
+    eye_centres,
+)
 from data.system.files import InputError, record_path
 
 
@@ -77,8 +85,8 @@ def affines_from_points(points: np.ndarray, mean_face: np.ndarray | None = None)
     Args:
         points: (N, K, 2) in photo pixels.
         mean_face: as from `mean_face_of`; the crops are those in which it fits the points best
-            (least squares), without the points that it lacks. None: by the center, radius and eyes
-            of Kaggle's 15 points.
+            (least squares), without the points that it lacks, but not much smaller than the points'
+            radius. None: by the center, radius, eyes and mouth of Kaggle's 15 points.
     """
     if mean_face is not None:
         known = np.isfinite(mean_face).all(1)
@@ -86,12 +94,27 @@ def affines_from_points(points: np.ndarray, mean_face: np.ndarray | None = None)
         template = (mean_face[known] - anchor) @ (1, 1j)
         found = (points[:, known] - centers[:, None]) @ (1, 1j)
         factors = found @ template.conj() / (np.abs(template) ** 2).sum()
-        return similarity_transforms(np.abs(factors), np.angle(factors), anchor, centers)
+        # From the side the points fit so badly that the best scale would be half of the others'.
+        radii = np.linalg.norm(found, axis=1) / np.linalg.norm(template)
+        scales = np.maximum(np.abs(factors), 0.9 * radii)
+        return similarity_transforms(scales, np.angle(factors), anchor, centers)
     centers = points.mean(1)
     radii = np.sqrt(((points - centers[:, None]) ** 2).sum(-1).mean(1))
-    eye_line = points[:, LEFT_EYE] - points[:, RIGHT_EYE]
-    angles = np.arctan2(eye_line[:, 1], eye_line[:, 0])
-    return similarity_transforms(radii / RADIUS, angles, CENTER, centers)
+    return similarity_transforms(radii / RADIUS, _angles(points), CENTER, centers)
+
+
+def _angles(points: np.ndarray) -> np.ndarray:
+    """The angles (N,) of faces with Kaggle's 15 points (N, 15, 2): those of the line between the
+    eyes; seen from the side, where that is too short to have one, of the line from eyes to mouth.
+    """
+    left, right = points[:, LEFT_EYE], points[:, RIGHT_EYE]
+    across = (left - right) @ (1, 1j)
+    down = (points[:, MOUTH_CORNERS].mean(1) - (left + right) / 2) @ (1, 1j)
+    width, height = (np.maximum(np.abs(line), 1e-9) for line in (across, down))
+    # The ratio is 0.9 from the front, 0.35 at a yaw of some 55 degrees, 0.2 at 70.
+    share = np.clip((width / height - 0.2) / 0.15, 0, 1)
+    both = share * across / width + (1 - share) * down / (1j * height)
+    return np.where(share < 1, np.angle(both), np.angle(across))
 
 
 def similarity_transforms(
