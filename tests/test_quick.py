@@ -117,7 +117,7 @@ def test_the_shipped_quick_forms_find_what_keras_finds(shipped):
 
 
 def test_the_free_weights_find_rendered_faces_points():
-    """And they learned from nothing but rendered faces. The 68 are the same network's."""
+    """They were trained on rendered faces only, and both models come from one network."""
     both = read_places(ROOT / "tests" / "benchmarks" / "points_15_and_68.txt")
     faces, found = render_faces(40, 901, both, workers=1), {}  # identities that no training saw
     for path, names in ((FREE, KEY_POINTS), (FREE_68, LANDMARKS_68)):

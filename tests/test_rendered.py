@@ -50,9 +50,9 @@ SYMMETRIC = Brow(np.array([1.5, 1.5]), np.array([5.3, 1.2]), 0.4, 0.5, 0.4, 0.5)
 BROWS = {"left": SYMMETRIC, "right": SYMMETRIC}
 
 
-def points_of(vertices, points="15", brows=BROWS, expression=REST):
-    """Points on a head in its own frame, by name; the eyes are the neutral head's."""
-    places, eyes = read_places(points), eyeballs(load_heads().neutral, expression)
+def points_of(vertices, points="15", brows=BROWS, eyes=None):
+    """Points on a head in its own frame, by name; by default with the neutral head's eyes."""
+    places, eyes = read_places(points), eyes or eyeballs(load_heads().neutral, REST)
     found = find_points(places, vertices, find_places(vertices, brows, eyes))
     return dict(zip(places.names, found, strict=True))
 
@@ -159,6 +159,22 @@ def test_full_smiles_move_the_mouth_as_in_people():
     assert 0.65 < length[1] / length[0] < 0.82
     outwards, up = (after[left] - before[left])[:2]
     assert 45 < np.degrees(np.arctan2(up, outwards)) < 55
+
+
+def test_an_eyes_centre_is_halfway_between_pupil_and_opening():
+    neutral = load_heads().neutral
+    ahead = points_of(neutral)
+    for across, up in ((0.4, 0.0), (-0.4, 0.0), (0.0, 0.3)):
+        eyes = eyeballs(neutral, Expression({}, (across, up)))
+        points = points_of(neutral, eyes=eyes)
+        for side in ("left", "right"):
+            moved = points[f"{side}_eye_center"] - ahead[f"{side}_eye_center"]
+            turned = eyes[side].radius * np.array([np.sin(across), np.sin(up)])
+            np.testing.assert_allclose(moved[:2], turned / 2, atol=1e-3)
+            opening = 2 * points[f"{side}_eye_center"] - eyes[side].pupil
+            inner, outer = (points[f"{side}_eye_{end}_corner"] for end in ("inner", "outer"))
+            assert min(inner[0], outer[0]) < opening[0] < max(inner[0], outer[0])
+            assert abs(opening[1] - (inner + outer)[1] / 2) < 0.15  # centimetres
 
 
 def test_eyes_at_rest_are_as_open_as_in_people():
@@ -334,8 +350,9 @@ def test_faces_are_framed_as_the_crops_are():
     for index in range(60):
         rng = np.random.default_rng((4, index))
         person, expression = draw_person(rng), draw_expression(rng)
-        vertices = express(shape_head(person), expression)
-        points = np.array(list(points_of(vertices).values()))
+        rest = shape_head(person)
+        vertices, eyes = express(rest, expression), eyeballs(rest, expression)
+        points = np.array(list(points_of(vertices, eyes=eyes).values()))
         pose = replace(draw_pose(rng), yaw=0.0, pitch=0.0, roll=0.0)
         camera = Camera(pose, points, rng)
         flat = camera.pixels(camera.turn(points))

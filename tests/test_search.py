@@ -20,7 +20,6 @@ from data.images.crops import (
 )
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE
 from data.synthetic.rendered.camera import Camera, Pose
-from data.synthetic.rendered.faces import render_face
 from data.synthetic.rendered.heads import (
     draw_expression,
     draw_person,
@@ -38,12 +37,9 @@ from models.detect.search import (
     check_candidates,
     detect,
     detect_in_boxes,
-    enlarge_crops,
     find_candidates,
     finder_inputs,
     first_predictions,
-    predict_crops,
-    predict_final,
     search_pyramid,
     suppress,
 )
@@ -420,28 +416,9 @@ def test_crops_of_profiles_are_upright_and_as_large_as_others(yaw, points):
     mean_face = seen_from_the_side(0, "68").mean(0) if points == "68" else None
     affines = affines_from_points(seen_from_the_side(yaw, points), mean_face)
     assert np.abs(np.degrees(np.arctan2(affines[:, 1, 0], affines[:, 0, 0]))).max() < 20
-    assert 0.8 < np.median(affine_scales(affines)) < 1.1
+    scales = affine_scales(affines)
+    assert scales.min() > 0.65 and 0.8 < np.median(scales) < 1.1
     # A face turned in the picture turns its crop by as much.
     turn = similarity_transforms(np.full(1, 1.0), np.radians([130.0]), 0, np.zeros((1, 2)))
     turned = affines_from_points(transform_points(seen_from_the_side(yaw, points), turn), mean_face)
     np.testing.assert_allclose(turned[..., :2], turn[..., :2] @ affines[..., :2], atol=1e-4)
-
-
-def test_profiles_are_clearer_in_a_larger_crop():
-    """And nothing gets less clear; a larger crop has the same center and angle."""
-    landmarker = load_landmarker(ROOT / "models" / "synthetic_small.tflite")
-    settings = replace(FREE, clear_spread=1.0)
-    clearer = 0
-    for i in range(12):
-        pose = Pose(np.radians(80 if i % 2 else -80), 0.0, 0.0, (0.0, 0.0, 0.0))
-        picture, points, _ = render_face(901, i, read_places("15"), pose)
-        narrow = affines_from_points(points[None])
-        narrow = enlarge_crops(narrow, 0.8)  # as if cut too narrow
-        larger = enlarge_crops(narrow, 1.3)
-        np.testing.assert_allclose(affine_centers(larger), affine_centers(narrow), atol=1e-4)
-        np.testing.assert_allclose(larger[..., :2], 1.3 * narrow[..., :2], rtol=1e-5)
-        _, alone = predict_crops(landmarker, picture, narrow)
-        _, either = predict_final(landmarker, picture, narrow, True, settings)
-        assert face_spread(either)[0] <= face_spread(alone)[0]
-        clearer += face_spread(either)[0] < 0.9 * face_spread(alone)[0]
-    assert clearer >= 6

@@ -143,7 +143,7 @@ def detect(
     affines, spread = first_predictions(landmarker, pyramid, candidates, settings)
     limits: np.ndarray = np.full(len(affines), settings.reject_spread)
     affines = affines[suppress(affines, spread, limits, settings.same_face)]
-    points, spread = predict_final(landmarker, grey, affines, mirror, settings)
+    points, spread = predict_crops(landmarker, grey, affines, mirror)
     affines = affines_from_points(points, mean_face)
     limits = np.array([settings.spread_limit(side) for side in SIZE * affine_scales(affines)])
     kept = suppress(affines, face_spread(spread), limits, settings.same_face)
@@ -412,34 +412,6 @@ def predict_candidates(
         centers[unclear], settings.enlarge * sides[unclear], angles[unclear]
     )
     return np.concatenate([affines, more]), np.concatenate([spread, more_spread])
-
-
-def predict_final(
-    landmarker: Landmarker,
-    grey: np.ndarray,
-    affines: np.ndarray,
-    mirror: bool,
-    settings: SearchSettings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`predict_crops`; where a face is not clear, also in a larger crop, if that is clearer.
-
-    Seen from the side, the points lie so close together that the crop by them is cut narrow.
-    """
-    points, spread = predict_crops(landmarker, grey, affines, mirror)
-    unclear = np.flatnonzero(face_spread(spread) > settings.clear_spread)
-    if len(unclear):
-        larger = enlarge_crops(affines[unclear], settings.enlarge_final)
-        more, more_spread = predict_crops(landmarker, grey, larger, mirror)
-        clearer = face_spread(more_spread) < face_spread(spread[unclear])
-        points[unclear[clearer]], spread[unclear[clearer]] = more[clearer], more_spread[clearer]
-    return points, spread
-
-
-def enlarge_crops(affines: np.ndarray, factor: float) -> np.ndarray:
-    """Crops' affines (N, 2, 3) about the same centers, larger by a factor."""
-    linear = affines[..., :2] * factor
-    shift = affine_centers(affines) - linear.sum(-1) * (SIZE - 1) / 2
-    return np.concatenate([linear, shift[..., None]], -1)
 
 
 def suppress(

@@ -37,8 +37,6 @@ class SearchSettings:
     empty_spread: float = 25.0  # from clear to this something is there: a larger crop is tried,
     enlarge: float = 1.45  # by this factor, since profiles look small to the finder
 
-    enlarge_final: float = 1.25  # of final predictions that are not clear
-
     # --- The decision.
     max_spread: float = 4.0  # 99 % of the held-out faces stay below 2.2, occluded ones reach 4
     small_side: float = 50.0  # photo pixels: smaller crops are blurred and deceive more easily,

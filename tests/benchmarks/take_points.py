@@ -1,4 +1,4 @@
-"""Keep some of a trained network's key points: a model of its own with a record of its own.
+"""Extract a model for some of a trained network's key points, with its own record.
 
     python tests/benchmarks/take_points.py trained.keras trained_68.keras --points 68
 
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import common  # noqa: F401
+import numpy as np
 
 from data.faces import fingerprint, load_training
 from data.key_points import mirror_partners
@@ -25,7 +26,9 @@ from models.training.score import score_files
 
 def parse_arguments(argv):
     """The command line as an argparse namespace."""
-    parser = argparse.ArgumentParser(description="Keep some of a trained network's key points.")
+    parser = argparse.ArgumentParser(
+        description="Extract a model for some of a network's key points."
+    )
     parser.add_argument("model", type=Path, help="the .keras file, its JSON beside it")
     parser.add_argument("out", type=Path, help="the .keras file to write")
     parser.add_argument("--points", default="15", help="15, 68 or a file of names (default: 15)")
@@ -52,7 +55,7 @@ def run(arguments):
     kept = [known.index(name) for name in names]
     faces = training_faces(landmarker)
     faces = faces._replace(key_points=faces.key_points[:, kept], names=names)
-    held_out = faces.take(record["data"][0]["validation_rows"])
+    held_out = faces.take(np.isin(faces.rows, record["data"][0]["validation_rows"]))
     model = warm_start(landmarker.model, known, names)
     scores = score_files(model, held_out, [faces], None, mirror_partners(names) is not None)
     own = {"sha256": fingerprint(faces), "validation_sha256": fingerprint(held_out)}

@@ -229,8 +229,8 @@ class _Units(dict[str, float]):
 def draw_expression(rng: np.random.Generator) -> Expression:
     """A random expression: at rest, smiling, talking, shouting, sad or odd.
 
-    Eyes are open as in people, whose lids are a third as far apart as the eye is wide (0.34, Farkas
-    1994); in a smile they narrow.
+    Eyes are as open as in people: the opening's height is 0.34 of its width (Farkas 1994), less in
+    smiles.
     """
     w, u, n = _Units(rng), rng.uniform, rng.normal
     _draw_mouth(w, rng)
