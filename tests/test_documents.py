@@ -297,6 +297,14 @@ def test_the_free_weights_card_says_what_their_record_says():
         f" {score['rmse_px']:.3f} px, with flip averaging {score['rmse_mirrored_px']:.3f} px."
     ) in text
 
+    text = re.sub(r"\s+", " ", section(MODELS, "Model card: `synthetic_68.keras`"))
+    record = json.loads((ROOT / "models" / "synthetic_68.json").read_text())
+    (same,), (score,) = record["data"], record["results"]["validation"]
+    assert same["validation_rows"] == data["validation_rows"]
+    assert (
+        f"RMSE {score['rmse_px']:.3f} px, with flip averaging {score['rmse_mirrored_px']:.3f} px."
+    ) in text
+
 
 def test_model_cards_say_how_large_the_shipped_files_are():
     text = re.sub(r"\s+", " ", MODELS)

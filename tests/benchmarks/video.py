@@ -151,7 +151,7 @@ def measure_heads(landmarker, heads, seed):
             print(f"| | | in {lost} frames of these {3 * count} videos the face was lost | | | |")
 
 
-def measure_speed(seconds):
+def measure_speed(model, seconds):
     """Print frames a second, processor time and memory of `--video`, one face in 640x480."""
     import face_key_points
 
@@ -167,7 +167,8 @@ def measure_speed(seconds):
                 writer.write(np.repeat(grey[..., None], 3, axis=-1), i / RATE)
             writer.close()
             wall, processor = time.perf_counter(), time.process_time()
-            face_key_points.main(["--video", str(path), "--results", folder])
+            flags = ["--model", str(model), "--results", folder]
+            face_key_points.main(["--video", str(path), *flags])
             wall, processor = time.perf_counter() - wall, time.process_time() - processor
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -233,7 +234,7 @@ def run(arguments):
     if arguments.clip:
         print()
         measure_clip(landmarker, arguments.clip)
-    measure_speed(arguments.seconds)
+    measure_speed(arguments.model, arguments.seconds)
 
 
 if __name__ == "__main__":
