@@ -85,7 +85,9 @@ IMPOSSIBLE |= {
     ),
     "the eyes' centres alone": (
         exchanged("left_eye_center", "right_eye_center"),
-        "left_eye_center_x and .*that is where right_eye_center belongs: put the columns right",
+        # Either of the two may be named: both are as wrong.
+        "(left_eye_center_x and .*that is where right|right_eye_center_x and .*that is where left)"
+        "_eye_center belongs: put the columns right",
     ),
 }
 
