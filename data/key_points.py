@@ -40,6 +40,37 @@ LEFT_EYE, RIGHT_EYE = KEY_POINTS.index("left_eye_center"), KEY_POINTS.index("rig
 MOUTH_CORNERS = [KEY_POINTS.index(f"mouth_{side}_corner") for side in ("left", "right")]
 
 
+def _sixty_eight() -> Names:
+    """The 68 points of 300-W in their order: the jaw, brows, nose, eyes and lips, each from the
+    picture's left, where the subject's right is, to its right. Names as Kaggle's where both have
+    the point.
+    """
+    jaw = [f"jaw_right_{i}" for i in range(8, 0, -1)] + ["chin"]
+    jaw += [f"jaw_left_{i}" for i in range(1, 9)]
+    brow = ["eyebrow_inner_end", "eyebrow_inner", "eyebrow_middle", "eyebrow_outer"]
+    brow += ["eyebrow_outer_end"]
+    brows = [f"right_{part}" for part in brow[::-1]] + [f"left_{part}" for part in brow]
+    nose = ["nose_bridge_top", "nose_bridge_upper", "nose_bridge_lower", "nose_tip"]
+    nose += ["right_nostril_outer", "right_nostril_inner", "nose_base"]
+    nose += ["left_nostril_inner", "left_nostril_outer"]
+    right_eye = ["outer_corner", "upper_lid_outer", "upper_lid_inner", "inner_corner"]
+    right_eye += ["lower_lid_inner", "lower_lid_outer"]
+    left_eye = [right_eye[i] for i in (3, 2, 1, 0, 5, 4)]
+    eyes = [f"right_eye_{part}" for part in right_eye] + [f"left_eye_{part}" for part in left_eye]
+    lips = ["mouth_right_corner", "mouth_right_top_lip_outer", "mouth_right_top_lip_inner"]
+    lips += ["mouth_center_top_lip", "mouth_left_top_lip_inner", "mouth_left_top_lip_outer"]
+    lips += ["mouth_left_corner", "mouth_left_bottom_lip_outer", "mouth_left_bottom_lip_inner"]
+    lips += ["mouth_center_bottom_lip", "mouth_right_bottom_lip_inner"]
+    lips += ["mouth_right_bottom_lip_outer"]
+    inside = ["mouth_right_inside_corner", "mouth_right_inside_top", "mouth_center_inside_top"]
+    inside += ["mouth_left_inside_top", "mouth_left_inside_corner", "mouth_left_inside_bottom"]
+    inside += ["mouth_center_inside_bottom", "mouth_right_inside_bottom"]
+    return tuple([*jaw, *brows, *nose, *eyes, *lips, *inside])
+
+
+SIXTY_EIGHT = _sixty_eight()
+
+
 def output_columns(names: Names) -> list[str]:
     """The CSV columns of the key points `names` (K,): the 2K coordinates, then the K spreads."""
     return [*columns_of(names), *(f"{name}_spread" for name in names)]

@@ -15,11 +15,11 @@ from PIL import Image
 import model_builder as mb
 from data.batches import batches
 from data.faces import fingerprint, join_faces, load_faces, load_training, synthetic_faces
-from data.key_points import KEY_POINTS, interocular_distance, rmse
+from data.key_points import KEY_POINTS, SIXTY_EIGHT, interocular_distance, rmse
 from data.labels import kaggle
 from data.split import split_faces
 from data.synthetic.rendered import __main__ as rendered
-from data.synthetic.rendered.points import LANDMARKS_68, read_places
+from data.synthetic.rendered.points import read_places
 from data.system.command_line import run_script
 from data.system.files import InputError
 from models.network import build_model, predict
@@ -121,7 +121,7 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
 
 def test_some_points_of_a_network_are_a_network_of_their_own(tmp_path, capsys):
     both = read_places(pretrain.BOTH).names
-    assert set(both) == {*KEY_POINTS, *LANDMARKS_68} and both[:15] == KEY_POINTS
+    assert set(both) == {*KEY_POINTS, *SIXTY_EIGHT} and both[:15] == KEY_POINTS
     command = ["--train", "5", "--test", "0", "--points", str(pretrain.BOTH)]
     command += ["--out", str(tmp_path)]
     assert run_script(command, rendered.parse_arguments, rendered.run) == 0
@@ -162,7 +162,7 @@ def test_some_points_of_a_network_are_a_network_of_their_own(tmp_path, capsys):
         assert some.record["results"]["validation"][0]["rmse_px"] == pytest.approx(error, abs=1e-3)
     flags[0], flags[2:] = str(tmp_path / "15.keras"), ["--points", "68"]
     assert run_script(flags, take_points.parse_arguments, take_points.run) == 2
-    assert "15.keras does not know right_jaw_1, " in capsys.readouterr().err
+    assert "15.keras does not know jaw_right_8, " in capsys.readouterr().err
 
 
 def test_a_step_that_fails_is_said(tmp_path):

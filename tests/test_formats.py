@@ -17,10 +17,9 @@ from data.formats import crop
 from data.formats import labels as formats
 from data.formats.labels import LabelOptions
 from data.formats.mean_face import KAGGLES, affines_from_labels, mean_face_in_crop
-from data.formats.pts import SIXTY_EIGHT
 from data.formats.read import has_photos, read_labels
 from data.images.crops import CENTER, RADIUS, affines_from_points
-from data.key_points import KEY_POINTS, PARTNERS, compute_mean_face, mirror_partners
+from data.key_points import KEY_POINTS, PARTNERS, SIXTY_EIGHT, compute_mean_face, mirror_partners
 from data.labels.training_files import check_labels, load_files
 from data.split import split_faces
 from data.system.files import InputError

@@ -9,12 +9,10 @@ from conftest import ROOT
 from PIL import Image
 from stand_ins import photos_in, run, stand_in_detect, stand_in_model
 
-from data.formats.pts import SIXTY_EIGHT
 from data.images.crops import affines_from_points, similarity_transforms, transform_points
-from data.key_points import KEY_POINTS, PARTNERS, mirror_partners
+from data.key_points import KEY_POINTS, PARTNERS, SIXTY_EIGHT, mirror_partners
 from data.synthetic.rendered.camera import Camera, Pose, draw_pose
 from data.synthetic.rendered.faces import render_faces
-from data.synthetic.rendered.points import LANDMARKS_68
 from models.detect.search import Detections
 from models.pose.least_squares import NEARNESS, about_z, estimate_poses, to_angles
 from models.pose.make_mean_head import NAMES, draw_heads
@@ -66,7 +64,7 @@ def angles():
     return np.random.default_rng(0).uniform(-1, 1, (40, 3)) * [70, 45, 60]
 
 
-@pytest.mark.parametrize("names", [KEY_POINTS, LANDMARKS_68, SIXTY_EIGHT], ids=["15", "68", "pts"])
+@pytest.mark.parametrize("names", [KEY_POINTS, SIXTY_EIGHT], ids=["15", "68"])
 def test_the_mean_head_is_found_exactly(names, angles):
     head = mean_head(names)
     points = np.full((len(angles), len(names), 2), np.nan)
@@ -186,9 +184,8 @@ def test_too_few_or_flat_points_have_no_pose():
     assert len(mean_head(tuple(five)).which) == len(five)
     found = tuple(name == "nose_tip" or "eye" in name for name in KEY_POINTS)
     assert len(mean_head(KEY_POINTS, None, found).which) == sum(found)
-    for names in (LANDMARKS_68, SIXTY_EIGHT):
-        head = mean_head(names)
-        assert len(head.which) == 51 and not any("jaw" in names[i] for i in head.which)
+    head = mean_head(SIXTY_EIGHT)
+    assert len(head.which) == 51 and not any("jaw" in SIXTY_EIGHT[i] for i in head.which)
 
 
 def test_where_left_is_the_viewers_the_pose_is_the_same(angles):

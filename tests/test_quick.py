@@ -12,9 +12,9 @@ from PIL import Image
 
 import face_key_points as fkp
 from data.faces import synthetic_faces
-from data.key_points import KEY_POINTS, rmse
+from data.key_points import KEY_POINTS, SIXTY_EIGHT, rmse
 from data.synthetic.rendered.faces import render_faces
-from data.synthetic.rendered.points import LANDMARKS_68, read_places
+from data.synthetic.rendered.points import read_places
 from data.system.files import record_path
 from models import choose
 from models.choose import find_model, load_for_photos
@@ -120,7 +120,7 @@ def test_the_free_weights_find_rendered_faces_points():
     """They were trained on rendered faces only, and both models come from one network."""
     both = read_places(ROOT / "tests" / "benchmarks" / "points_15_and_68.txt")
     faces, found = render_faces(40, 901, both, workers=1), {}  # identities that no training saw
-    for path, names in ((FREE, KEY_POINTS), (FREE_68, LANDMARKS_68)):
+    for path, names in ((FREE, KEY_POINTS), (FREE_68, SIXTY_EIGHT)):
         record = json.loads(record_path(path).read_text())
         (data,) = record["data"]
         assert "rendered" in data["path"] and not data["first_rows"]
@@ -130,7 +130,7 @@ def test_the_free_weights_find_rendered_faces_points():
         truth = faces.key_points[:, [faces.names.index(name) for name in names]]
         assert rmse(points, truth) < 2
         found |= {(path, name): points[:, k] for k, name in enumerate(names)}
-    for name in set(KEY_POINTS) & set(LANDMARKS_68):
+    for name in set(KEY_POINTS) & set(SIXTY_EIGHT):
         np.testing.assert_allclose(found[FREE, name], found[FREE_68, name], atol=1e-2)
 
 

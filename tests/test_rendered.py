@@ -33,7 +33,7 @@ from data.synthetic.rendered.heads import (
 )
 from data.synthetic.rendered.photograph import CANVAS, ZOOM
 from data.synthetic.rendered.points import (
-    LANDMARKS_68,
+    SIXTY_EIGHT,
     Brow,
     draw_brows,
     find_places,
@@ -107,10 +107,10 @@ def test_which_points_are_asked_for_does_not_change_the_picture():
     one, fifteen, told = render_face(1, 2, read_places("15"))
     other, landmarks, same = render_face(1, 2, read_places("68"))
     assert (one == other).all() and told == same and one.shape == (SIZE, SIZE)
-    shared = [name for name in KEY_POINTS if name in LANDMARKS_68]
+    shared = [name for name in KEY_POINTS if name in SIXTY_EIGHT]
     assert len(shared) == 13
     for name in shared:
-        same = landmarks[LANDMARKS_68.index(name)] == fifteen[KEY_POINTS.index(name)]
+        same = landmarks[SIXTY_EIGHT.index(name)] == fifteen[KEY_POINTS.index(name)]
         assert same.all(), name
 
 
@@ -124,8 +124,8 @@ def test_a_picture_shows_something():
 
 
 def test_there_are_68_landmarks_with_mirror_partners():
-    assert len(set(LANDMARKS_68)) == 68
-    partners = mirror_partners(LANDMARKS_68)
+    assert len(set(SIXTY_EIGHT)) == 68
+    partners = mirror_partners(SIXTY_EIGHT)
     # In 300-W's order the jaw reads backwards in a mirrored picture, and so do the brows.
     assert partners[:17].tolist() == list(range(16, -1, -1))
     assert partners[17:27].tolist() == list(range(26, 16, -1))
@@ -153,7 +153,7 @@ def test_full_smiles_move_the_mouth_as_in_people():
     left, right = "mouth_left_corner", "mouth_right_corner"
     width = [(points[left] - points[right])[0] for points in (before, after)]
     length = [
-        (points["nose_base"] - points["inner_top_lip_center"])[1] for points in (before, after)
+        (points["nose_base"] - points["mouth_center_inside_top"])[1] for points in (before, after)
     ]
     assert 1.25 < width[1] / width[0] < 1.32
     assert 0.65 < length[1] / length[0] < 0.82
@@ -187,7 +187,7 @@ def test_eyes_at_rest_are_as_open_as_in_people():
             continue
         points = points_of(express(shape_head(draw_person(who)), expression), "68")
         upper, lower = (
-            (points[f"left_{lid}_lid_inner"] + points[f"left_{lid}_lid_outer"]) / 2
+            (points[f"left_eye_{lid}_lid_inner"] + points[f"left_eye_{lid}_lid_outer"]) / 2
             for lid in ("upper", "lower")
         )
         across = points["left_eye_outer_corner"] - points["left_eye_inner_corner"]
@@ -228,17 +228,19 @@ def test_points_lie_where_the_picture_shows_their_parts(yaw):
         assert at(spots[f"{side}_eye_center"]) == "eye"
         # The eyeball ends where the lids begin.
         for lid, way in (("upper", -1), ("lower", 1)):
-            middle = np.mean([spots[f"{side}_{lid}_lid_{part}"] for part in ("inner", "outer")], 0)
+            middle = np.mean(
+                [spots[f"{side}_eye_{lid}_lid_{part}"] for part in ("inner", "outer")], 0
+            )
             assert at(middle + [0, 1.2 * way]) == "skin"
             assert at(middle - [0, 1.2 * way]) == "eye"
-    for name in ("nose_tip", "mouth_center_top_lip", "mouth_center_bottom_lip", "nose_bridge_1"):
+    for name in ("nose_tip", "mouth_center_top_lip", "mouth_center_bottom_lip", "nose_bridge_top"):
         assert at(spots[name]) == "skin"
 
 
 def test_an_open_mouth_shows_what_is_between_the_inner_lips():
     pose = Pose(0.0, 0.0, 0.0, (0.0, 0.0, 0.0))
     at, spots = regions_seen(Expression({"jawOpen": 0.7}, (0, 0)), pose)
-    top, bottom = spots["inner_top_lip_center"], spots["inner_bottom_lip_center"]
+    top, bottom = spots["mouth_center_inside_top"], spots["mouth_center_inside_bottom"]
     assert at(top + [0, 1.5]) == "upper_teeth"
     assert at((top + bottom) / 2) in ("tongue", "mouth")
     assert at(top - [0, 1.5]) == at(bottom + [0, 1.5]) == "skin"

@@ -24,39 +24,9 @@ from data.formats.labels import (
     read_names,
 )
 from data.images.photos import PHOTO_ENDINGS
-from data.key_points import Names
+from data.key_points import SIXTY_EIGHT
 from data.system.files import InputError, one_line
 from data.system.progress import follow
-
-
-def sixty_eight_names() -> Names:
-    """The 68 points in their order: the jaw, brows, nose, eyes and lips, each from the left of the
-    picture, where the subject's right is, to its right. Names as Kaggle's where they are the same.
-    """
-    jaw = [f"jaw_right_{i}" for i in range(8, 0, -1)] + ["chin"]
-    jaw += [f"jaw_left_{i}" for i in range(1, 9)]
-    brow = ["eyebrow_inner_end", "eyebrow_inner", "eyebrow_middle", "eyebrow_outer"]
-    brow += ["eyebrow_outer_end"]
-    brows = [f"right_{part}" for part in brow[::-1]] + [f"left_{part}" for part in brow]
-    nose = ["nose_bridge_top", "nose_bridge_upper", "nose_bridge_lower", "nose_tip"]
-    nose += ["right_nostril_outer", "right_nostril_inner", "nose_base"]
-    nose += ["left_nostril_inner", "left_nostril_outer"]
-    right_eye = ["outer_corner", "upper_lid_outer", "upper_lid_inner", "inner_corner"]
-    right_eye += ["lower_lid_inner", "lower_lid_outer"]
-    left_eye = [right_eye[i] for i in (3, 2, 1, 0, 5, 4)]
-    eyes = [f"right_eye_{part}" for part in right_eye] + [f"left_eye_{part}" for part in left_eye]
-    lips = ["mouth_right_corner", "mouth_right_top_lip_outer", "mouth_right_top_lip_inner"]
-    lips += ["mouth_center_top_lip", "mouth_left_top_lip_inner", "mouth_left_top_lip_outer"]
-    lips += ["mouth_left_corner", "mouth_left_bottom_lip_outer", "mouth_left_bottom_lip_inner"]
-    lips += ["mouth_center_bottom_lip", "mouth_right_bottom_lip_inner"]
-    lips += ["mouth_right_bottom_lip_outer"]
-    inside = ["mouth_right_inside_corner", "mouth_right_inside_top", "mouth_center_inside_top"]
-    inside += ["mouth_left_inside_top", "mouth_left_inside_corner", "mouth_left_inside_bottom"]
-    inside += ["mouth_center_inside_bottom", "mouth_right_inside_bottom"]
-    return tuple([*jaw, *brows, *nose, *eyes, *lips, *inside])
-
-
-SIXTY_EIGHT = sixty_eight_names()
 
 
 def read_pts(path: Path, files: Iterable[Path], options: LabelOptions) -> LabelledPhotos:

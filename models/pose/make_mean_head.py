@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data.key_points import KEY_POINTS, Names, mirror_partners
+from data.key_points import KEY_POINTS, SIXTY_EIGHT, Names, mirror_partners
 from data.synthetic.rendered.heads import (
     draw_expression,
     draw_person,
@@ -21,7 +21,6 @@ from data.synthetic.rendered.heads import (
     shape_head,
 )
 from data.synthetic.rendered.points import (
-    LANDMARKS_68,
     Places,
     draw_brows,
     find_places,
@@ -36,7 +35,7 @@ MODES = 24  # what they leave is below 0.05 cm a point, less than brows of one h
 
 # Where the jaw's 17 points are labelled depends on the turn (300-W marks the outline), and on the
 # mouth: they say little about the head.
-NAMES: Names = (*KEY_POINTS, *(n for n in LANDMARKS_68[JAW:] if n not in KEY_POINTS))
+NAMES: Names = (*KEY_POINTS, *(n for n in SIXTY_EIGHT[JAW:] if n not in KEY_POINTS))
 
 
 def draw_heads(count: int, seed: int) -> np.ndarray:
@@ -65,7 +64,6 @@ def summarize(heads: np.ndarray, modes: int) -> dict[str, Any]:
     left = (differences**2).mean(0) - (scaled**2).sum(1)
     return {
         "names": np.array(NAMES),
-        "sixty_eight": np.array([NAMES.index(name) for name in LANDMARKS_68[JAW:]]),
         "places": mean.astype(np.float32),
         "modes": scaled.T.reshape(modes, -1, 3).astype(np.float32),
         "rest": left.reshape(-1, 3).mean(1).astype(np.float32),

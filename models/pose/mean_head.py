@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.formats.pts import SIXTY_EIGHT
 from data.images.crops import left_is_viewers
 from data.key_points import Names, mirror_partners
 from data.system.files import HERE
@@ -63,7 +62,6 @@ def _known(names: Names, viewers: bool, found: tuple[bool, ...]) -> MeanHead | N
     """As `mean_head`; `viewers`: left in the names is the viewer's."""
     arrays = _load()
     rows = {name: i for i, name in enumerate(arrays["names"].tolist())}
-    rows |= dict(zip(SIXTY_EIGHT[JAW:], arrays["sixty_eight"].tolist(), strict=True))
     partners = mirror_partners(names) if viewers else None
     meant = names if partners is None else tuple(names[k] for k in partners)
     index = np.array([i for i, name in enumerate(meant) if name in rows and found[i]], int)

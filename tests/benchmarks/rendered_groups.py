@@ -18,10 +18,10 @@ import common
 import numpy as np
 from hard_faces import FAILED, UNIT_PX
 
-from data.key_points import KEY_POINTS
+from data.key_points import KEY_POINTS, SIXTY_EIGHT
 from data.synthetic.rendered.faces import render_faces
 from data.synthetic.rendered.heads import AGE_GROUPS
-from data.synthetic.rendered.points import LANDMARKS_68, Places
+from data.synthetic.rendered.points import Places
 from data.synthetic.rendered.skin import TONES
 from data.system.command_line import natural, positive, run_script
 from data.system.files import InputError
@@ -67,9 +67,9 @@ def groups(descriptions):
 PARTS = {
     "jaw": "jaw chin",
     "brows": "eyebrow",
-    "eyes": "eye_ lid",
-    "nose": "nose",
-    "lips": "mouth lip",
+    "eyes": "eye_",
+    "nose": "nose nostril",
+    "lips": "mouth",
 }
 
 
@@ -120,7 +120,7 @@ def run(arguments):
     if len(models) < len(arguments.model):
         raise InputError("--model: two files have the same name; rename one.")
     names = next(iter(models.values())).names
-    if unknown := [name for name in names if name not in (*KEY_POINTS, *LANDMARKS_68)]:
+    if unknown := [name for name in names if name not in (*KEY_POINTS, *SIXTY_EIGHT)]:
         raise InputError(f"rendered faces have no {unknown[0]}: only the 15 and the 68 points.")
     if any(each.names != names for each in models.values()):
         raise InputError("--model: the models have different key points; score them one by one.")

@@ -33,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.key_points import KEY_POINTS, Names, mirror_partners
+from data.key_points import KEY_POINTS, SIXTY_EIGHT, Names, mirror_partners
 from data.synthetic.rendered.heads import Eyeball, load_heads
 from data.system.files import InputError, check_file
 
@@ -45,7 +45,8 @@ def _sided(side: str, stems: str) -> list[str]:
     return [f"{side}_{stem}" for stem in stems.split()]
 
 
-LANDMARKS_68: Names = tuple(
+# The places of heads.npz, and of the brows, where the 68 points lie, in their order.
+_PLACES_68 = (
     [f"right_jaw_{i}" for i in range(1, 9)]
     + ["chin"]
     + [f"left_jaw_{i}" for i in range(8, 0, -1)]
@@ -59,19 +60,13 @@ LANDMARKS_68: Names = tuple(
     + _sided("left", "eye_inner_corner upper_lid_inner upper_lid_outer")
     + _sided("left", "eye_outer_corner lower_lid_outer lower_lid_inner")
     + ["mouth_right_corner", "outer_top_lip_right_2", "outer_top_lip_right_1"]
-    + ["mouth_center_top_lip", "outer_top_lip_left_1", "outer_top_lip_left_2"]
+    + ["outer_top_lip_center", "outer_top_lip_left_1", "outer_top_lip_left_2"]
     + ["mouth_left_corner", "outer_bottom_lip_left_2", "outer_bottom_lip_left_1"]
-    + ["mouth_center_bottom_lip", "outer_bottom_lip_right_1", "outer_bottom_lip_right_2"]
+    + ["outer_bottom_lip_center", "outer_bottom_lip_right_1", "outer_bottom_lip_right_2"]
     + ["mouth_right_inner_corner", "inner_top_lip_right_1", "inner_top_lip_center"]
     + ["inner_top_lip_left_1", "mouth_left_inner_corner", "inner_bottom_lip_left_1"]
     + ["inner_bottom_lip_center", "inner_bottom_lip_right_1"]
 )
-
-# Kaggle's names for places of heads.npz.
-SAME = {
-    "mouth_center_top_lip": "outer_top_lip_center",
-    "mouth_center_bottom_lip": "outer_bottom_lip_center",
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def read_places(points: str | Path) -> Places:
     if str(points) == "15":
         return Places(KEY_POINTS, {})
     if str(points) == "68":
-        return Places(LANDMARKS_68, {})
+        return Places(SIXTY_EIGHT, {})
     path = Path(points)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give 15, 68 or a file of places on the head.")
@@ -108,7 +103,7 @@ def read_places(points: str | Path) -> Places:
             raise InputError(f"{where}: {name} is there twice; give each point its own name.")
         if corners:
             own[name] = _own_place(corners, where)
-        elif name not in KEY_POINTS and name not in LANDMARKS_68:
+        elif name not in KEY_POINTS and name not in SIXTY_EIGHT:
             raise InputError(
                 f"{where}: {name} is none of the 15 or 68 points; add the numbers of one to three"
                 " vertices of MakeHuman's base.obj."
@@ -232,8 +227,6 @@ def find_places(
 ) -> dict[str, np.ndarray]:
     """All named places on a head (V, 3) with these brows and eyes, in its frame: (3,) each."""
     spots = {name: vertices[v] for name, v in load_heads().places.items()}
-    for name, place in SAME.items():
-        spots[name] = spots[place]
     for side in ("left", "right"):
         parts = ("eye_inner_corner", "eye_outer_corner", "upper_lid_middle", "lower_lid_middle")
         opening = np.mean([spots[f"{side}_{part}"] for part in parts], 0)
@@ -242,7 +235,7 @@ def find_places(
         on_head = (vertices[corner] * weight[..., None]).sum(1)
         spots |= {f"{side}_eyebrow_{part}": p for part, p in zip(BROW, on_head, strict=True)}
     spots["nose_tip"] = _foremost(vertices)
-    return spots
+    return spots | {n: spots[place] for n, place in zip(SIXTY_EIGHT, _PLACES_68, strict=True)}
 
 
 def find_points(places: Places, vertices: np.ndarray, spots: dict[str, np.ndarray]) -> np.ndarray:
