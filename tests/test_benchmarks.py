@@ -85,7 +85,7 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
         steps = pretrain.research_steps(*paths, processes)
     else:
         there = set()  # nothing: no real face goes into these
-        points = 68 if weights == "synthetic_68" else 15
+        points = pretrain.WEIGHTS[weights]
         steps = pretrain.synthetic_steps(points, tmp_path, model, processes)
     trainings = []
     for outcome, command in steps:

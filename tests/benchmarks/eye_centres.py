@@ -23,15 +23,13 @@ from data.key_points import KEY_POINTS
 from data.labels import kaggle
 from data.system.command_line import positive, run_script
 
-# MediaPipe's vertices: the eye's corners, then the middles of its lids; and the iris.
-EYES = {"left": ((263, 362, 386, 374), 473), "right": ((33, 133, 159, 145), 468)}
 OUTLIER = 8.0  # pixels
 
 
 def follows_pupil(truth, mesh, side):
     """Of N faces, labelled points (N, 15, 2) and meshes (N, 478, 2): how many eyes on that side are
     labelled, and which fraction their centres follow the pupil across and down."""
-    opening, iris = EYES[side]
+    opening, iris = mediapipe_rival.EYES[side]
     middle, corners = mesh[:, opening].mean(1), mesh[:, opening[:2]].mean(1)
     parts = (f"{side}_eye_{part}" for part in ("center", "inner_corner", "outer_corner"))
     center, inner, outer = (truth[:, KEY_POINTS.index(name)] for name in parts)
@@ -59,9 +57,7 @@ def run(arguments):
     csv = arguments.shared / "training.csv.gz"
     _, files, everything, training, _ = wild_faces_csv.split_real_faces(csv, arguments.wild)
     faces = everything.take(training)
-    of_kaggle = faces.file == 0
-    consistent = kaggle.drop_inconsistent(files[0]).key_points
-    faces.key_points[of_kaggle] = consistent[faces.rows[of_kaggle]]
+    scored_faces.mask_inconsistent(faces, kaggle.drop_inconsistent(files[0]))
     python = mediapipe_rival.make_environment(arguments.mediapipe_env, arguments.mediapipe_python)
     rows = []
     for i, file in enumerate(("Kaggle's", "LFW", "AFLW")):
@@ -69,7 +65,7 @@ def run(arguments):
         order = np.random.default_rng(0).permutation(len(part.rows))[: arguments.faces]
         part = part.take(order)
         mesh, *_ = mediapipe_rival.find_mesh(python, part.pictures)
-        left, right = (follows_pupil(part.key_points, mesh, side) for side in EYES)
+        left, right = (follows_pupil(part.key_points, mesh, side) for side in mediapipe_rival.EYES)
         cells = (f"{a:.2f} and {b:.2f}" for a, b in zip(left[1:], right[1:], strict=True))
         rows.append([file, f"{left[0] + right[0]:,}", *cells])
     header = ["training faces", "eyes", "across, left and right eye", "up and down"]

@@ -30,15 +30,15 @@ from models.storage import CC0
 BENCHMARKS = HERE / "tests" / "benchmarks"
 EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
-WEIGHTS = ("research", "synthetic", "synthetic_68")
+WEIGHTS = {"research": None, "synthetic": 15, "synthetic_68": 68}  # and how many points they have
 # The trainings on rendered faces, one after the other, each on faces of its own: the seed and the
-# number of the faces, the epochs, and the points. The last one is for 15 and for 68 points.
+# number of the faces, the epochs, the share held out, and the points: last both 15 and 68.
 BOTH = BENCHMARKS / "points_15_and_68.txt"
 RENDERED = (
-    (300, 30_000, 7, 15),
-    (301, 30_000, 6, 15),
-    (302, 40_000, 4, 15),
-    (303, 50_000, 6, BOTH),
+    (300, 30_000, 7, 0.05, 15),
+    (301, 30_000, 6, 0.05, 15),
+    (302, 40_000, 4, 0.05, 15),
+    (303, 50_000, 6, 0.04, BOTH),
 )
 
 
@@ -84,7 +84,7 @@ def synthetic_steps(points, folder, model, processes):
     `points`: how many the network is to have, 15 or 68.
     """
     python, commands, trained = sys.executable, [], None
-    for seed, count, epochs, labels in RENDERED:
+    for seed, count, epochs, held_out, labels in RENDERED:
         faces = folder / f"rendered_{seed}" / "training.csv"
         render = [python, "-m", "data.synthetic.rendered", "--train", count, "--test", 0]
         render += ["--seed", seed, "--points", labels, "--out", faces.parent]
@@ -92,7 +92,7 @@ def synthetic_steps(points, folder, model, processes):
         start = ["--init", trained] if trained else []
         trained = folder / f"rendered_{seed}" / "trained.keras"
         train = [*trainer(processes), "--data", faces, *start, "--epochs", epochs]
-        train += ["--validation-split", 0.05, "--precision", "float32"]
+        train += ["--validation-split", held_out, "--precision", "float32"]
         commands.append((trained, [*train, "--model", trained, "--results", trained.parent]))
     some = trained.with_name(f"trained_{points}.keras")
     take = [python, BENCHMARKS / "take_points.py", trained, some, "--points", points]
@@ -137,7 +137,7 @@ def run(arguments):
     # Whole paths: the steps run in the project's folder.
     sources = [arguments.kaggle.resolve(), arguments.archive.resolve()] if real else []
     rest = arguments.folder.resolve(), arguments.model.resolve(), arguments.processes
-    points = 68 if arguments.weights == "synthetic_68" else 15
+    points = WEIGHTS[arguments.weights]
     steps = research_steps(*sources, *rest) if real else synthetic_steps(points, *rest)
     for outcome, command in steps:
         if arguments.list:

@@ -176,6 +176,13 @@ def add_arguments(parser):
     parser.add_argument("--wild", type=Path, default=HERE / "data", help=wild)
 
 
+def mask_inconsistent(faces, masked):
+    """Give the faces of Kaggle's file, the first of those joined, only its consistent labels: those
+    of `masked`, the whole file as from `kaggle.drop_inconsistent`. In place."""
+    of_kaggle = faces.file == 0
+    faces.key_points[of_kaggle] = masked.key_points[faces.rows[of_kaggle]]
+
+
 def load_scored(shared, wild):
     """All scored faces, and what the split held out of each training file.
 
@@ -190,8 +197,7 @@ def load_scored(shared, wild):
     )
     masked = kaggle.drop_inconsistent(files[0])
     held_out = everything.take(chosen)
-    of_kaggle = held_out.file == 0
-    held_out.key_points[of_kaggle] = masked.key_points[held_out.rows[of_kaggle]]
+    mask_inconsistent(held_out, masked)
     split = [
         {
             "path": str(path),
