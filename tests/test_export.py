@@ -70,8 +70,8 @@ def test_exports_say_what_keras_says(name, allowed, extras, exported, expected, 
         for own, keras in ((key_points, expected[0]), (found["spread"], expected[1])):
             if allowed:
                 np.testing.assert_allclose(own, keras[:count], rtol=0, atol=allowed)
-            else:  # 8-bit weights, of a network that has hardly learned: a point may jump
-                assert rmse(own, keras[:count]) < 2
+            else:  # 8-bit weights of a network that has hardly learned: in some faces, points jump
+                assert rmse(own, keras[:count]) < (1 if count == 120 else 2)
     # Small, but not the same: the comparison above would see a difference.
     assert ("small" in name) == (np.abs(key_points - expected[0][:count]).max() > 1e-3)
 

@@ -20,14 +20,7 @@ from data.images.crops import (
 )
 from data.key_points import KEY_POINTS, LEFT_EYE, RIGHT_EYE, SIZE
 from data.synthetic.rendered.camera import Camera, Pose
-from data.synthetic.rendered.heads import (
-    draw_expression,
-    draw_person,
-    express,
-    eyeballs,
-    shape_head,
-)
-from data.synthetic.rendered.points import draw_brows, find_places, find_points, read_places
+from data.synthetic.rendered.points import draw_head, find_points, read_places
 from models.detect import search
 from models.detect.checker import load_checker
 from models.detect.finder import load_finder
@@ -400,10 +393,8 @@ def seen_from_the_side(yaw, points="15", count=12):
     found = []
     for i in range(count):
         who, does, jitter = np.random.default_rng((901, i)).spawn(3)
-        rest, expression = shape_head(draw_person(who)), draw_expression(does)
-        vertices, eyes = express(rest, expression), eyeballs(rest, expression)
-        spots = find_places(vertices, draw_brows(who), eyes)
-        kaggle, asked = (find_points(read_places(p), vertices, spots) for p in ("15", points))
+        head = draw_head(who, does)
+        kaggle, asked = (find_points(read_places(p), *head) for p in ("15", points))
         pose = Pose(np.radians(yaw if i % 2 else -yaw), 0.0, 0.0, (0.0, 0.0, 0.0))
         camera = Camera(pose, kaggle, jitter)
         found.append(camera.pixels(camera.turn(asked)))

@@ -13,19 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIXTY_EIGHT, Names, mirror_partners
-from data.synthetic.rendered.heads import (
-    draw_expression,
-    draw_person,
-    express,
-    eyeballs,
-    shape_head,
-)
-from data.synthetic.rendered.points import (
-    Places,
-    draw_brows,
-    find_places,
-    find_points,
-)
+from data.synthetic.rendered.points import Places, draw_head, find_points
 from data.system.files import replace_file
 from data.system.progress import follow
 from models.pose.mean_head import JAW, MEAN_HEAD
@@ -43,10 +31,7 @@ def draw_heads(count: int, seed: int) -> np.ndarray:
     heads = np.empty((count, len(NAMES), 3))
     for i in follow(range(count), "drawing heads"):
         who, does = np.random.default_rng((seed, i)).spawn(2)
-        rest, expression = shape_head(draw_person(who)), draw_expression(does)
-        vertices, eyes = express(rest, expression), eyeballs(rest, expression)
-        spots = find_places(vertices, draw_brows(who), eyes)
-        heads[i] = find_points(Places(NAMES, {}), vertices, spots)
+        heads[i] = find_points(Places(NAMES, {}), *draw_head(who, does))
     # A face's place and size in the picture say nothing about its turn: they are fitted freely.
     heads -= heads[:, : len(KEY_POINTS)].mean(1, keepdims=True)
     sizes = np.sqrt((heads[:, : len(KEY_POINTS)] ** 2).sum(2).mean(1))

@@ -34,7 +34,15 @@ from pathlib import Path
 import numpy as np
 
 from data.key_points import KEY_POINTS, SIXTY_EIGHT, Names, mirror_partners
-from data.synthetic.rendered.heads import Eyeball, load_heads
+from data.synthetic.rendered.heads import (
+    Eyeball,
+    draw_expression,
+    draw_person,
+    express,
+    eyeballs,
+    load_heads,
+    shape_head,
+)
 from data.system.files import InputError, check_file
 
 BROW = ("inner_end", "inner_quarter", "middle", "outer_quarter", "outer_end")
@@ -236,6 +244,15 @@ def find_places(
         spots |= {f"{side}_eyebrow_{part}": p for part, p in zip(BROW, on_head, strict=True)}
     spots["nose_tip"] = _foremost(vertices)
     return spots | {n: spots[place] for n, place in zip(SIXTY_EIGHT, _PLACES_68, strict=True)}
+
+
+def draw_head(
+    who: np.random.Generator, does: np.random.Generator
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The vertices (V, 3) of a random head with a random expression, and its named places."""
+    rest, expression = shape_head(draw_person(who)), draw_expression(does)
+    vertices, eyes = express(rest, expression), eyeballs(rest, expression)
+    return vertices, find_places(vertices, draw_brows(who), eyes)
 
 
 def find_points(places: Places, vertices: np.ndarray, spots: dict[str, np.ndarray]) -> np.ndarray:
