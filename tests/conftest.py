@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as face_key_points.py does
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `run_script` does
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 

@@ -329,6 +329,15 @@ def test_freed_memory_is_kept_for_the_next_step():
     assert keeping < giving / 4
 
 
+def test_tensorflow_uses_onednn_unless_the_user_says_no(monkeypatch):
+    name, seen = "TF_ENABLE_ONEDNN_OPTS", []
+    monkeypatch.setenv(name, "0")
+    assert run_script([], str, lambda _: seen.append(os.environ[name])) == 0
+    monkeypatch.delenv(name)
+    assert run_script([], str, lambda _: seen.append(os.environ[name])) == 0
+    assert seen == ["0", "1"]
+
+
 def test_the_users_own_allocator_settings_win(monkeypatch):
     asked = []
 

@@ -82,6 +82,16 @@ def test_pictures_without_a_face_show_none(monkeypatch):
     assert len(detect(landmarker, sheet)) == 0
 
 
+def test_marks_rotate_with_their_photo():
+    photo = np.zeros((80, 120), np.float32)
+    photo[10:13, 99:102] = 200
+    rotated, affine = photo_search.rotate(photo)
+    (x, y, size), *_ = photo_search.rotate_marks(np.array([[100.0, 11, 30]]), affine)
+    rows, columns = np.nonzero(rotated > 150)
+    np.testing.assert_allclose([columns.mean(), rows.mean()], [x, y], atol=0.6)
+    assert size == 30 and x > rotated.shape[1] / 2 and y > rotated.shape[0] / 2
+
+
 def test_halves_of_the_photos_share_faces_and_empty_photos_evenly(tmp_path):
     rng = np.random.default_rng(0)
     truth = {

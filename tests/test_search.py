@@ -33,10 +33,11 @@ from models.detect.search import (
     find_candidates,
     finder_inputs,
     first_predictions,
+    predict_candidates,
     search_pyramid,
     suppress,
 )
-from models.detect.settings import DEFAULTS, FREE, SearchSettings
+from models.detect.settings import DEFAULTS, FREE, SearchSettings, settings_of
 from models.spread import face_spread
 from models.storage import SHIPPED, load_landmarker
 
@@ -334,12 +335,42 @@ def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
     assert check_candidates(None, photo, candidates, one).tolist() == [2]
 
 
-def test_where_a_first_prediction_is_unclear_a_larger_crop_is_tried(monkeypatch):
-    """Three candidates: a face of the candidate's size, a larger one, and nothing."""
-    world = World(monkeypatch, {100: 1.0, 1000: {96: 12.0, 139: 4.0}, 9000: 40.0})
+def test_where_a_prediction_is_unclear_a_larger_crop_is_tried_and_one_aligned_by_the_points(
+    monkeypatch,
+):
+    """Four candidates: a face of the candidate's size, one that gets clear in the larger crop, two
+    that only the points lead to, and nothing."""
+    world = World(
+        monkeypatch,
+        {100: 1.0, 1000: [12.0, 2.0], 2000: [12.0, 8.0, 1.5], 3000: [8.0, 12.0, 1.5], 9000: 40.0},
+    )
     affines, spread = first_predictions(world, None, world.candidates)
-    assert world.sides == [[96, 96, 96], [139]]
-    assert spread.tolist() == [1, 12, 40, 4] and len(affines) == 4
+    # By the points of the clearer crop: the larger one, then the first one.
+    aligned = SIZE * affine_scales(affines_from_points(world.face[None]))[0]
+    assert world.sides[:2] == [[96] * 5, [139] * 3]
+    np.testing.assert_allclose(world.sides[2], [1.45 * aligned, aligned], atol=0.5)
+    assert spread.tolist() == [1, 12, 12, 8, 40, 2, 8, 12, 1.5, 1.5] and len(affines) == 10
+
+
+@pytest.mark.parametrize("name", ["pretrained", "synthetic"])
+def test_points_lead_from_a_misplaced_candidate_to_the_face(portrait, name):
+    landmarker = load_landmarker(ROOT / "models" / f"{name}_small.tflite")
+    photo = np.asarray(portrait)
+    face = affines_from_points(detect(landmarker, photo).points)
+    center, side = affine_centers(face)[0], SIZE * affine_scales(face)[0]
+    pyramid, settings = search_pyramid(photo), settings_of(landmarker.free)
+    unclear = 0
+    for x, y in [(-0.4, 0), (0.4, 0), (0, -0.4), (0, 0.4)]:
+        for angle in (-30, 30):
+            place = center + side * np.array([[x, y]])
+            misplaced = Candidates(place, np.array([1.25 * side]), np.radians([angle]), np.ones(1))
+            affines, spread = predict_candidates(landmarker, pyramid, misplaced, settings)
+            unclear += len(spread) == 3 and min(spread[:2]) > settings.max_spread
+            best = affines[[spread.argmin()]]
+            assert spread.min() < 2.5
+            assert np.abs(affine_centers(best)[0] - center).max() < 0.1 * side
+            assert abs(affine_scales(best)[0] * SIZE / side - 1) < 0.15
+    assert unclear >= 3  # where the first two crops would have lost the face
 
 
 def test_the_search_stops_at_a_batch_without_a_face(monkeypatch):
@@ -347,8 +378,8 @@ def test_the_search_stops_at_a_batch_without_a_face(monkeypatch):
     spreads = [40.0, 1.0, 9.9, 40.0, 40.0, 40.0, 1.0]
     world = World(monkeypatch, {1000 * i: spread for i, spread in enumerate(spreads)})
     _, spread = first_predictions(world, None, world.candidates, SearchSettings(batch=2))
-    # The doubtful one is tried in a larger crop as well.
-    assert spread.tolist() == [40, 1, 9.9, 40, 9.9, 40, 40]
+    # The doubtful one is tried in two more crops.
+    assert spread.tolist() == [40, 1, 9.9, 40, 9.9, 9.9, 40, 40]
 
 
 def test_candidates_near_a_clear_face_are_not_tried(monkeypatch):
@@ -361,12 +392,14 @@ def test_candidates_near_a_clear_face_are_not_tried(monkeypatch):
 
 
 class World:
-    """Candidates of 96 pixels in a row, by their x, and a model with a given spread at each."""
+    """Candidates of 96 pixels in a row, by their x, and a model with a given spread at each, or
+    with a list of them: at the first look, the second, the third."""
 
     mean_face = None
 
     def __init__(self, monkeypatch, spreads):
         self.spreads, self.centers, self.sides = spreads, [], []
+        self.looks = dict.fromkeys(spreads, 0)
         x = np.array(list(spreads), float)
         centers = np.stack([x, np.full(len(x), 100.0)], -1)
         self.candidates = Candidates(centers, np.full(len(x), 96.0), 0 * x, 0 * x + 1)
@@ -381,9 +414,11 @@ class World:
     def predict(self, pictures, mirror):
         assert mirror is False  # it only rejects
         spread = []
-        for center, side in zip(self.centers[-1], self.sides[-1], strict=True):
-            here = self.spreads[center]
-            spread.append(here[side] if isinstance(here, dict) else here)
+        for center in self.centers[-1]:
+            x = min(self.spreads, key=lambda x: abs(x - center))
+            here = self.spreads[x]
+            spread.append(here[self.looks[x]] if isinstance(here, list) else here)
+            self.looks[x] += 1
         count = len(spread)
         return np.repeat(self.face[None], count, 0), np.repeat(np.array(spread)[:, None], 15, 1)
 

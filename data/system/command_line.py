@@ -49,7 +49,7 @@ def fraction(text: str) -> float:
 # user may set them instead.
 # A training step allocates and frees some hundred megabytes. By default glibc returns every large
 # block to the kernel, which maps it again and clears it page by page for the next step: that took
-# half of a training's processor time (tests/benchmarks/speed.py allocator).
+# half of a training's processor time (tests/benchmarks/speed.py environment).
 ALLOCATOR = (
     (-4, 0, "MALLOC_MMAP_MAX_"),  # M_MMAP_MAX: large blocks come from the heap too
     (-1, -1, "MALLOC_TRIM_THRESHOLD_"),  # M_TRIM_THRESHOLD: the heap never shrinks
@@ -86,6 +86,9 @@ def run_script(
     with printable_output(), stoppable(), home_folder():
         arguments = parse(argv)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages
+        # TensorFlow uses oneDNN's kernels by itself only on CPUs newer than AVX2
+        # (tests/benchmarks/speed.py environment).
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         keep_freed_memory()
         forget_missing_backend()
         try:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -394,24 +394,46 @@ def predict_candidates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Affines (N, 2, 3) and spreads (N,), as from `first_predictions`, of one batch.
 
-    Where a crop shows something, but not clearly, a larger one is tried as well.
+    Where a crop shows something, but not clearly, two more are tried: a larger one, and one
+    aligned by the points found in the clearer of those two.
     """
-
-    def predict(centers: np.ndarray, sides: np.ndarray, angles: np.ndarray) -> tuple[Any, Any]:
-        affines = similarity_transforms(sides / SIZE, angles, (SIZE - 1) / 2, centers)
-        points, spread = landmarker.predict(cut_crops(pyramid, affines, SIZE), mirror=False)
-        points = transform_points(points, affines)
-        return affines_from_points(points, landmarker.mean_face), face_spread(spread)
-
     centers, sides, angles, _ = candidates
-    affines, spread = predict(centers, sides, angles)
-    unclear = (spread > settings.clear_spread) & (spread < settings.empty_spread)
-    if not unclear.any():
-        return affines, spread
-    more, more_spread = predict(
-        centers[unclear], settings.enlarge * sides[unclear], angles[unclear]
-    )
-    return np.concatenate([affines, more]), np.concatenate([spread, more_spread])
+    aligned = partial(predict_aligned, landmarker, pyramid)
+    affines, spread = aligned(candidate_affines(centers, sides, angles))
+    results = [(affines, spread)]
+    unclear = np.flatnonzero(is_unclear(spread, settings))
+    if len(unclear):
+        larger = candidate_affines(
+            centers[unclear], settings.enlarge * sides[unclear], angles[unclear]
+        )
+        results.append(aligned(larger))
+        better = results[1][1] < spread[unclear]
+        affines = np.where(better[:, None, None], results[1][0], affines[unclear])
+        spread = np.where(better, results[1][1], spread[unclear])
+        unclear = is_unclear(spread, settings)
+        if unclear.any():
+            results.append(aligned(affines[unclear]))
+    return np.concatenate([a for a, _ in results]), np.concatenate([s for _, s in results])
+
+
+def candidate_affines(centers: np.ndarray, sides: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Affines (N, 2, 3) of upright crops of candidates."""
+    return similarity_transforms(sides / SIZE, angles, (SIZE - 1) / 2, centers)
+
+
+def is_unclear(spread: np.ndarray, settings: SearchSettings) -> np.ndarray:
+    """Where a crop shows something, but not clearly a face: bool, as `spread`."""
+    return (spread > settings.clear_spread) & (spread < settings.empty_spread)
+
+
+def predict_aligned(
+    landmarker: Landmarker, pyramid: list[Level], affines: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict in crops: the affines (N, 2, 3) of those aligned by the points found, and the spread
+    (N,) of each face."""
+    points, spread = landmarker.predict(cut_crops(pyramid, affines, SIZE), mirror=False)
+    points = transform_points(points, affines)
+    return affines_from_points(points, landmarker.mean_face), face_spread(spread)
 
 
 def suppress(

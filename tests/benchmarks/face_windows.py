@@ -12,15 +12,16 @@ import pandas as pd
 from face_backgrounds import PATCH, cut_patches
 
 from data.augment.occlusion import occlude
-from data.faces import load_faces
+from data.faces import load_faces, with_key_points
 from data.images.crops import CENTER, affine_scales, affines_from_points, similarity_transforms
-from data.key_points import SIZE
+from data.key_points import KEY_POINTS, SIZE
 from data.settings import Settings
 from data.system.files import InputError
 from models.detect.small_networks import CONTEXT, normalize_contrast
 
 HELD_OUT = 0.05  # share of the faces; every one is a different person
 PROFILE = 50  # degrees of yaw beyond which the eyes are too close together to define the roll
+PROFILES = 3  # how often each is included: they are missed most often
 # Rendered faces wear glasses, hats and masks already: these are other ones.
 OCCLUSIONS = Settings(cut_out=0.15, sunglasses=0.03, hat=0.02, hair=0.03, hand=0.03)
 MASKS = 0.2  # share with a mask over mouth and nose
@@ -69,8 +70,7 @@ def load_all(folders):
     parts = [load_rendered(folder) for folder in folders]
     pictures, points, affines, aside = (np.concatenate(part) for part in zip(*parts, strict=True))
     held_out = np.random.default_rng(0).random(len(pictures)) < HELD_OUT
-    # Profiles are missed most often, so each is included twice.
-    learned = np.concatenate([np.flatnonzero(~held_out), np.flatnonzero(~held_out & aside)])
+    learned = np.repeat(np.arange(len(pictures)), np.where(aside, PROFILES, 1) * ~held_out)
     faces, others = (
         Faces(pictures[part], points[part], affines[part]) for part in (learned, held_out)
     )
@@ -81,7 +81,7 @@ def load_all(folders):
 def load_rendered(folder):
     """Pictures uint8 (N, 96, 96), points (N, 15, 2), affines of the crops (N, 2, 3), and which are
     seen from the side, bool (N,)."""
-    faces = load_faces(folder / "training.csv")
+    faces = with_key_points(load_faces(folder / "training.csv"), KEY_POINTS)
     path = folder / "training_descriptions.csv"
     if not path.is_file():
         raise InputError(f"{path} is missing; render the faces again.")

@@ -1,6 +1,6 @@
 """Face detection in everyday photos: recall, false positives and time of `--image`.
 
-    taskset -c 0 python tests/benchmarks/photo_search.py [FOLDER] [--half 1] [--light]
+    taskset -c 0 python tests/benchmarks/photo_search.py [FOLDER] [--half 1] [--changed]
 
 FOLDER contains photos and `truth.json`: for each photo's name `faces`, which a person would expect
 to be found, and `ignore`, which do not count, each `[x, y, size]`: the centre of the crop as in
@@ -10,9 +10,10 @@ face and at none to ignore is a false positive. OpenCV's plain frontal cascade i
 OpenCV 4 is installed. Times are processor times of search and network, without reading and drawing.
 
 `--half 1` takes the half of the photos on which the free networks were chosen, `--half 2` the other
-one. (The search's limits were chosen on all of them, with the research networks.) `--light`
-searches the photos again in the dark, in fog, and dim with noise. `--show FOLDER` writes the
-pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file to file.
+one. (The search's limits were chosen on all of them, with the research networks.) `--changed`
+searches the photos again in the dark, in fog, dim with noise, and rotated by 60 degrees. `--show
+FOLDER` writes the pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file
+to file.
 """
 
 import json
@@ -26,6 +27,7 @@ from pathlib import Path
 import common
 import numpy as np
 
+from data.images.crops import similarity_transforms, transform_points
 from data.images.photos import read_photo
 from data.key_points import SIZE
 from data.system.command_line import run_script
@@ -39,6 +41,7 @@ from models.storage import SHIPPED, Landmarker, load_landmarker
 from results.photos import QUICK_PNG, annotate
 
 NEAR, SMALLER, LARGER = 0.45, 0.4, 2.5  # what counts as found, see above
+ROTATED = 60  # degrees
 # Changes of a photo's grey values, as float32.
 LIGHT = {
     "as it is": lambda grey: grey,
@@ -73,6 +76,24 @@ def take_half(truth, number):
     return dict(sorted(halves[number - 1].items()))
 
 
+def rotate(grey):
+    """A photo (H, W) float32 rotated clockwise in a larger one, and the affine from pixels of the
+    first to pixels of the second, (2, 3)."""
+    from PIL import Image
+
+    photo = Image.fromarray(grey)
+    rotated = photo.rotate(-ROTATED, Image.Resampling.BILINEAR, expand=True, fillcolor=128)
+    middles = [(np.array(picture.size) - 1) / 2 for picture in (photo, rotated)]
+    affine = similarity_transforms(np.ones(1), np.radians([ROTATED]), middles[0], middles[1][None])
+    return np.asarray(rotated), affine[0]
+
+
+def rotate_marks(marks, affine):
+    """Marks x y size (N, 3) in the rotated photo."""
+    places = transform_points(marks[None, :, :2], affine[None])[0]
+    return np.column_stack([places, marks[:, 2]])
+
+
 def matches(boxes, truth):
     """Which of `boxes` (M, 3) finds which face of `truth` (N, 3), bool (N, M); x y side."""
     sides, sizes = boxes[:, 2], truth[:, 2, None]
@@ -101,12 +122,17 @@ def plain_cascade():
     return lambda grey: as_squares(cascade.detectMultiScale(grey, 1.1, 5, minSize=(20, 20)))
 
 
-def measure(look, truth, light):
+def measure(look, truth, change):
     """Found faces (bool for each), false positives and seconds, each a dict by photo."""
     found, alarms, seconds = {}, {}, {}
     for path, (faces, ignore) in truth.items():
-        grey = np.asarray(read_photo(path).convert("L"))
-        grey = np.clip(light(grey.astype(np.float32)), 0, 255).astype(np.uint8)
+        grey = np.asarray(read_photo(path).convert("L"), np.float32)
+        if change == "rotated":
+            grey, affine = rotate(grey)
+            faces, ignore = (rotate_marks(marks, affine) for marks in (faces, ignore))
+        else:
+            grey = LIGHT[change](grey)
+        grey = np.clip(grey, 0, 255).astype(np.uint8)
         started = time.process_time()
         boxes = look(grey)
         seconds[path] = time.process_time() - started
@@ -126,11 +152,11 @@ class Counting(Landmarker):
         return super().predict(pictures, mirror)
 
 
-def report(ways, truth, lights):
+def report(ways, truth, changes):
     """Print the table, and the photos with missed faces or false positives."""
     print("| | " + " | ".join(ways) + " |\n|---|" + "---:|" * len(ways))
-    for name in lights:
-        results = [measure(look, truth, LIGHT[name]) for look in ways.values()]
+    for name in changes:
+        results = [measure(look, truth, name) for look in ways.values()]
         kinds = sorted({path.stem.split("_")[0] for path in truth}) if name == "as it is" else []
         for kind in ["", *kinds]:
             some = [path for path in truth if path.stem.startswith(kind)]
@@ -201,7 +227,7 @@ def parse_arguments(argv):
     add("--upright", type=float, help="threshold of the checker")
     add("--doubtful", type=float, help="threshold of the spread, px")
     add("--half", type=int, choices=(1, 2), help="only this half of the photos")
-    add("--light", action="store_true", help="the photos in other light as well")
+    add("--changed", action="store_true", help="the photos in other light and rotated as well")
     add("--large", action="store_true", help="time a photo of 6,000x4,000")
     add("--show", type=Path, help="folder to write annotated photos to")
     return parser.parse_args(argv)
@@ -229,7 +255,7 @@ def run(arguments):
 
     ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}
     ways = {name: look for name, look in ways.items() if look}
-    report(ways, truth, list(LIGHT) if arguments.light else ["as it is"])
+    report(ways, truth, [*LIGHT, "rotated"] if arguments.changed else ["as it is"])
     crops = sum(landmarker.counts)
     print(f"crops given to the key point network, of all of these photos: {crops}")
     if arguments.large:

@@ -20,9 +20,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import common  # noqa: F401
 
+from data.settings import Settings
 from data.system.command_line import run_script
 from data.system.files import HERE, InputError, make_folder
 from models.storage import CC0
@@ -31,14 +33,28 @@ BENCHMARKS = HERE / "tests" / "benchmarks"
 EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
 WEIGHTS = {"research": None, "synthetic": 15, "synthetic_68": 68}  # and how many points they have
-# The trainings on rendered faces, one after the other, each on faces of its own: the seed and the
-# number of the faces, the epochs, the share held out, and the points: last both 15 and 68.
 BOTH = BENCHMARKS / "points_15_and_68.txt"
+
+
+class OnRendered(NamedTuple):
+    """A training on rendered faces."""
+
+    seed: int  # of the faces
+    count: int
+    epochs: int
+    held_out: float  # share of the faces
+    points: int | Path = BOTH
+    rate: float = Settings().learning_rate  # at its peak
+
+
+# One after the other. The last one goes on with the faces of the one before, which were learned no
+# better than held-out ones.
 RENDERED = (
-    (300, 30_000, 7, 0.05, 15),
-    (301, 30_000, 6, 0.05, 15),
-    (302, 40_000, 4, 0.05, 15),
-    (303, 50_000, 6, 0.04, BOTH),
+    OnRendered(300, 30_000, 7, 0.05, 15),
+    OnRendered(301, 30_000, 6, 0.05, 15),
+    OnRendered(302, 40_000, 4, 0.05, 15),
+    OnRendered(303, 50_000, 6, 0.04),
+    OnRendered(303, 50_000, 7, 0.04, rate=0.003),
 )
 
 
@@ -83,21 +99,22 @@ def synthetic_steps(points, folder, model, processes):
 
     `points`: how many the network is to have, 15 or 68.
     """
-    python, commands, trained = sys.executable, [], None
-    for seed, count, epochs, held_out, labels in RENDERED:
-        faces = folder / f"rendered_{seed}" / "training.csv"
-        render = [python, "-m", "data.synthetic.rendered", "--train", count, "--test", 0]
-        render += ["--seed", seed, "--points", labels, "--out", faces.parent]
-        commands.append((faces, render))
+    python, steps, trained = sys.executable, {}, None
+    for number, training in enumerate(RENDERED, 1):
+        faces = folder / f"rendered_{training.seed}" / "training.csv"
+        render = [python, "-m", "data.synthetic.rendered", "--train", training.count, "--test", 0]
+        render += ["--seed", training.seed, "--points", training.points, "--out", faces.parent]
+        steps[faces] = render  # once for all trainings on them
         start = ["--init", trained] if trained else []
-        trained = folder / f"rendered_{seed}" / "trained.keras"
-        train = [*trainer(processes), "--data", faces, *start, "--epochs", epochs]
-        train += ["--validation-split", held_out, "--precision", "float32"]
-        commands.append((trained, [*train, "--model", trained, "--results", trained.parent]))
+        trained = folder / f"trained_{number}" / "trained.keras"
+        train = [*trainer(processes), "--data", faces, *start, "--epochs", training.epochs]
+        train += ["--learning-rate", training.rate, "--validation-split", training.held_out]
+        train += ["--precision", "float32", "--model", trained, "--results", trained.parent]
+        steps[trained] = train
     some = trained.with_name(f"trained_{points}.keras")
     take = [python, BENCHMARKS / "take_points.py", trained, some, "--points", points]
     ship = [python, BENCHMARKS / "oldest_keras.py", some, model, "--licence", CC0]
-    return [*commands, (some, take), (model, ship)]
+    return [*steps.items(), (some, take), (model, ship)]
 
 
 def parse_arguments(argv):

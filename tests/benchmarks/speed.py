@@ -6,7 +6,7 @@
 
 training    the time until a short training is as good as the fully trained plain CNN, from process
             start, against the plain CNN's own training
-allocator   the same training steps with and without `keep_freed_memory`
+environment the same training steps as TensorFlow comes, and with what `run_script` sets
 step        the cost of a training step, and what the processor's arithmetic would allow
 prediction  faces per second, and one face at a time, against MediaPipe Face Landmarker
 start       --help, and the first picture of 16 test faces, against `import tensorflow`
@@ -17,6 +17,7 @@ Everything runs in fresh processes, on the cores that this script may use. Proce
 threads; compare by it where the machine has other work. For Linux.
 """
 
+import os
 import re
 import sys
 import tempfile
@@ -116,16 +117,18 @@ def training(arguments):
            "processor time"], rows)  # fmt: skip
 
 
-# --- allocator -----------------------------------------------------------------------------------
+# --- environment ---------------------------------------------------------------------------------
 
 
-def training_steps(keep, batch_size, steps):
+def training_steps(keep, onednn, batch_size, steps):
     """Some steps of a training on synthetic faces, after three for warm-up; in a fresh process.
 
     Returns the Work, and a digest of the resulting weights.
     """
     if keep:
         keep_freed_memory()
+    if not onednn:
+        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # set by `run_script`
     settings = Settings(batch_size=batch_size)
     faces = synthetic_faces(4 * batch_size, 0)
     import keras
@@ -141,27 +144,34 @@ def training_steps(keep, batch_size, steps):
     return work, weights_digest(network)
 
 
-def allocator(arguments):
-    """The gain of keeping freed memory: the same steps without and with it, in turn."""
-    rows, rates, digests = [], {False: [], True: []}, set()
-    for _ in range(arguments.repeat):
-        for keep in (False, True):
-            work, digest = in_fresh_process(
-                training_steps, keep, arguments.batch_size, arguments.steps
-            )
-            digests.add(digest)
-            faces = arguments.batch_size * arguments.steps
-            rates[keep].append(faces / (work.user + work.system))
-            rows.append(
-                [f"{'with' if keep else 'without'} `keep_freed_memory`", f"{work.user:.1f} s",
-                 f"{work.system:.1f} s", f"{work.page_faults:,}", f"{rates[keep][-1]:.1f}",
-                 f"{faces / work.seconds:.1f}", f"{work.megabytes:.0f} MB"]
-            )  # fmt: skip
+# Whether freed memory is kept, and whether oneDNN's kernels are asked for.
+ENVIRONMENTS = {
+    "as TensorFlow comes": (False, False),
+    "with `keep_freed_memory`": (True, False),
+    "with oneDNN too": (True, True),
+}
+
+
+def environment(arguments):
+    """The gain of keeping freed memory and of oneDNN's kernels: the same steps in turn."""
+    rows, done = [], {way: [] for way in ENVIRONMENTS}
+    faces = arguments.batch_size * arguments.steps
+    for way in list(ENVIRONMENTS) * arguments.repeat:
+        sizes = arguments.batch_size, arguments.steps
+        work, digest = in_fresh_process(training_steps, *ENVIRONMENTS[way], *sizes)
+        done[way].append((faces / (work.user + work.system), digest))
+        rows.append(
+            [way, f"{work.user:.1f} s", f"{work.system:.1f} s", f"{work.page_faults:,}",
+             f"{done[way][-1][0]:.1f}", f"{faces / work.seconds:.1f}", f"{work.megabytes:.0f} MB"]
+        )  # fmt: skip
     table([f"{arguments.steps} steps of {arguments.batch_size}", "user", "system", "page faults",
            "faces per processor second", "per second", "peak memory"], rows)  # fmt: skip
-    gain = median(rates[True]) / median(rates[False])
-    same = "the same" if len(digests) == 1 else "other"
-    print(f"{gain:.2f} times as many faces per processor second, {same} weights.\n")
+    rates = {way: median(rate for rate, _ in runs) for way, runs in done.items()}
+    first, *others = rates
+    for way in others:
+        same = "the same" if done[way][0][1] == done[first][0][1] else "other"
+        gain = rates[way] / rates[first]
+        print(f"{way}: {gain:.2f} times as many faces per processor second, {same} weights.\n")
 
 
 # --- step ----------------------------------------------------------------------------------------
@@ -540,7 +550,7 @@ def memory(arguments):
 
 PARTS = {
     "training": training,
-    "allocator": allocator,
+    "environment": environment,
     "step": step,
     "prediction": prediction,
     "start": start,
@@ -583,7 +593,7 @@ def parse_arguments(argv):
         help="of the short trainings; the plain CNN's figure belongs to the split of seed 0",
     )
     add("--batch-size", type=int, default=64, help="faces in a batch where predicting is timed")
-    add("--steps", type=int, default=16, help="of a training, with and without the allocator")
+    add("--steps", type=int, default=16, help="of a training, for environment")
     add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
     add("--repeat", type=int, default=3, help="starts of each script, of which the median is taken")
     add("--rows", type=int, default=7049, help="of the synthetic file that memory is measured on")
