@@ -31,7 +31,7 @@ class SearchSettings:
     max_candidates: int = 200  # a huge photo full of detail must not take minutes
 
     # --- The key point network, on batches of candidates.
-    batch: int = 24  # candidates, surest first; the search ends at a batch without a face
+    batch: int = 16  # candidates, surest first; the search ends at a batch without a face
     reject_spread: float = 10.0  # of a first prediction: crops without a face are at 40
     clear_spread: float = 2.5  # below: a clear face, near which no candidate is tried any more
     empty_spread: float = (

@@ -38,14 +38,14 @@ from models.detect.search import finder_inputs, search_pyramid
 from models.detect.settings import DEFAULTS as SEARCH
 from models.detect.small_networks import weights_of
 
-ROUNDS = 12  # new windows in each, and the finder's false positives so far
+ROUNDS = 10  # new windows in each, and the finder's false positives so far
 EPOCHS = 4  # of each round
 FACES, NON_FACES = 24_000, 42_000  # windows of a round
 HARD = 0.45  # share of the non-faces that are its false positives, from the second round
 MINING = 20  # seconds at most to look for them, each time
 REGRESSION = 2.0  # weight of rotation, offset and scale beside the two classification losses
 # Windows with a face: where it may be in one. If it is further off, another window shows it.
-UPRIGHT = 0.35  # share rotated by ROLL only, the others by any angle
+UPRIGHT = 0.5  # share rotated by ROLL only, the others by any angle
 ROLL = 20.0  # degrees, standard deviation
 OFFSET = 0.13  # at most, of the window's side
 SCALE = 2**0.3  # at most, larger or smaller than the window
