@@ -18,12 +18,13 @@ sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import face_backgrounds  # noqa: E402
 import face_windows  # noqa: E402
 import photo_search  # noqa: E402
+import pretrain  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rendered")
-    faces = render_faces(24, seed=5, workers=1)
+    faces = render_faces(24, seed=5, points=pretrain.BOTH, workers=1)
     write_csvs(folder, "training", faces, labelled=True)
     return folder, faces
 
@@ -31,7 +32,7 @@ def rendered(tmp_path_factory):
 def test_rendered_faces_are_cropped_as_the_network_sees_them(rendered):
     folder, faces = rendered
     pictures, points, affines, aside = face_windows.load_rendered(folder)
-    np.testing.assert_allclose(points, faces.key_points, atol=1e-3)
+    np.testing.assert_allclose(points, faces.key_points[:, :15], atol=1e-3)  # Kaggle's alone
     before, after = (p[:, 16:88, 16:80].std((1, 2)) for p in (faces.pictures, pictures))
     assert (after > 0.95 * before).all() and after.min() > 1.2 * before.min()
     middles = transform_points(np.full((24, 1, 2), (SIZE - 1) / 2), affines)[:, 0]
@@ -45,6 +46,19 @@ def test_rendered_faces_are_cropped_as_the_network_sees_them(rendered):
     with pytest.raises(InputError, match=r"training_descriptions.csv is missing"):
         face_windows.load_rendered(folder)
     (folder / "elsewhere.csv").rename(folder / "training_descriptions.csv")
+
+
+def test_profiles_are_included_more_often(rendered):
+    pictures, _, _, aside = face_windows.load_rendered(rendered[0])
+    learned, held_out = face_windows.load_all([rendered[0]])
+    kept = [p for p in pictures if not (p == held_out.pictures).all((1, 2)).any()]
+    copies = [(p == learned.pictures).all((1, 2)).sum() for p in pictures]
+    expected = np.where(aside, face_windows.PROFILE_COPIES, 1)
+    assert len(kept) + len(held_out.pictures) == 24
+    assert all(
+        count == (often if any((p == k).all() for k in kept) else 0)
+        for p, count, often in zip(pictures, copies, expected, strict=True)
+    )
 
 
 def test_windows_show_the_face_where_their_placement_says(rendered):

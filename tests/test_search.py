@@ -338,8 +338,8 @@ def test_what_the_finder_is_surer_of_needs_less_of_the_checker(monkeypatch):
 def test_where_a_prediction_is_unclear_a_larger_crop_is_tried_and_one_aligned_by_the_points(
     monkeypatch,
 ):
-    """Four candidates: a face of the candidate's size, one that gets clear in the larger crop, two
-    that only the points lead to, and nothing."""
+    """Five candidates: a face of the candidate's size, one that becomes clear in the larger crop,
+    two that only the points lead to, and nothing."""
     world = World(
         monkeypatch,
         {100: 1.0, 1000: [12.0, 2.0], 2000: [12.0, 8.0, 1.5], 3000: [8.0, 12.0, 1.5], 9000: 40.0},

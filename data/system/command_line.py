@@ -86,8 +86,8 @@ def run_script(
     with printable_output(), stoppable(), home_folder():
         arguments = parse(argv)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages
-        # TensorFlow uses oneDNN's kernels by itself only on CPUs newer than AVX2
-        # (tests/benchmarks/speed.py environment).
+        # By default TensorFlow uses oneDNN's kernels on newer CPUs alone, not on those that have no
+        # more than AVX2 (tests/benchmarks/speed.py environment).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         keep_freed_memory()
         forget_missing_backend()

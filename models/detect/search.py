@@ -394,8 +394,8 @@ def predict_candidates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Affines (N, 2, 3) and spreads (N,), as from `first_predictions`, of one batch.
 
-    Where a crop shows something, but not clearly, two more are tried: a larger one, and one
-    aligned by the points found in the clearer of those two.
+    Where a crop shows something, but not clearly, a larger one is tried; where both are unclear,
+    one aligned by the points found in the clearer of them.
     """
     centers, sides, angles, _ = candidates
     aligned = partial(predict_aligned, landmarker, pyramid)
@@ -410,9 +410,9 @@ def predict_candidates(
         better = results[1][1] < spread[unclear]
         affines = np.where(better[:, None, None], results[1][0], affines[unclear])
         spread = np.where(better, results[1][1], spread[unclear])
-        unclear = is_unclear(spread, settings)
-        if unclear.any():
-            results.append(aligned(affines[unclear]))
+        still = is_unclear(spread, settings)
+        if still.any():
+            results.append(aligned(affines[still]))
     return np.concatenate([a for a, _ in results]), np.concatenate([s for _, s in results])
 
 

@@ -34,11 +34,9 @@ class SearchSettings:
     batch: int = 16  # candidates, surest first; the search ends at a batch without a face
     reject_spread: float = 10.0  # of a first prediction: crops without a face are at 40
     clear_spread: float = 2.5  # below: a clear face, near which no candidate is tried any more
-    empty_spread: float = (
-        28.0  # from clear to this something is there, so two more crops are tried:
-    )
+    empty_spread: float = 28.0  # from clear to this something is there: more crops are tried,
     enlarge: float = 1.45  # one larger by this factor, since profiles look small to the finder, and
-    # one that the points found align: they lie nearer to the face than a misplaced candidate
+    # where that is unclear too, one aligned by the points: they lie nearer to a misplaced face
 
     # --- The decision.
     max_spread: float = 4.0  # 99 % of the held-out faces stay below 2.2, occluded ones reach 4

@@ -37,7 +37,7 @@ def parse_arguments(training, argv):
     parser = common.parser(f"Train {training.title}.")
     add = parser.add_argument
     # The shipped ones learned from the faces of the first two trainings.
-    faces = [HERE / "data" / f"rendered_{training.seed}" for training in pretrain.RENDERED[:2]]
+    faces = [HERE / "data" / f"rendered_{one.seed}" for one in pretrain.RENDERED[:2]]
     add("--faces", type=Path, nargs="+", default=faces, help="folders of pretrain.py's faces")
     panoramas = HERE / "data" / "pmndrs-assets-1.7.0.tgz"
     add("--panoramas", type=Path, default=panoramas, help="of npm pack @pmndrs/assets@1.7.0")

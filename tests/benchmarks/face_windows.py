@@ -21,7 +21,7 @@ from models.detect.small_networks import CONTEXT, normalize_contrast
 
 HELD_OUT = 0.05  # share of the faces; every one is a different person
 PROFILE = 50  # degrees of yaw beyond which the eyes are too close together to define the roll
-PROFILES = 2  # how often each is included: they are missed most often
+PROFILE_COPIES = 2  # how often each is included: they are missed most often
 # Rendered faces wear glasses, hats and masks already: these are other ones.
 OCCLUSIONS = Settings(cut_out=0.15, sunglasses=0.03, hat=0.02, hair=0.03, hand=0.03)
 MASKS = 0.2  # share with a mask over mouth and nose
@@ -70,7 +70,7 @@ def load_all(folders):
     parts = [load_rendered(folder) for folder in folders]
     pictures, points, affines, aside = (np.concatenate(part) for part in zip(*parts, strict=True))
     held_out = np.random.default_rng(0).random(len(pictures)) < HELD_OUT
-    learned = np.repeat(np.arange(len(pictures)), np.where(aside, PROFILES, 1) * ~held_out)
+    learned = np.repeat(np.arange(len(pictures)), np.where(aside, PROFILE_COPIES, 1) * ~held_out)
     faces, others = (
         Faces(pictures[part], points[part], affines[part]) for part in (learned, held_out)
     )

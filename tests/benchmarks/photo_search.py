@@ -10,10 +10,10 @@ face and at none to ignore is a false positive. OpenCV's plain frontal cascade i
 OpenCV 4 is installed. Times are processor times of search and network, without reading and drawing.
 
 `--half 1` takes the half of the photos on which the free networks were chosen, `--half 2` the other
-one. (The search's limits were chosen on all of them, with the research networks.) `--changed`
-searches the photos again in the dark, in fog, dim with noise, and rotated by 60 degrees. `--show
-FOLDER` writes the pictures that `--image` would. `--large` times a photo of 6,000x4,000 from file
-to file.
+one. (Most of the search's limits were chosen on all of them, with the research networks.)
+`--changed` searches the photos again in the dark, in fog, dim with noise, and rotated by 60
+degrees. `--show FOLDER` writes the pictures that `--image` would. `--large` times a photo of
+6,000x4,000 from file to file.
 """
 
 import json

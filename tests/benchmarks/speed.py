@@ -127,8 +127,9 @@ def training_steps(keep, onednn, batch_size, steps):
     """
     if keep:
         keep_freed_memory()
-    if not onednn:
-        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # set by `run_script`
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # set by `run_script`
+    if onednn:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     settings = Settings(batch_size=batch_size)
     faces = synthetic_faces(4 * batch_size, 0)
     import keras
@@ -169,7 +170,8 @@ def environment(arguments):
     rates = {way: median(rate for rate, _ in runs) for way, runs in done.items()}
     first, *others = rates
     for way in others:
-        same = "the same" if done[way][0][1] == done[first][0][1] else "other"
+        weights = [{digest for _, digest in done[one]} for one in (first, way)]
+        same = "the same" if weights[0] == weights[1] else "other"
         gain = rates[way] / rates[first]
         print(f"{way}: {gain:.2f} times as many faces per processor second, {same} weights.\n")
 
@@ -593,7 +595,7 @@ def parse_arguments(argv):
         help="of the short trainings; the plain CNN's figure belongs to the split of seed 0",
     )
     add("--batch-size", type=int, default=64, help="faces in a batch where predicting is timed")
-    add("--steps", type=int, default=16, help="of a training, for environment")
+    add("--steps", type=int, default=16, help="to time, for environment")
     add("--threads", type=int, nargs="+", default=[1, 2], help="cores to predict on")
     add("--repeat", type=int, default=3, help="starts of each script, of which the median is taken")
     add("--rows", type=int, default=7049, help="of the synthetic file that memory is measured on")
