@@ -69,6 +69,7 @@ def _sixty_eight() -> Names:
 
 
 SIXTY_EIGHT = _sixty_eight()
+JAW = SIXTY_EIGHT[:17]
 
 
 def output_columns(names: Names) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from data.batches import batches_with_non_faces, epoch_rows
 from data.faces import Faces
+from data.key_points import JAW, Names
 from data.settings import Settings
 from data.system.progress import progress_bar
 from models.training.loss import spread_loss
@@ -29,12 +30,17 @@ def region_radius(share: float) -> float:
 REGION_90 = region_radius(0.9)
 
 
-def face_spread(spread: np.ndarray) -> np.ndarray:
+def face_spread(spread: np.ndarray, names: Names = ()) -> np.ndarray:
     """One number per face, (N,): the root mean square of its points' spreads (N, K).
 
-    Points of spread NaN, which the training never saw labelled, do not count.
+    Points of spread NaN, which the training never saw labelled, do not count. With `names` (K,),
+    to tell faces from other things, nor do points of the jaw where there are others: nothing
+    marks how far along the jaw they lie, so theirs is always large.
     """
-    return np.sqrt(np.nanmean(spread**2, 1))
+    inner = np.array([name not in JAW for name in names], bool)
+    if len(names):
+        inner &= np.isfinite(spread).any(0)
+    return np.sqrt(np.nanmean((spread[:, inner] if inner.any() else spread) ** 2, 1))
 
 
 def freeze_spread(network: keras.Model) -> None:

@@ -58,7 +58,7 @@ class LabelFiles:
 
     def add(self, path: Path, size: tuple[int, int], faces: Detections) -> None:
         """Add the faces of the photo at `path`, `size` its width and height when upright."""
-        unsure = float(face_spread(faces.spread).max()) if len(faces) else 0.0
+        unsure = float(face_spread(faces.spread, faces.names).max()) if len(faces) else 0.0
         labelled = label_faces(faces, self.settings)
         photo = LabelledPhoto(path.resolve(), path.name, self.folder, labelled, size)
         self.photos.append((unsure, photo))

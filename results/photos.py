@@ -302,7 +302,7 @@ def process_photo(
 
 def say_found(faces: Detections, task: Task, limit: float) -> str:
     """How many faces were found, or that the box is not around one: its spread is above `limit`."""
-    spread = float(face_spread(faces.spread)[0])
+    spread = float(face_spread(faces.spread, faces.names)[0])
     if task.box and not spread < limit:
         return (
             f"the box hardly shows a face, or not one that this model can handle: its spread is"

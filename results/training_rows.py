@@ -28,7 +28,14 @@ def training_rows(path: Path, photo: Image.Image, faces: Detections) -> list[Tra
     grey = np.array(photo.convert("L"))
     rows: list[TrainingRow] = []
     for number, (points, spread, affine, unsure) in enumerate(
-        zip(faces.points, faces.spread, faces.affines, face_spread(faces.spread), strict=True), 1
+        zip(
+            faces.points,
+            faces.spread,
+            faces.affines,
+            face_spread(faces.spread, faces.names),
+            strict=True,
+        ),
+        1,
     ):
         crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
         in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T

@@ -153,7 +153,7 @@ class VideoAnswers:
             self._save_crops()
             self.second = int(frame.time)
         for face in faces:
-            spread = float(face_spread(face.spread[None])[0])
+            spread = float(face_spread(face.spread[None], self.landmarker.names)[0])
             if face.number not in self.best or spread < self.best[face.number][0]:
                 self.best[face.number] = spread, frame, self._detections([face])
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.key_points import SIXTY_EIGHT
 from data.settings import Settings
 from models.network import build_model, predict, with_source_offsets
-from models.spread import calibrate, fit_spread
+from models.spread import calibrate, face_spread, fit_spread
 from models.training.loss import spread_loss
 
 SETTINGS = Settings()
@@ -30,6 +31,16 @@ def test_spread_loss_is_the_likelihood_of_students_t():
         for e, s in zip(error[~missing], spread[~missing], strict=True)
     ]
     assert float(spread_loss(truth, found)) == pytest.approx(np.mean(expected), abs=5e-3)
+
+
+def test_the_jaw_does_not_count_where_there_are_other_points():
+    names = (*SIXTY_EIGHT[15:19], "unseen")
+    spread = np.array([[9.0, 9.0, 3.0, 4.0, np.nan], [5.0, 5.0, 1.0, 1.0, np.nan]])
+    np.testing.assert_allclose(face_spread(spread, names), [12.5**0.5, 1])
+    np.testing.assert_allclose(face_spread(spread), [(187 / 4) ** 0.5, 13**0.5])
+    jaw = np.where(np.isin(names, SIXTY_EIGHT[:17]), spread, np.nan)
+    np.testing.assert_allclose(face_spread(jaw, names), [9, 5])  # only the jaw was ever labelled
+    assert face_spread(spread[:0], names).shape == (0,)
 
 
 def test_calibrated_regions_hold_nine_of_ten_points(faces):

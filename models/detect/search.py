@@ -146,7 +146,7 @@ def detect(
     points, spread = predict_crops(landmarker, grey, affines, mirror)
     affines = affines_from_points(points, mean_face)
     limits = np.array([settings.spread_limit(side) for side in SIZE * affine_scales(affines)])
-    kept = suppress(affines, face_spread(spread), limits, settings.same_face)
+    kept = suppress(affines, face_spread(spread, landmarker.names), limits, settings.same_face)
     kept = sorted(kept, key=lambda i: boxes_from_affines(affines[[i]])[0, 0])
     return Detections(points[kept], spread[kept], landmarker.names, mean_face)
 
@@ -433,7 +433,8 @@ def predict_aligned(
     (N,) of each face."""
     points, spread = landmarker.predict(cut_crops(pyramid, affines, SIZE), mirror=False)
     points = transform_points(points, affines)
-    return affines_from_points(points, landmarker.mean_face), face_spread(spread)
+    affines = affines_from_points(points, landmarker.mean_face)
+    return affines, face_spread(spread, landmarker.names)
 
 
 def suppress(

@@ -154,7 +154,7 @@ class Tracker:
         points = transform_points(points, expected)
         found = affines_from_points(points, self.mean_face)
         jumps = [float(distance(one, other)) for one, other in zip(found, expected, strict=True)]
-        spreads = face_spread(spread)
+        spreads = face_spread(spread, self.names)
         faces: list[Face] = []
         taken: list[np.ndarray] = []
         for i in np.argsort(jumps):  # where two tracks claim a position, the nearer one gets it
