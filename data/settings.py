@@ -54,7 +54,7 @@ class Settings:
     # --- spread: learned after the key points, with the rest of the network frozen ---
     non_faces: float = 0.3  # share of the pictures that show no face
     spread_epochs: int = 6  # more gain nothing
-    spread_steps: int = 1200  # at most; with 400 the loss is higher
+    spread_steps: int = 1200  # at most; with 400 other things look more like faces to it
 
 
 GEOMETRY = ("rotation", "scale", "stretch", "perspective", "shift")
