@@ -395,7 +395,7 @@ class World:
     """Candidates of 96 pixels in a row, by their x, and a model with a given spread at each, or
     with a list of them: at the first look, the second, the third."""
 
-    mean_face = None
+    mean_face, names = None, KEY_POINTS
 
     def __init__(self, monkeypatch, spreads):
         self.spreads, self.centers, self.sides = spreads, [], []
