@@ -26,16 +26,10 @@ TrainingRow = tuple[float, list]  # how unsure it is, and its fields
 def training_rows(path: Path, photo: Image.Image, faces: Detections) -> list[TrainingRow]:
     """The rows of the faces of a PIL photo, read from `path`."""
     grey = np.array(photo.convert("L"))
+    of_faces = face_spread(faces.spread, faces.names)
     rows: list[TrainingRow] = []
     for number, (points, spread, affine, unsure) in enumerate(
-        zip(
-            faces.points,
-            faces.spread,
-            faces.affines,
-            face_spread(faces.spread, faces.names),
-            strict=True,
-        ),
-        1,
+        zip(faces.points, faces.spread, faces.affines, of_faces, strict=True), 1
     ):
         crop = np.rint(cut_crop(grey, affine)).astype(np.uint8)
         in_crop = (points - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T

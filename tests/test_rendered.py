@@ -13,7 +13,7 @@ from data.faces import load_training
 from data.formats.coco import read_coco
 from data.formats.labels import LabelOptions
 from data.images.crops import CENTER, RADIUS
-from data.key_points import KEY_POINTS, SIZE, mirror_key_points, mirror_partners
+from data.key_points import KEY_POINTS, SIXTY_EIGHT, SIZE, mirror_key_points, mirror_partners
 from data.synthetic.rendered import __main__ as command
 from data.synthetic.rendered import make_heads
 from data.synthetic.rendered.camera import Camera, Pose, draw_pose
@@ -33,7 +33,6 @@ from data.synthetic.rendered.heads import (
 )
 from data.synthetic.rendered.photograph import CANVAS, ZOOM
 from data.synthetic.rendered.points import (
-    SIXTY_EIGHT,
     Brow,
     draw_brows,
     find_places,

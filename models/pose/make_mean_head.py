@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from data.key_points import KEY_POINTS, SIXTY_EIGHT, Names, mirror_partners
+from data.key_points import JAW, KEY_POINTS, SIXTY_EIGHT, Names, mirror_partners
 from data.synthetic.rendered.points import Places, draw_head, find_points
 from data.system.files import replace_file
 from data.system.progress import follow
-from models.pose.mean_head import JAW, MEAN_HEAD
+from models.pose.mean_head import MEAN_HEAD
 
 HEADS, SEED = 6000, 77
 MODES = 24  # what they leave is below 0.05 cm a point, less than brows of one head differ
 
 # Where the jaw's 17 points are labelled depends on the turn (300-W marks the outline), and on the
 # mouth: they say little about the head.
-NAMES: Names = (*KEY_POINTS, *(n for n in SIXTY_EIGHT[JAW:] if n not in KEY_POINTS))
+NAMES: Names = (*KEY_POINTS, *(n for n in SIXTY_EIGHT if n not in (*KEY_POINTS, *JAW)))
 
 
 def draw_heads(count: int, seed: int) -> np.ndarray:

@@ -17,7 +17,6 @@ from data.system.files import HERE
 
 MEAN_HEAD = HERE / "models" / "pose" / "mean_head.npz"  # written by make_mean_head.py
 
-JAW = 17  # points of the 68, the first, are the jaw's
 FEWEST = 5  # points that a pose is estimated from
 # Centimetres (root mean square) by which these must deviate from their best-fitting plane: with
 # coplanar points, a turn to the left looks like one to the right.
