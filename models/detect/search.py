@@ -406,10 +406,11 @@ def predict_candidates(
         larger = candidate_affines(
             centers[unclear], settings.enlarge * sides[unclear], angles[unclear]
         )
-        results.append(aligned(larger))
-        better = results[1][1] < spread[unclear]
-        affines = np.where(better[:, None, None], results[1][0], affines[unclear])
-        spread = np.where(better, results[1][1], spread[unclear])
+        more, more_spread = aligned(larger)
+        results.append((more, more_spread))
+        better = more_spread < spread[unclear]
+        affines = np.where(better[:, None, None], more, affines[unclear])
+        spread = np.where(better, more_spread, spread[unclear])
         still = is_unclear(spread, settings)
         if still.any():
             results.append(aligned(affines[still]))
