@@ -118,7 +118,7 @@ def test_the_shipped_quick_forms_find_what_keras_finds(shipped):
 
 def test_the_free_weights_find_rendered_faces_points():
     """They were trained on rendered faces only, and both models come from one network."""
-    both = read_places(ROOT / "tests" / "benchmarks" / "points_15_and_68.txt")
+    both = read_places(ROOT / "tests" / "benchmarks" / "points_72.txt")
     faces, found = render_faces(40, 901, both, workers=1), {}  # identities that no training saw
     for path, names in ((FREE, KEY_POINTS), (FREE_68, SIXTY_EIGHT)):
         record = json.loads(record_path(path).read_text())

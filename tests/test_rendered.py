@@ -16,7 +16,7 @@ from data.images.crops import CENTER, RADIUS
 from data.key_points import KEY_POINTS, SIXTY_EIGHT, SIZE, mirror_key_points, mirror_partners
 from data.synthetic.rendered import __main__ as command
 from data.synthetic.rendered import make_heads
-from data.synthetic.rendered.camera import Camera, Pose, draw_pose
+from data.synthetic.rendered.camera import Camera, Pose, camera_way, draw_pose
 from data.synthetic.rendered.faces import _solid, render_face, render_faces
 from data.synthetic.rendered.heads import (
     AGE_GROUPS,
@@ -176,6 +176,20 @@ def test_an_eyes_centre_is_halfway_between_pupil_and_opening():
             assert abs(opening[1] - (inner + outer)[1] / 2) < 0.15  # centimetres
 
 
+def test_most_turned_heads_look_at_the_camera_if_they_can():
+    """The pupil lies where a ball of people's size would have it: 0.71 of the way."""
+    for yaw, pitch in ((0.5, 0.1), (-0.5, -0.2)):
+        across, up = camera_way(Pose(yaw, pitch, 0.0, (0.0, 0.0, 0.0)))
+        assert np.sign(across) == -np.sign(yaw) and np.sign(up) == np.sign(pitch)
+        gazes = [
+            draw_expression(np.random.default_rng((5, i)), (across, up)).gaze for i in range(300)
+        ]
+        wanted = np.arcsin(0.71 * np.sin([across, up]))
+        assert 0.5 < (np.abs(np.array(gazes) - wanted).max(1) < 0.12).mean() < 0.8
+    beyond = [draw_expression(np.random.default_rng((5, i)), (1.5, 0.0)).gaze for i in range(300)]
+    assert np.abs(beyond).max() < 0.61  # radians
+
+
 def test_eyes_at_rest_are_as_open_as_in_people():
     """The lids' distance is 0.34 of the eye's width (Farkas 1994)."""
     openings = []
@@ -326,7 +340,7 @@ def test_lips_are_as_high_as_people_s():
 
 def test_poses_reach_their_limits_and_no_further():
     poses = [draw_pose(np.random.default_rng((3, i))) for i in range(2000)]
-    for name, limit, beyond in (("yaw", 85, 70), ("pitch", 40, 25), ("roll", 40, 25)):
+    for name, limit, beyond in (("yaw", 85, 70), ("pitch", 40, 25), ("roll", 80, 40)):
         degrees = np.abs(np.degrees([getattr(pose, name) for pose in poses]))
         assert degrees.max() < limit + 1e-3 and (degrees > beyond).mean() > 0.01
 

@@ -33,7 +33,7 @@ BENCHMARKS = HERE / "tests" / "benchmarks"
 EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it busy
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
 WEIGHTS = {"research": None, "synthetic": 15, "synthetic_68": 68}  # and how many points they have
-BOTH = BENCHMARKS / "points_15_and_68.txt"
+BOTH = BENCHMARKS / "points_72.txt"
 
 
 class OnRendered(NamedTuple):
@@ -55,6 +55,7 @@ RENDERED = (
     OnRendered(302, 40_000, 4, 0.05, 15),
     OnRendered(303, 50_000, 6, 0.04),
     OnRendered(303, 50_000, 7, 0.04, rate=0.003),
+    OnRendered(304, 40_000, 9, 0.04),
 )
 
 

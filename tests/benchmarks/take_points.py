@@ -2,7 +2,7 @@
 
     python tests/benchmarks/take_points.py trained.keras trained_68.keras --points 68
 
-So one training on the points of `points_15_and_68.txt` makes a network of Kaggle's 15 points and
+So one training on the points of `points_72.txt` makes a network of Kaggle's 15 points and
 one of 300-W's 68. Both have the same body, and predict exactly what the whole network predicts. The
 held-out faces of its training are scored again, for the points that are kept.
 """

@@ -34,18 +34,25 @@ class Pose:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Random: nearly half frontal, a quarter anything up to 85 degrees of yaw."""
+    """Random: nearly half frontal, a quarter anything up to 85 degrees of yaw; some lie."""
     n, u = rng.normal, rng.uniform
     kind = rng.random()
     yaw = n(0, 8) if kind < 0.45 else n(0, 25) if kind < 0.75 else u(-85, 85)
     pitch = n(1, 8) if chance(rng, 0.6) else n(0, 18)
-    roll = n(0, 3.5) if chance(rng, 0.6) else n(0, 16)
+    kind = rng.random()
+    roll = n(0, 3.5) if kind < 0.55 else n(0, 16) if kind < 0.93 else u(-80, 80)
     body = np.radians([np.clip(0.35 * yaw + n(0, 12), -50, 50), n(0, 4), n(0, 4)]).tolist()
     yaw, pitch, roll = (
         float(np.radians(np.clip(value, -limit, limit)))
-        for value, limit in ((yaw, 85), (pitch, 40), (roll, 40))
+        for value, limit in ((yaw, 85), (pitch, 40), (roll, 80))
     )
     return Pose(yaw, pitch, roll, (body[0], body[1], body[2]))
+
+
+def camera_way(pose: Pose) -> tuple[float, float]:
+    """Where the turned head sees a distant camera: radians to the subject's left and up."""
+    x, y, z = rotation(pose.yaw, pose.pitch, pose.roll)[2]
+    return float(np.arctan2(x, z)), float(np.arcsin(np.clip(y, -1, 1)))
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from data.key_points import SIZE
 from data.synthetic.curves import chance, mix, ramp
 from data.synthetic.rendered import accessories
-from data.synthetic.rendered.camera import Camera, Pose, Scene, draw_pose, rotation
+from data.synthetic.rendered.camera import Camera, Pose, Scene, camera_way, draw_pose, rotation
 from data.synthetic.rendered.hair import Hair, draw_curtain, draw_hair, draw_shell, paint_scalp
 from data.synthetic.rendered.heads import (
     Expression,
@@ -122,7 +122,7 @@ class _Subject:
         rest = shape_head(person)
         self.eyes: dict[str, Eyeball] = eyeballs(rest, expression)
         self.vertices = express(rest, expression)
-        self.brows = brows
+        self.brows, self.smile = brows, expression.smile
         ball = ball_mesh()[0]
         balls = [eye.centre + eye.radius * ball for eye in self.eyes.values()]
         self.all_vertices = np.concatenate([self.vertices, *balls]).astype(np.float32)
@@ -155,7 +155,7 @@ def _draw_head(
     pixels = Pixels(x, y, z, lips, lids, ear, region)
     eye = np.flatnonzero(region == EYE)
     on_eye = interpolate(subject.all_vertices, corners[eye], weights[eye])
-    paint = paint_head(pixels, look, subject.brows, rng)
+    paint = paint_head(pixels, look, subject.brows, subject.smile, rng)
     paint[eye] = paint_eyes(on_eye, look, subject.eyes, rng)
     paint = paint_scalp(pixels, paint, look, hair, rng.uniform(0.3, 1.2))
     paint = _paint_clothes(pixels, paint, rng)
@@ -168,13 +168,14 @@ def _draw_head(
     shadow = shadow_map.cover(scene.camera.unproject(hit, depth) + 0.25 * normal)
     sky = np.where(region == 0, np.maximum(sky, 0.55 * ramp(lips, 0.1)), _INSIDE[region])
     wrap = 0.15
-    bright = shade(light, normal, sky**1.3, shadow, wrap) * (0.45 + 0.55 * sky)
+    bright = shade(light, normal, sky**light.hollow, shadow, wrap) * (0.45 + 0.55 * sky)
     value = paint * bright
     skin = pixels.region == 0
     value += np.where(skin, light.gloss * highlight(light, normal, light.shine), 0) * (1 - shadow)
     wet = np.flatnonzero(pixels.region >= REGIONS.index("upper_teeth"))
-    sharp = np.where(pixels.region[wet] == EYE, 300, 60).astype(np.float32)
-    value[wet] += sharp / 300 * highlight(light, normal[wet], sharp) * (1 - 0.7 * shadow[wet])
+    sharp = np.where(pixels.region[wet] == EYE, light.catch[0], 60).astype(np.float32)
+    glint = np.where(pixels.region[wet] == EYE, light.catch[1], 0.2)
+    value[wet] += glint * highlight(light, normal[wet], sharp) * (1 - 0.7 * shadow[wet])
     scene.value[hit] = np.clip(value, 0, 3)
     scene.depth[hit] = depth
 
@@ -240,8 +241,8 @@ def render_face(
     who, does, pose_rng, look_rng, hair_rng, light_rng, paint_rng, wears, camera_rng = (
         np.random.default_rng((seed, index)).spawn(9)
     )
-    person, expression = draw_person(who), draw_expression(does)
     pose = pose or draw_pose(pose_rng)
+    person, expression = draw_person(who), draw_expression(does, camera_way(pose))
     subject = _Subject(person, expression, draw_brows(who))
     look, light = draw_look(person, look_rng), draw_light(light_rng)
     hair = draw_hair(person, look, hair_rng)

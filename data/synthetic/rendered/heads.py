@@ -207,6 +207,12 @@ class Expression:
     units: dict[str, float]
     gaze: tuple[float, float]  # radians, to the subject's left and up
 
+    @property
+    def smile(self) -> float:
+        """How much it smiles, about 0 .. 1."""
+        parts = [self.units.get(f"mouth{part}", 0.0) for part in ("SmileLeft", "SmileRight")]
+        return float(np.clip(sum(parts) / 0.9, 0, 1.2))
+
 
 class _Units(dict[str, float]):
     """Weights of face units that are added up."""
@@ -226,11 +232,20 @@ class _Units(dict[str, float]):
             self.put(name + side, value, jitter)
 
 
-def draw_expression(rng: np.random.Generator) -> Expression:
+# People turn their eyes to the camera by up to this angle, in radians. MakeHuman's eyeballs are
+# larger than people's (1.54 cm where 1.1 would go with the distance of its eyes), so that they turn
+# less for the same place of the pupil.
+EYES_TURN, BALL = 0.75, 1.1 / 1.54
+
+
+def draw_expression(
+    rng: np.random.Generator, camera: tuple[float, float] | None = None
+) -> Expression:
     """A random expression: at rest, smiling, talking, shouting, sad or odd.
 
     Eyes are as open as in people: the opening's height is 0.34 of its width (Farkas 1994), less in
-    smiles.
+    smiles. `camera` is where the head sees it, in radians to the subject's left and up: half of
+    the people look at it, if they can.
     """
     w, u, n = _Units(rng), rng.uniform, rng.normal
     _draw_mouth(w, rng)
@@ -246,8 +261,11 @@ def draw_expression(rng: np.random.Generator) -> Expression:
         w.both("eyeBlink", np.clip(n(0.0, 0.12), -0.15, 0.5), 0.06)
     w.both("eyeSquint", max(0, n(-0.1, 0.25)))
     w.both("eyeWide", max(0, n(-0.1, 0.3)))
-    gaze = np.clip(n(0, 0.2), -0.6, 0.6), np.clip(n(0, 0.13), -0.4, 0.35)
-    across, up = gaze[0] / 0.6, gaze[1] / 0.5
+    gaze = np.clip([n(0, 0.25), n(0, 0.13)], [-0.6, -0.4], [0.6, 0.35])
+    if camera and chance(rng, 0.5):
+        toward = np.clip(camera, -EYES_TURN, EYES_TURN) + n(0, 0.04, 2)
+        gaze = np.arcsin(BALL * np.sin(toward))
+    across, up = (gaze / [0.6, 0.5]).tolist()
     w.put("eyeLookOutLeft", max(across, 0))
     w.put("eyeLookInRight", max(across, 0))
     w.put("eyeLookInLeft", max(-across, 0))
@@ -278,6 +296,7 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
             w.put("jawOpen", u(0.03, 0.3))
     elif kind == "talk":
         w.put("jawOpen", u(0, 0.45))
+        _widen(w, u(0, 1.2) * chance(rng, 0.7))
         w.both("mouthLowerDown", u(0, 0.7))
         w.both("mouthUpperUp", u(0, 0.5))
         w.put("mouthFunnel", u(0, 0.6) * chance(rng, 0.4))
@@ -285,7 +304,8 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
         w.both("mouthStretch", u(0, 0.6) * chance(rng, 0.4))
     elif kind == "shout":
         w.put("jawOpen", u(0.35, 1.0))
-        _smile(w, u(0, 0.7) * chance(rng, 0.5))
+        _smile(w, u(0, 0.9) * chance(rng, 0.5))
+        _widen(w, u(0.2, 1.9) * chance(rng, 0.9))
         w.both("eyeWide", u(0, 0.9) * chance(rng, 0.5))
         w.both("mouthUpperUp", u(0, 0.5))
         w.both("mouthLowerDown", u(0, 0.5))
@@ -298,6 +318,16 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
         w.both("mouthPress", u(0, 0.8) * chance(rng, 0.4))
         w.put("mouthRollLower", u(0, 0.6) * chance(rng, 0.3))
         w.put("cheekPuff", u(0, 0.8) * chance(rng, 0.15))
+
+
+def _widen(w: _Units, amount: float) -> None:
+    """Draw the corners of the mouth apart.
+
+    MakeHuman's open mouths are narrower than closed ones. In Kaggle's labels they are as wide, in
+    LFW's and AFLW's wider.
+    """
+    w.both("mouthStretch", 0.4 * amount)
+    w.both("mouthDimple", 0.4 * amount)
 
 
 def _smile(w: _Units, amount: float) -> None:

@@ -25,8 +25,10 @@ class Light:
     tilt: float  # how much more of it comes from above
     softness: float  # of the shadow's edge, in pixels of the map
     shadow: float  # how much of the key light it takes away
+    hollow: float  # how dark it is where little sky is seen
     gloss: float  # of skin
     shine: float  # how sharp the highlights are
+    catch: tuple[float, float]  # how sharp and how bright the lamp is in the eyes
     dapple: float  # how much of the key light leaves or blinds keep away, in patches
     patches: np.ndarray  # (3,) where the patches are (2), and their size in cm
 
@@ -34,12 +36,12 @@ class Light:
 def draw_light(rng: np.random.Generator) -> Light:
     """Random light: mostly soft, sometimes one hard lamp."""
     n, u = rng.normal, rng.uniform
-    hard = chance(rng, 0.22)
-    spread = 1.2 if hard else rng.choice([0.25, 0.7])
-    key = np.array([n(0, spread), n(0.45, 0.45), 1.0])
+    hard = chance(rng, 0.25)
+    spread = 1.2 if hard else rng.choice([0.3, 0.8])
+    key = np.array([n(0, spread), n(0.65, 0.55), 1.0])
     fill = np.array([n(0, 1.2), n(-0.1, 0.6), 0.6])
     back = np.array([n(0, 1), n(0.3, 0.5), -0.5])
-    sky = u(0.04, 0.25) if hard else u(0.25, 0.8)
+    sky = u(0.04, 0.25) if hard else u(0.15, 0.75)
     power = [
         1 - sky,
         u(0, 0.15) if hard else u(0, 0.4),
@@ -49,11 +51,13 @@ def draw_light(rng: np.random.Generator) -> Light:
         ways=unit(np.stack([key, fill, back])).astype(np.float32),
         power=np.array(power, np.float32),
         sky=float(sky),
-        tilt=float(u(0.05, 0.35)),
+        tilt=float(u(0.05, 0.6)),
         softness=float(u(0.4, 1.6)),
         shadow=float(u(0.6, 1)),
+        hollow=float(u(1.0, 3.0)),
         gloss=float(u(0, 0.35) ** 1.3),
         shine=float(u(6, 40)),
+        catch=(float(np.exp(u(5, 6.7))), float(u(0, 1.3))),
         dapple=float(u(0.3, 0.9)) if chance(rng, 0.1) else 0.0,
         patches=np.array([*rng.random(2), u(80, 300)], np.float32),
     )

@@ -15,8 +15,9 @@ Every point has one meaning on every head (data/README.md, "What each point mean
 The 17 points of the jaw are places on the bone, even where 300-W marks a turned head's outline.
 
 A file of places has one point per line: a name, then nothing if it is the name of one of the 15 or
-68, or else one to three vertices of MakeHuman's base.obj (counted from 0, as Blender counts them),
-each with `:weight` where the point lies between them. `#` begins a comment:
+68, `left_pupil` or `right_pupil`, or else one to three vertices of MakeHuman's base.obj (counted
+from 0, as Blender counts them), each with `:weight` where the point lies between them. `#` begins a
+comment:
 
     left_eye_center
     right_eye_center
@@ -77,6 +78,10 @@ _PLACES_68 = (
 )
 
 
+# Places of no set, which a file may name as well.
+FURTHER = ("left_pupil", "right_pupil")
+
+
 @dataclass(frozen=True)
 class Places:
     """Which points are asked for: names, and the vertices of the user's own."""
@@ -111,10 +116,10 @@ def read_places(points: str | Path) -> Places:
             raise InputError(f"{where}: {name} is there twice; give each point its own name.")
         if corners:
             own[name] = _own_place(corners, where)
-        elif name not in KEY_POINTS and name not in SIXTY_EIGHT:
+        elif name not in (*KEY_POINTS, *SIXTY_EIGHT, *FURTHER):
             raise InputError(
-                f"{where}: {name} is none of the 15 or 68 points; add the numbers of one to three"
-                " vertices of MakeHuman's base.obj."
+                f"{where}: {name} is none of the 15 or 68 points and no pupil; add the numbers of"
+                " one to three vertices of MakeHuman's base.obj."
             )
         names.append(name)
     if not names:
@@ -238,7 +243,8 @@ def find_places(
     for side in ("left", "right"):
         parts = ("eye_inner_corner", "eye_outer_corner", "upper_lid_middle", "lower_lid_middle")
         opening = np.mean([spots[f"{side}_{part}"] for part in parts], 0)
-        spots[f"{side}_eye_center"] = (opening + eyes[side].pupil) / 2
+        pupil = spots[f"{side}_pupil"] = eyes[side].pupil
+        spots[f"{side}_eye_center"] = (opening + pupil) / 2
         corner, weight = on_surface(brows[side].points() * [1 if side == "left" else -1, 1])
         on_head = (vertices[corner] * weight[..., None]).sum(1)
         spots |= {f"{side}_eyebrow_{part}": p for part, p in zip(BROW, on_head, strict=True)}

@@ -85,11 +85,11 @@ def draw_look(person: Person, rng: np.random.Generator) -> Look:
 
 
 def paint_head(
-    p: Pixels, look: Look, brows: dict[str, Brow], rng: np.random.Generator
+    p: Pixels, look: Look, brows: dict[str, Brow], smile: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The albedo of each pixel of skin and mouth, (N,)."""
+    """The albedo of each pixel of skin and mouth, (N,); a smile from 0 to 1 deepens folds."""
     skin = _paint_skin(p, look, rng)
-    skin = _paint_age(p, skin, look, rng)
+    skin = _paint_age(p, skin, look, smile, rng)
     skin = _paint_eye_surroundings(p, skin, look, rng)
     skin = _paint_lips(p, skin, look, rng)
     for side, brow in brows.items():
@@ -109,9 +109,9 @@ def _paint_skin(p: Pixels, look: Look, rng: np.random.Generator) -> np.ndarray:
     blotch = grain(0, p.x / 20, p.y / 20, look.offsets[0])
     pores = grain(2, p.x / 8 + p.z / 9, p.y / 8, look.offsets[1])
     rough = 0.4 + 0.6 * min(look.age + 0.3, 1)
-    paint = look.skin * (1 + u(0.02, 0.08) * blotch + u(0.01, 0.07) * rough * pores)
+    paint = look.skin * (1 + u(0.02, 0.1) * blotch + u(0.005, 0.05) * rough * pores)
     socket = bell(p.y - 0.4, 0.8) * bell(side - 2.8, 1.6)
-    paint *= 1 - u(0, 0.42) * socket
+    paint *= 1 - u(0, 0.55) * socket
     paint *= 1 - u(0, 0.28) * bell(p.y + 1.2, 0.35) * bell(side - 2.9, 1.3)  # below the eyes
     paint *= 1 + u(-0.12, 0.15) * bell(p.y + 2.8, 1.5) * bell(side - 4, 1.5)  # cheeks
     nostril = np.square((side - 0.95) / 0.42) + np.square((p.y + 4.1) / 0.24)
@@ -125,12 +125,18 @@ def _paint_skin(p: Pixels, look: Look, rng: np.random.Generator) -> np.ndarray:
     return paint
 
 
-def _paint_age(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Folds from nose to mouth for all, more so with age; with age lines and wrinkles."""
+def _paint_age(
+    p: Pixels, paint: np.ndarray, look: Look, smile: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Folds from nose to mouth and beside it, deeper with age and in smiles; wrinkles with age."""
     u, side, old = rng.uniform, p.side, look.age
     fold = 1.95 + 0.33 * (-3.7 - p.y)
     along = ramp(-3.6 - p.y, 0.8) * ramp(p.y + 7.8, 1)
-    paint = paint * (1 - (u(0, 0.08) + 0.22 * min(old, 1.3)) * bell(side - fold, 0.2) * along)
+    deep = u(0, 0.12) + 0.22 * min(old, 1.3) + u(0.05, 0.4) * smile
+    paint = paint * (1 - min(deep, 0.6) * bell(side - fold, u(0.15, 0.32)) * along)
+    # The line between the lips goes on as a crease beyond the corner of the mouth.
+    crease = bell(side - 2.6, 0.25) * bell(p.y + 6.7 + u(0, 0.5) * (side - 2.4), u(0.08, 0.2))
+    paint = paint * (1 - u(0, 0.45) * crease)
     if old < 0.25:
         return paint
     lines = np.abs(grain(0, p.x / 30, p.y / 12, look.offsets[3]))
@@ -165,9 +171,10 @@ def _paint_eye_surroundings(
 
 
 def _paint_lips(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Lips are darker than the skin (or painted); the line between them darker still."""
+    """Lips are darker than the skin (or painted), the upper one more so."""
     u = rng.uniform
-    tone = u(0.5, 0.92) * (1 - 0.5 * look.make_up * u(0, 1))
+    painted = 1 - 0.5 * look.make_up * u(0, 1)
+    tone = painted * np.where(p.y > -6.54, u(0.45, 0.9), u(0.55, 1.02))
     cover = ramp(p.lips - 0.02, u(0.06, 0.22)) * (p.lips > -1)
     cracks = 1 + 0.12 * grain(2, p.x / 3, p.y / 12, look.offsets[5])
     return mix(paint, paint * tone * cracks, cover)
@@ -241,7 +248,7 @@ def paint_eyes(
     White, iris and pupil by the angle from where the eye looks; shade under the upper lid.
     """
     u = rng.uniform
-    white = u(0.6, 1.05) * (0.14 + 0.5 * look.skin)
+    white = u(0.6, 1.1) * (0.22 + 0.45 * look.skin)
     pupil, iris_radius = u(0.12, 0.27), u(0.55, 0.62)
     paint = np.empty(len(place), np.float32)
     for side, ball in eyes.items():
