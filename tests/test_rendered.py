@@ -209,6 +209,20 @@ def test_eyes_at_rest_are_as_open_as_in_people():
     assert np.quantile(openings, 0.2) > 0.2 and np.quantile(openings, 0.02) < 0.1  # some are shut
 
 
+def test_mouths_that_are_wide_open_are_as_wide_as_closed_ones():
+    """MakeHuman's are narrower; people's are not, see `_widen`."""
+    heads, widths = load_heads(), {False: [], True: []}
+    for i in range(600):
+        vertices = express(heads.neutral, draw_expression(np.random.default_rng((6, i))))
+        lips = [vertices[heads.places[f"inner_{lip}_lip_center"]][1] for lip in ("top", "bottom")]
+        corners = [vertices[heads.places[f"mouth_{side}_corner"]][0] for side in ("left", "right")]
+        opening, width = lips[0] - lips[1], corners[0] - corners[1]
+        if opening < 0.3 or opening > 1.8:  # centimetres
+            widths[opening > 1].append(width)
+    assert min(map(len, widths.values())) > 40
+    assert 0.95 < np.mean(widths[True]) / np.mean(widths[False]) < 1.15
+
+
 def test_both_ends_of_a_brow_are_about_equally_high_on_average():
     neutral, ends = load_heads().neutral, []
     for i in range(400):
@@ -292,6 +306,15 @@ def test_a_point_on_the_neck_stays_with_the_shoulders(tmp_path):
     found = camera.turn(points_of(heads.neutral, own)["neck"][None], turning[:1])
     drawn = camera.turn(heads.neutral, heads.turning)[neck]
     assert np.abs(found[0] - drawn).max() < 1e-4
+
+
+def test_a_file_of_places_may_name_the_pupils(tmp_path):
+    names = tmp_path / "places.txt"
+    names.write_text("left_pupil\nright_pupil\n")
+    eyes = eyeballs(load_heads().neutral, Expression({}, (0.3, 0.1)))
+    found = points_of(load_heads().neutral, names, eyes=eyes)
+    for side in ("left", "right"):
+        assert np.allclose(found[f"{side}_pupil"], eyes[side].pupil)
 
 
 def test_brows_end_where_their_points_are():

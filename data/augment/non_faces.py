@@ -4,17 +4,17 @@ import numpy as np
 
 from data.augment.views import box_blur
 from data.key_points import SIZE
-from data.synthetic.curves import interpolation
+from data.synthetic.curves import interpolation, mix, ramp
 
 
 def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pictures without a face, float32 (N, 96, 96), partly made from the given ones (N, 96, 96).
 
     They are shuffled tiles of these pictures, their corners enlarged, the pictures distorted beyond
-    recognition, clouds of all roughnesses, stripes, and blanks.
+    recognition, clouds of all roughnesses, discs and bars, stripes, and blanks.
     """
     pictures = np.array(pictures, np.float32)
-    kind = rng.choice(6, len(pictures), p=[0.2, 0.2, 0.25, 0.2, 0.08, 0.07])
+    kind = rng.choice(7, len(pictures), p=[0.17, 0.17, 0.25, 0.13, 0.06, 0.05, 0.17])
     for i in range(len(pictures)):
         if kind[i] == 0:
             pictures[i] = shuffle_tiles(pictures[i], rng)
@@ -26,8 +26,10 @@ def non_faces(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             pictures[i] = draw_clouds(rng)
         elif kind[i] == 4:
             pictures[i] = draw_stripes(rng, hard=bool(i % 2))
-        else:
+        elif kind[i] == 5:
             pictures[i] = rng.uniform(0, 255)
+        else:
+            pictures[i] = draw_shapes(rng)
     enlarged = np.flatnonzero(kind == 1)
     if enlarged.size:
         pictures[enlarged] = box_blur(box_blur(pictures[enlarged]))  # no hard blocks
@@ -80,3 +82,23 @@ def draw_stripes(rng: np.random.Generator, hard: bool) -> np.ndarray:
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 60)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
     return 128 + rng.uniform(20, 110) * (np.sign(wave) if hard else wave)
+
+
+def draw_shapes(rng: np.random.Generator) -> np.ndarray:
+    """Discs and bars of all sizes over clouds, some inside one another: badges, wheels, windows."""
+    picture = draw_clouds(rng)
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    centre = rng.uniform(0.25 * SIZE, 0.75 * SIZE, 2)
+    for _ in range(rng.integers(2, 12)):
+        if rng.random() < 0.5:
+            centre = rng.uniform(0, SIZE, 2)
+        angle, (a, b) = rng.uniform(0, np.pi), np.exp(rng.uniform(1, 4, 2))
+        if rng.random() < 0.5:
+            b = a * rng.uniform(0.8, 1.25)  # about round or square
+        u = (x - centre[0]) * np.cos(angle) + (y - centre[1]) * np.sin(angle)
+        v = (y - centre[1]) * np.cos(angle) - (x - centre[0]) * np.sin(angle)
+        disc = rng.random() < 0.65
+        far = np.hypot(u / a, v / b) if disc else np.maximum(np.abs(u / a), np.abs(v / b))
+        inside = ramp((1 - far) * min(a, b), rng.uniform(1, 6)) * rng.uniform(0.3, 1)
+        picture = mix(picture, rng.uniform(0, 255), inside)
+    return picture

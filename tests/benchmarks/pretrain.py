@@ -55,7 +55,7 @@ RENDERED = (
     OnRendered(302, 40_000, 4, 0.05, 15),
     OnRendered(303, 50_000, 6, 0.04),
     OnRendered(303, 50_000, 7, 0.04, rate=0.003),
-    OnRendered(304, 40_000, 9, 0.04),
+    OnRendered(304, 40_000, 8, 0.04),
 )
 
 
