@@ -323,8 +323,8 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
 def _widen(w: _Units, amount: float) -> None:
     """Draw the corners of the mouth apart.
 
-    MakeHuman's open mouths are narrower than closed ones. In Kaggle's labels they are as wide, in
-    LFW's and AFLW's wider.
+    MakeHuman's open mouths are narrower than closed ones. Those of Kaggle's training faces are as
+    wide, of LFW's wider.
     """
     w.both("mouthStretch", 0.4 * amount)
     w.both("mouthDimple", 0.4 * amount)
