@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.augment.non_faces import non_faces
+from data.augment.non_faces import draw_clouds, draw_shapes, non_faces
 from data.batches import batches, batches_with_non_faces, epoch_rows
 from data.faces import join_faces
 from data.settings import Settings
@@ -47,6 +47,12 @@ def test_non_faces_are_pictures_that_do_not_look_like_what_they_came_from(faces)
     np.testing.assert_array_equal(pictures, before)
     alike = (thumbnails(made) * thumbnails(pictures)).sum(1)
     assert np.median(alike) < 0.3 and (alike > 0.9).mean() < 0.05
+
+
+def test_shapes_lie_over_the_clouds():
+    for seed in range(20):
+        rng, alone = np.random.default_rng(seed), np.random.default_rng(seed)
+        assert (draw_shapes(rng) != draw_clouds(alone)).mean() > 0.002
 
 
 def test_a_share_of_the_spreads_batches_shows_no_face(faces):

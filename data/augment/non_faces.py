@@ -85,7 +85,7 @@ def draw_stripes(rng: np.random.Generator, hard: bool) -> np.ndarray:
 
 
 def draw_shapes(rng: np.random.Generator) -> np.ndarray:
-    """Discs and bars of all sizes over clouds, some inside one another: badges, wheels, windows."""
+    """Ellipses and rectangles of many sizes over clouds, some concentric, like badges."""
     picture = draw_clouds(rng)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     centre = rng.uniform(0.25 * SIZE, 0.75 * SIZE, 2)

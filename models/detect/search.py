@@ -394,7 +394,7 @@ def predict_candidates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Affines (N, 2, 3) and spreads (N,), as from `first_predictions`, of one batch.
 
-    Where a crop shows something, but not clearly, a larger one is tried; where both are unclear,
+    Where a crop shows something, but not clearly, a larger one is tried; where neither is clear,
     one aligned by the points found in the clearer of them.
     """
     centers, sides, angles, _ = candidates

@@ -34,23 +34,27 @@ class Pose:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Random: nearly half frontal, a quarter anything up to 85 degrees of yaw; some lie."""
+    """Random: nearly half frontal, a quarter at any yaw up to 85 degrees.
+
+    7 % are at any roll up to 80 degrees.
+    """
     n, u = rng.normal, rng.uniform
     kind = rng.random()
     yaw = n(0, 8) if kind < 0.45 else n(0, 25) if kind < 0.75 else u(-85, 85)
     pitch = n(1, 8) if chance(rng, 0.6) else n(0, 18)
     kind = rng.random()
     roll = n(0, 3.5) if kind < 0.55 else n(0, 16) if kind < 0.93 else u(-80, 80)
-    body = np.radians([np.clip(0.35 * yaw + n(0, 12), -50, 50), n(0, 4), n(0, 4)]).tolist()
-    yaw, pitch, roll = (
-        float(np.radians(np.clip(value, -limit, limit)))
-        for value, limit in ((yaw, 85), (pitch, 40), (roll, 80))
-    )
+    yaw, pitch, roll = np.clip([yaw, pitch, roll], [-85, -40, -80], [85, 40, 80])
+    # The neck bends by 30 degrees at most; whose head is tilted further lies.
+    leaning = roll - np.clip(roll, -30, 30)
+    body = [np.clip(0.35 * yaw + n(0, 12), -50, 50), n(0, 4), leaning + n(0, 4)]
+    yaw, pitch, roll, *body = np.radians([yaw, pitch, roll, *body]).tolist()
     return Pose(yaw, pitch, roll, (body[0], body[1], body[2]))
 
 
-def camera_way(pose: Pose) -> tuple[float, float]:
-    """Where the turned head sees a distant camera: radians to the subject's left and up."""
+def camera_direction(pose: Pose) -> tuple[float, float]:
+    """The direction of a distant camera in the head's frame: angles in radians to the subject's
+    left and up."""
     x, y, z = rotation(pose.yaw, pose.pitch, pose.roll)[2]
     return float(np.arctan2(x, z)), float(np.arcsin(np.clip(y, -1, 1)))
 
@@ -87,7 +91,8 @@ class Camera:
         self.scale = float(26.5 / spread * np.exp(rng.normal(0, 0.06)))
         eyes = flat[[LEFT_EYE, RIGHT_EYE]].mean(0)
         anchor = 0.6 * eyes + 0.4 * middle
-        aim = np.array([48.0, 41.2]) + rng.normal(0, 1.5, 2)
+        above = 6.8 * np.array([np.sin(pose.roll), -np.cos(pose.roll)])  # from the middle, pixels
+        aim = 48.0 + above + rng.normal(0, 1.5, 2)
         self.shift = (aim - self.scale * anchor).astype(np.float32)
         assert len(points) == len(KEY_POINTS)
 

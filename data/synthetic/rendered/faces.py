@@ -14,7 +14,14 @@ import numpy as np
 from data.key_points import SIZE
 from data.synthetic.curves import chance, mix, ramp
 from data.synthetic.rendered import accessories
-from data.synthetic.rendered.camera import Camera, Pose, Scene, camera_way, draw_pose, rotation
+from data.synthetic.rendered.camera import (
+    Camera,
+    Pose,
+    Scene,
+    camera_direction,
+    draw_pose,
+    rotation,
+)
 from data.synthetic.rendered.hair import Hair, draw_curtain, draw_hair, draw_shell, paint_scalp
 from data.synthetic.rendered.heads import (
     Expression,
@@ -242,7 +249,7 @@ def render_face(
         np.random.default_rng((seed, index)).spawn(9)
     )
     pose = pose or draw_pose(pose_rng)
-    person, expression = draw_person(who), draw_expression(does, camera_way(pose))
+    person, expression = draw_person(who), draw_expression(does, camera_direction(pose))
     subject = _Subject(person, expression, draw_brows(who))
     look, light = draw_look(person, look_rng), draw_light(light_rng)
     hair = draw_hair(person, look, hair_rng)

@@ -2,7 +2,7 @@
 
 The heads are MakeHuman's (CC0, see LICENSE.heads.md); heads.npz is written by make_heads.py.
 Head frame: centimetres, x to the subject's left, y up, z towards the viewer; the eyes of the mean
-adult lie at (+-3.08, -0.5, 5.4).
+adult are centred at (+-2.89, 0.16, 4.80).
 """
 
 from __future__ import annotations
@@ -209,9 +209,9 @@ class Expression:
 
     @property
     def smile(self) -> float:
-        """How much it smiles, about 0 .. 1."""
+        """How much it smiles, 0 .. 1."""
         parts = [self.units.get(f"mouth{part}", 0.0) for part in ("SmileLeft", "SmileRight")]
-        return float(np.clip(sum(parts) / 0.9, 0, 1.2))
+        return float(np.clip(sum(parts) / 0.9, 0, 1))
 
 
 class _Units(dict[str, float]):
@@ -232,10 +232,10 @@ class _Units(dict[str, float]):
             self.put(name + side, value, jitter)
 
 
-# People turn their eyes to the camera by up to this angle, in radians. MakeHuman's eyeballs are
-# larger than people's (1.54 cm where 1.1 would go with the distance of its eyes), so that they turn
-# less for the same place of the pupil.
-EYES_TURN, BALL = 0.75, 1.1 / 1.54
+EYES_TURN = 0.75  # the furthest that people turn their eyes towards the camera, in radians
+# MakeHuman's eyeballs are too large: their radius is 1.54 cm where 1.1 would match the distance
+# between its eyes. They rotate less for the same displacement of the pupil.
+BALL = 1.1 / 1.54
 
 
 def draw_expression(
@@ -244,8 +244,8 @@ def draw_expression(
     """A random expression: at rest, smiling, talking, shouting, sad or odd.
 
     Eyes are as open as in people: the opening's height is 0.34 of its width (Farkas 1994), less in
-    smiles. `camera` is where the head sees it, in radians to the subject's left and up: half of
-    the people look at it, if they can.
+    smiles. `camera` is its direction in the head's frame, in radians to the subject's left and up;
+    half of the people look at it, as far as their eyes turn.
     """
     w, u, n = _Units(rng), rng.uniform, rng.normal
     _draw_mouth(w, rng)
@@ -301,7 +301,6 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
         w.both("mouthUpperUp", u(0, 0.5))
         w.put("mouthFunnel", u(0, 0.6) * chance(rng, 0.4))
         w.put("mouthPucker", u(0, 0.8) * chance(rng, 0.3))
-        w.both("mouthStretch", u(0, 0.6) * chance(rng, 0.4))
     elif kind == "shout":
         w.put("jawOpen", u(0.35, 1.0))
         _smile(w, u(0, 0.9) * chance(rng, 0.5))
@@ -323,8 +322,8 @@ def _draw_mouth(w: _Units, rng: np.random.Generator) -> None:
 def _widen(w: _Units, amount: float) -> None:
     """Draw the corners of the mouth apart.
 
-    MakeHuman's open mouths are narrower than closed ones. Those of Kaggle's training faces are as
-    wide, of LFW's wider.
+    MakeHuman's open mouths are narrower than closed ones. In Kaggle's training faces they are about
+    as wide as closed ones, in LFW's wider.
     """
     w.both("mouthStretch", 0.4 * amount)
     w.both("mouthDimple", 0.4 * amount)

@@ -22,13 +22,13 @@ class Light:
     ways: np.ndarray  # (3, 3) towards the key light, the fill light, a light from behind
     power: np.ndarray  # (3,)
     sky: float  # what comes from everywhere
-    tilt: float  # how much more of it comes from above
+    tilt: float  # how much darker it is from below
     softness: float  # of the shadow's edge, in pixels of the map
     shadow: float  # how much of the key light it takes away
-    hollow: float  # how dark it is where little sky is seen
+    hollow: float  # exponent of the ambient occlusion: larger is darker
     gloss: float  # of skin
     shine: float  # how sharp the highlights are
-    catch: tuple[float, float]  # how sharp and how bright the lamp is in the eyes
+    catch: tuple[float, float]  # the eyes' catchlight: its exponent and strength
     dapple: float  # how much of the key light leaves or blinds keep away, in patches
     patches: np.ndarray  # (3,) where the patches are (2), and their size in cm
 
@@ -111,7 +111,7 @@ def shade(
     lamps = np.einsum("lk,nk->ln", light.ways, normal)
     lamps = np.maximum((lamps + wrap) / (1 + wrap), 0)
     key = lamps[0] * (1 - light.shadow * shadow)
-    sky = light.sky * open_sky * (1 - light.tilt + light.tilt * normal[:, 1])
+    sky = light.sky * open_sky * np.maximum(1 - light.tilt + light.tilt * normal[:, 1], 0)
     return light.power[0] * key + light.power[1] * lamps[1] + light.power[2] * lamps[2] + sky
 
 

@@ -70,7 +70,7 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     u = rng.uniform
     blur = int(rng.choice([4, 5, 6, 8, 11, 14], p=[0.22, 0.24, 0.2, 0.17, 0.12, 0.05]))
     # Now and then the camera moved: one way is blurred more than the other.
-    across = int(rng.integers(10, 20)) if chance(rng, 0.05) else blur
+    across = max(blur, int(rng.integers(10, 20))) if chance(rng, 0.05) else blur
     picture = _shrink(_shrink(np.clip(canvas, 0, 4), blur).T, across).T
     metered = picture[24:88, 20:76] if chance(rng, 0.4) else picture[32:82, 32:64]
     low, high = np.percentile(metered, [2, 96])

@@ -78,7 +78,7 @@ _PLACES_68 = (
 )
 
 
-# Places of no set, which a file may name as well.
+# Places outside both sets that a file may also name.
 FURTHER = ("left_pupil", "right_pupil")
 
 
@@ -118,8 +118,8 @@ def read_places(points: str | Path) -> Places:
             own[name] = _own_place(corners, where)
         elif name not in (*KEY_POINTS, *SIXTY_EIGHT, *FURTHER):
             raise InputError(
-                f"{where}: {name} is none of the 15 or 68 points and no pupil; add the numbers of"
-                " one to three vertices of MakeHuman's base.obj."
+                f"{where}: {name} is not one of the 15 or 68 points, nor a pupil; add the numbers"
+                " of one to three vertices of MakeHuman's base.obj."
             )
         names.append(name)
     if not names:

@@ -128,7 +128,9 @@ def _paint_skin(p: Pixels, look: Look, rng: np.random.Generator) -> np.ndarray:
 def _paint_age(
     p: Pixels, paint: np.ndarray, look: Look, smile: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Folds from nose to mouth and beside it, deeper with age and in smiles; wrinkles with age."""
+    """Folds from nose to mouth, deeper with age and smiles; a crease at the corner of the mouth;
+    wrinkles with age.
+    """
     u, side, old = rng.uniform, p.side, look.age
     fold = 1.95 + 0.33 * (-3.7 - p.y)
     along = ramp(-3.6 - p.y, 0.8) * ramp(p.y + 7.8, 1)
@@ -171,7 +173,7 @@ def _paint_eye_surroundings(
 
 
 def _paint_lips(p: Pixels, paint: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Lips are darker than the skin (or painted), the upper one more so."""
+    """Lips are mostly darker than the skin, the upper one usually more so; make-up darkens both."""
     u = rng.uniform
     painted = 1 - 0.5 * look.make_up * u(0, 1)
     tone = painted * np.where(p.y > -6.54, u(0.45, 0.9), u(0.55, 1.02))
