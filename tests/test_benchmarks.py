@@ -6,6 +6,7 @@ import json
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from results.held_out import held_out_faces
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 import ablations  # noqa: E402
 import annotation_programs  # noqa: E402
+import average_networks  # noqa: E402
 import consistency  # noqa: E402
 import hard_faces  # noqa: E402
 import many_cores  # noqa: E402
@@ -77,7 +79,7 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
     kaggle_csv, model = tmp_path / "training.zip", tmp_path / "made.keras"
     parsers = {"wild_faces_csv": wild_faces_csv, "turned_faces_csv": turned, "model_builder": mb}
     parsers |= {"kaggle": kaggle, "oldest_keras": oldest_keras, "rendered": rendered}
-    parsers |= {"take_points": take_points}
+    parsers |= {"take_points": take_points, "average_networks": average_networks}
     besides = {"wild_faces_csv": "lfw", "turned_faces_csv": "turned_kaggle turned_lfw"}
     if weights == "research":
         there = {str(kaggle_csv), str(tmp_path / "faces.npz")}
@@ -166,6 +168,32 @@ def test_some_points_of_a_network_are_a_network_of_their_own(tmp_path, capsys):
     flags[0], flags[2:] = str(tmp_path / "15.keras"), ["--points", "68"]
     assert run_script(flags, take_points.parse_arguments, take_points.run) == 2
     assert "15.keras does not know jaw_right_8, " in capsys.readouterr().err
+
+
+def test_the_mean_of_two_networks_is_one_for_the_points_that_both_have(faces, tmp_path, capsys):
+    path = write_csv(tmp_path / "training.csv", faces.pictures[:60], faces.key_points[:60])
+    loaded, rng = load_training(path), np.random.default_rng(0)
+    data = {"path": str(path), "absolute": str(path), "sha256": fingerprint(loaded)}
+    data["validation_rows"] = list(range(0, 60, 3))
+    for name, points in (("earlier", KEY_POINTS[:10]), ("later", KEY_POINTS)):
+        model = build_model(count=len(points))
+        for variable in model.trainable_variables:
+            variable.assign(variable + rng.normal(0, 0.02, variable.shape))
+        mean_face = loaded.key_points[0, : len(points)].tolist()
+        record = {"key_points": points, "mean_face": mean_face, "data": [data]}
+        save_model(model, tmp_path / f"{name}.keras", record | {"results": {"epochs": 1}})
+    files = [str(tmp_path / f"{name}.keras") for name in ("earlier", "later", "mean")]
+    assert run_script(files, average_networks.parse_arguments, average_networks.run) == 0
+    earlier, later, mean = (load_landmarker(Path(file)) for file in files)
+    assert mean.names == KEY_POINTS[:10] and len(mean.record["mean_face"]) == 10
+    one, other, made = (each.model.weights[0].numpy() for each in (earlier, later, mean))
+    np.testing.assert_allclose(made, (one + other) / 2, atol=1e-6)
+    expected = average_networks.average(earlier, later, mean.names)
+    found, spread = predict(mean.model, faces.pictures[:5])
+    np.testing.assert_allclose(found, predict(expected, faces.pictures[:5])[0], atol=1e-3)
+    assert (spread > 0).all() and not np.allclose(spread, predict(expected, faces.pictures[:5])[1])
+    (score,) = mean.record["results"]["validation"]
+    assert f"validation RMSE {score['rmse_px']:.3f} px" in capsys.readouterr().out
 
 
 def test_a_step_that_fails_is_said(tmp_path):

@@ -12,7 +12,8 @@ batches were augmented by 14 processes (`--processes 14`, with KERAS_BACKEND=jax
 shipped file was made; without that `model_builder.py` trains, some 40 hours of one core.
 
 `synthetic`, models/synthetic.keras, and `synthetic_68`, models/synthetic_68.keras, learn from
-rendered faces alone and need no data. Both are cut from one network.
+rendered faces alone and need no data. Both are cut from one network, the mean of the last two that
+were trained.
 """
 
 import argparse
@@ -101,20 +102,22 @@ def synthetic_steps(points, folder, model, processes):
 
     `points`: how many the network is to have, 15 or 68.
     """
-    python, steps, trained = sys.executable, {}, None
+    python, steps, earlier, trained = sys.executable, {}, None, None
     for number, training in enumerate(RENDERED, 1):
         faces = folder / f"rendered_{training.seed}" / "training.csv"
         render = [python, "-m", "data.synthetic.rendered", "--train", training.count, "--test", 0]
         render += ["--seed", training.seed, "--points", training.points, "--out", faces.parent]
         steps[faces] = render  # once for all trainings on them
         start = ["--init", trained] if trained else []
-        trained = folder / f"trained_{number}" / "trained.keras"
+        earlier, trained = trained, folder / f"trained_{number}" / "trained.keras"
         train = [*trainer(processes), "--data", faces, *start, "--epochs", training.epochs]
         train += ["--learning-rate", training.rate, "--validation-split", training.held_out]
         train += ["--precision", "float32", "--model", trained, "--results", trained.parent]
         steps[trained] = train
-    some = trained.with_name(f"trained_{points}.keras")
-    take = [python, BENCHMARKS / "take_points.py", trained, some, "--points", points]
+    mean = trained.with_name("averaged.keras")
+    steps[mean] = [python, BENCHMARKS / "average_networks.py", earlier, trained, mean]
+    some = mean.with_name(f"trained_{points}.keras")
+    take = [python, BENCHMARKS / "take_points.py", mean, some, "--points", points]
     ship = [python, BENCHMARKS / "oldest_keras.py", some, model, "--licence", CC0]
     return [*steps.items(), (some, take), (model, ship)]
 
