@@ -14,17 +14,15 @@ from pathlib import Path
 
 import common  # noqa: F401
 import numpy as np
-from take_points import training_faces
+from take_points import keep_points, score_and_save
 
-from data.faces import fingerprint
 from data.key_points import mirror_partners
 from data.settings import Settings
 from data.system.command_line import keep_freed_memory, run_script
 from data.system.files import InputError
 from models.network import predict, warm_start, with_source_offsets
 from models.spread import calibrate, fit_spread
-from models.storage import load_landmarker, save_model
-from models.training.score import score_files
+from models.storage import load_landmarker
 
 
 def parse_arguments(argv):
@@ -51,30 +49,17 @@ def run(arguments):
     names = tuple(name for name in later.names if name in earlier.names)
     if not names:
         raise InputError(f"{arguments.earlier} and {arguments.later} share no key point.")
-    kept, record = [later.names.index(name) for name in names], later.record
-    faces = training_faces(later)
-    faces = faces._replace(key_points=faces.key_points[:, kept], names=names)
-    apart = np.isin(faces.rows, record["data"][0]["validation_rows"])
-    training, held_out = faces.take(~apart), faces.take(apart)
+    faces, held_out, record = keep_points(later, names)
+    training = faces.take(~np.isin(faces.rows, held_out.rows))
     model, partners = average(earlier, later, names), mirror_partners(names)
     settings = replace(Settings(), epochs=record["results"]["epochs"])
     fit_spread(
         model, with_source_offsets(model, 1, partners, []), training, settings, settings.epochs
     )
     model = warm_start(model, names, names)  # as it is saved: no layer is frozen
-    mirror = partners is not None
-    found, spread = predict(model, held_out.pictures, mirror, names=names)
+    found, spread = predict(model, held_out.pictures, partners is not None, names=names)
     calibrate(model, found, spread, held_out.key_points)
-    scores = score_files(model, held_out, [faces], None, mirror)
-    own = {"sha256": fingerprint(faces), "validation_sha256": fingerprint(held_out)}
-    record |= {
-        "key_points": names,
-        "mean_face": [record["mean_face"][k] for k in kept],
-        "data": [record["data"][0] | own],
-        "results": record["results"] | {"validation": scores},
-    }
-    save_model(model, arguments.out, record)
-    print(f"{arguments.out}: validation RMSE {scores[0]['rmse_px']:.3f} px")
+    score_and_save(model, arguments.out, faces, held_out, record)
 
 
 if __name__ == "__main__":

@@ -46,27 +46,37 @@ def training_faces(landmarker):
     return faces
 
 
+def keep_points(landmarker, names):
+    """Its training faces and their held-out ones, with only the key points `names`, and its record
+    as of a model for these."""
+    record, kept = landmarker.record, [landmarker.names.index(name) for name in names]
+    faces = training_faces(landmarker)
+    faces = faces._replace(key_points=faces.key_points[:, kept], names=names)
+    (data,) = record["data"]
+    held_out = faces.take(np.isin(faces.rows, data["validation_rows"]))
+    own = {"sha256": fingerprint(faces), "validation_sha256": fingerprint(held_out)}
+    own_record = {
+        "key_points": names,
+        "mean_face": [record["mean_face"][k] for k in kept],
+        "data": [data | own],
+    }
+    return faces, held_out, record | own_record
+
+
+def score_and_save(model, path, faces, held_out, record):
+    """Save a model, with faces and record as from `keep_points`, and print its error."""
+    scores = score_files(model, held_out, [faces], None, mirror_partners(faces.names) is not None)
+    save_model(model, path, record | {"results": record["results"] | {"validation": scores}})
+    print(f"{path}: validation RMSE {scores[0]['rmse_px']:.3f} px")
+
+
 def run(arguments):
     """Slice the network, the faces and the record; score and save."""
     landmarker, names = load_landmarker(arguments.model), read_places(arguments.points).names
-    known, record = landmarker.names, landmarker.record
-    if missing := [name for name in names if name not in known]:
+    if missing := [name for name in names if name not in landmarker.names]:
         raise InputError(f"{arguments.model} does not know {', '.join(missing[:5])}.")
-    kept = [known.index(name) for name in names]
-    faces = training_faces(landmarker)
-    faces = faces._replace(key_points=faces.key_points[:, kept], names=names)
-    held_out = faces.take(np.isin(faces.rows, record["data"][0]["validation_rows"]))
-    model = warm_start(landmarker.model, known, names)
-    scores = score_files(model, held_out, [faces], None, mirror_partners(names) is not None)
-    own = {"sha256": fingerprint(faces), "validation_sha256": fingerprint(held_out)}
-    record |= {
-        "key_points": names,
-        "mean_face": [record["mean_face"][k] for k in kept],
-        "data": [record["data"][0] | own],
-        "results": record["results"] | {"validation": scores},
-    }
-    save_model(model, arguments.out, record)
-    print(f"{arguments.out}: validation RMSE {scores[0]['rmse_px']:.3f} px")
+    kept = keep_points(landmarker, names)
+    score_and_save(warm_start(landmarker.model, landmarker.names, names), arguments.out, *kept)
 
 
 if __name__ == "__main__":

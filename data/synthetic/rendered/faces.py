@@ -177,11 +177,12 @@ def _draw_head(
     wrap = 0.15
     bright = shade(light, normal, sky**light.hollow, shadow, wrap) * (0.45 + 0.55 * sky)
     value = paint * bright
-    skin = pixels.region == 0
+    skin = region == 0
     value += np.where(skin, light.gloss * highlight(light, normal, light.shine), 0) * (1 - shadow)
-    wet = np.flatnonzero(pixels.region >= REGIONS.index("upper_teeth"))
-    sharp = np.where(pixels.region[wet] == EYE, light.catch[0], 60).astype(np.float32)
-    glint = np.where(pixels.region[wet] == EYE, light.catch[1], 0.2)
+    wet = np.flatnonzero(region >= REGIONS.index("upper_teeth"))
+    of_eye = region[wet] == EYE
+    sharp = np.where(of_eye, light.catch[0], 60).astype(np.float32)
+    glint = np.where(of_eye, light.catch[1], 0.2)
     value[wet] += glint * highlight(light, normal[wet], sharp) * (1 - 0.7 * shadow[wet])
     scene.value[hit] = np.clip(value, 0, 3)
     scene.depth[hit] = depth
