@@ -31,7 +31,7 @@ from data.synthetic.rendered.heads import (
     load_heads,
     shape_head,
 )
-from data.synthetic.rendered.light import draw_light, shade
+from data.synthetic.rendered.light import CORNEA_EDGE, catchlights, draw_light, shade
 from data.synthetic.rendered.photograph import CANVAS, ZOOM
 from data.synthetic.rendered.points import (
     Brow,
@@ -386,6 +386,22 @@ def test_no_lamp_takes_light_away():
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     for i in range(200):
         assert shade(draw_light(np.random.default_rng((8, i))), normals).min() >= 0
+
+
+def test_catchlights_lie_in_the_iris_and_follow_it_halfway():
+    light = draw_light(np.random.default_rng(1))
+    light = replace(light, ways=np.array([[0, 0.3, 1], [0, 0.3, 1], [0, 0, -1]]), catch=(300, 1))
+    spots = {}
+    for across in (-0.3, 0.0, 0.3):
+        ball = eyeballs(load_heads().neutral, Expression({}, (across, 0.0)))["left"]
+        places = ball.centre + ball.radius * ball_mesh(200, 200)[0]
+        bright = catchlights(light, {"left": ball}, places, np.eye(3))
+        far = np.linalg.norm(places - ball.pupil, axis=1)
+        assert bright[far > CORNEA_EDGE].max() == 0 and bright.max() > 0.05
+        spots[across] = bright @ places / bright.sum()
+        assert 0.02 < spots[across][1] - ball.centre[1] < 0.3  # towards the lamp, centimetres
+    iris = 2 * ball.radius * np.sin(0.3)
+    assert 0.4 < (spots[0.3] - spots[-0.3])[0] / iris < 0.75
 
 
 def test_whose_head_is_tilted_far_lies():

@@ -36,7 +36,7 @@ from data.synthetic.rendered.heads import (
     load_heads,
     shape_head,
 )
-from data.synthetic.rendered.light import ShadowMap, draw_light, highlight, shade
+from data.synthetic.rendered.light import ShadowMap, catchlights, draw_light, highlight, shade
 from data.synthetic.rendered.make_heads import ANCESTRIES, REGIONS
 from data.synthetic.rendered.photograph import CANVAS, draw_background, photograph
 from data.synthetic.rendered.points import (
@@ -179,11 +179,10 @@ def _draw_head(
     value = paint * bright
     skin = region == 0
     value += np.where(skin, light.gloss * highlight(light, normal, light.shine), 0) * (1 - shadow)
-    wet = np.flatnonzero(region >= REGIONS.index("upper_teeth"))
-    of_eye = region[wet] == EYE
-    sharp = np.where(of_eye, light.catch[0], 60).astype(np.float32)
-    glint = np.where(of_eye, light.catch[1], 0.2)
-    value[wet] += glint * highlight(light, normal[wet], sharp) * (1 - 0.7 * shadow[wet])
+    teeth = np.flatnonzero((region >= REGIONS.index("upper_teeth")) & (region != EYE))
+    value[teeth] += 0.2 * highlight(light, normal[teeth], 60) * (1 - 0.7 * shadow[teeth])
+    glints = catchlights(light, subject.eyes, on_eye, scene.camera.rotation)
+    value[eye] += glints * (1 - 0.7 * shadow[eye])
     scene.value[hit] = np.clip(value, 0, 3)
     scene.depth[hit] = depth
 
@@ -203,7 +202,7 @@ def _paint_clothes(p: Pixels, paint: np.ndarray, rng: np.random.Generator) -> np
 def _draw_lashes(scene: Scene, subject: _Subject, look: Look, rng: np.random.Generator) -> None:
     """The lashes' cards: dark at the root, parted towards the tip."""
     heads = subject.heads
-    strength = rng.uniform(0.15, 0.65) + 0.35 * look.make_up
+    strength = min(rng.uniform(0.2, 0.95) + 0.35 * look.make_up, 1)
     offset = rng.random(2, np.float32)
 
     def paint(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synthetic.curves import chance, ramp
+from data.synthetic.rendered.heads import Eyeball
 from data.synthetic.rendered.raster import depth_picture, grain, rotate, unit
 
 MAP, REACH = 144, 38.0  # the shadow map's side in pixels, and in centimetres
+# The cornea, in centimetres: how far its edge is from the pupil, and its centre from the eyeball's,
+# so that its radius is 0.78, as in people.
+CORNEA_EDGE, CORNEA_CENTRE = 0.6, 0.9
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Light:
     hollow: float  # exponent of the ambient occlusion: larger is darker
     gloss: float  # of skin
     shine: float  # how sharp the highlights are
-    catch: tuple[float, float]  # the eyes' catchlight: its exponent and strength
+    catch: tuple[float, float]  # the eyes' catchlights: their exponent and strength
     dapple: float  # how much of the key light leaves or blinds keep away, in patches
     patches: np.ndarray  # (3,) where the patches are (2), and their size in cm
 
@@ -57,7 +61,7 @@ def draw_light(rng: np.random.Generator) -> Light:
         hollow=float(u(1.0, 3.0)),
         gloss=float(u(0, 0.35) ** 1.3),
         shine=float(u(6, 40)),
-        catch=(float(np.exp(u(5, 6.7))), float(u(0, 1.3))),
+        catch=(float(np.exp(u(4, 6.5))), float(np.exp(u(-1.2, 1.5)))),
         dapple=float(u(0.3, 0.9)) if chance(rng, 0.1) else 0.0,
         patches=np.array([*rng.random(2), u(80, 300)], np.float32),
     )
@@ -115,8 +119,29 @@ def shade(
     return light.power[0] * key + light.power[1] * lamps[1] + light.power[2] * lamps[2] + sky
 
 
-def highlight(light: Light, normal: np.ndarray, sharpness: float | np.ndarray) -> np.ndarray:
-    """The key light's specular reflection, (N,)."""
-    half = unit(light.ways[0] + np.array([0, 0, 1], np.float32))
+def highlight(
+    light: Light, normal: np.ndarray, sharpness: float | np.ndarray, lamp: int = 0
+) -> np.ndarray:
+    """The specular reflection of a lamp, the key light if not given, (N,)."""
+    half = unit(light.ways[lamp] + np.array([0, 0, 1], np.float32))
     toward = np.maximum(np.einsum("nk,k->n", normal, half), 0)
-    return toward**sharpness * (0.05 + 0.4 * light.power[0])
+    return toward**sharpness * (0.05 + 0.4 * light.power[lamp])
+
+
+def catchlights(
+    light: Light, eyes: dict[str, Eyeball], places: np.ndarray, turn: np.ndarray
+) -> np.ndarray:
+    """The lamps' reflections in the eyes, (N,), at places (N, 3) of the head on the eyeballs.
+
+    They lie in iris and pupil and, when the eye turns, move less than these, because the cornea is
+    more curved than the eyeball. `turn` (3, 3) rotates the head into the camera's directions.
+    """
+    bright = np.zeros(len(places), np.float32)
+    for side, ball in eyes.items():
+        ray = places - ball.centre
+        far = np.arccos(np.clip(ray @ ball.look / ball.radius, -1, 1)) * ball.radius
+        own = np.flatnonzero(((places[:, 0] > 0) == (side == "left")) & (far < CORNEA_EDGE))
+        normal = rotate(unit(ray[own] - CORNEA_CENTRE * ball.look), turn)
+        exponent, strength = light.catch
+        bright[own] = strength * sum(highlight(light, normal, exponent, lamp) for lamp in (0, 1))
+    return bright

@@ -65,7 +65,7 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Canvas (CANVAS, CANVAS) of brightness -> uint8 picture (96, 96).
 
     Lens blur, now and then motion; exposure metered on the centre or on the face; a screen's
-    gamma, contrast; sensor noise and JPEG.
+    gamma, contrast; sharpening, sensor noise and JPEG.
     """
     u = rng.uniform
     blur = int(rng.choice([4, 5, 6, 8, 11, 14], p=[0.22, 0.24, 0.2, 0.17, 0.12, 0.05]))
@@ -80,6 +80,8 @@ def photograph(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     black, white = u(0, 60) * rng.random(), 135 + 115 * rng.beta(1.5, 1.5)
     contrast = np.exp(rng.normal(0, 0.2))
     picture = black + max(white - black, 75) * np.clip(picture, 0, 1.4) ** contrast
+    if chance(rng, 0.4):
+        picture = picture + u(0.2, 1.5) * (picture - box_blur(picture.astype(np.float32), 1))
     picture = picture + u(0.5, 5) * rng.standard_normal((SIZE, SIZE))
     if chance(rng, 0.7):
         picture = jpeg(picture.astype(np.float32), u(1, 9))

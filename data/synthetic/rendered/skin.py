@@ -135,7 +135,7 @@ def _paint_age(
     fold = 1.95 + 0.33 * (-3.7 - p.y)
     along = ramp(-3.6 - p.y, 0.8) * ramp(p.y + 7.8, 1)
     deep = u(0, 0.12) + 0.22 * min(old, 1.3) + u(0.05, 0.4) * smile
-    paint = paint * (1 - min(deep, 0.6) * bell(side - fold, u(0.15, 0.32)) * along)
+    paint = paint * (1 - min(deep, 0.45) * bell(side - fold, u(0.15, 0.32)) * along)
     # The line between the lips goes on as a crease beyond the corner of the mouth.
     crease = bell(side - 2.6, 0.25) * bell(p.y + 6.7 + u(0, 0.5) * (side - 2.4), u(0.08, 0.2))
     paint = paint * (1 - u(0, 0.45) * crease)
@@ -164,8 +164,8 @@ def _paint_eye_surroundings(
     upper = ramp(p.y + 0.12 - 0.1 * (side - 3), 0.4)
     near = (side > 1.3) & (side < 5)
     margin = np.exp(-np.square(p.lids / u(0.07, 0.13)))
-    dark = min(u(0.25, 0.7) + 0.35 * look.make_up, 0.97)
-    paint = paint * (1 - dark * margin * (0.3 + 0.7 * upper))
+    dark, below = min(u(0.3, 0.95) + 0.35 * look.make_up, 0.97), u(0.2, 0.8)
+    paint = paint * (1 - dark * margin * (below + (1 - below) * upper))
     fold = bell(p.lids - u(0.4, 0.6), 0.09) * upper * near
     paint = paint * (1 - u(0, 0.45) * fold)
     shadow = bell(p.lids - 0.5, 0.4) * upper * near
@@ -250,7 +250,8 @@ def paint_eyes(
     White, iris and pupil by the angle from where the eye looks; shade under the upper lid.
     """
     u = rng.uniform
-    white = u(0.6, 1.1) * (0.22 + 0.45 * look.skin)
+    white = u(0.4, 1.05) * (0.22 + 0.45 * look.skin)
+    lid, ends = u(0.3, 0.8), u(0.2, 0.7)
     pupil, iris_radius = u(0.12, 0.27), u(0.55, 0.62)
     paint = np.empty(len(place), np.float32)
     for side, ball in eyes.items():
@@ -263,6 +264,6 @@ def paint_eyes(
         eye = mix(white * (1 - 0.3 * ramp(far - 1.1, 0.5)), iris, ramp(iris_radius - far, 0.07))
         eye = mix(eye, 0.004, ramp(pupil - far, 0.05))
         corner = np.abs(ray[:, 0]) - 0.72
-        eye = eye * (1 - 0.35 * ramp(corner, 0.3)) * (1 - 0.55 * ramp(ray[:, 1] - 0.2, 0.35))
+        eye = eye * (1 - ends * ramp(corner, 0.3)) * (1 - lid * ramp(ray[:, 1] - 0.2, 0.35))
         paint[own] = eye
     return paint
