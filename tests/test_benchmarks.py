@@ -116,8 +116,11 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
         assert len(trainings[-1].data) == 7 and set(trainings[-1].alike) <= set(KEY_POINTS)
     else:  # from random weights, then each goes on from the one before
         assert parsed.model == trained.with_name(f"trained_{points}.keras")
-        inits = [training.init for training in trainings]
-        assert inits == [None, *(training.model for training in trainings[:-1])]
+        results = [
+            training.model.with_name("averaged.keras") if one.average else training.model
+            for one, training in zip(pretrain.RENDERED, trainings, strict=True)
+        ]
+        assert [training.init for training in trainings] == [None, *results[:-1]]
         assert len({training.model for training in trainings}) == len(trainings)
         # Trainings on the same faces hold out the same ones.
         faces = {(one.seed, one.count, one.points, one.held_out) for one in pretrain.RENDERED}

@@ -360,7 +360,7 @@ def test_points_lead_from_a_misplaced_candidate_to_the_face(portrait, name):
     center, side = affine_centers(face)[0], SIZE * affine_scales(face)[0]
     pyramid, settings = search_pyramid(photo), settings_of(landmarker.free)
     unclear = 0
-    for x, y in [(-0.4, 0), (0.4, 0), (0, -0.4), (0, 0.4)]:
+    for x, y in [(-0.36, 0), (0.36, 0), (0, -0.36), (0, 0.36)]:
         for angle in (-30, 30):
             place = center + side * np.array([[x, y]])
             misplaced = Candidates(place, np.array([1.25 * side]), np.radians([angle]), np.ones(1))

@@ -12,8 +12,7 @@ batches were augmented by 14 processes (`--processes 14`, with KERAS_BACKEND=jax
 shipped file was made; without that `model_builder.py` trains, some 40 hours of one core.
 
 `synthetic`, models/synthetic.keras, and `synthetic_68`, models/synthetic_68.keras, learn from
-rendered faces alone and need no data. Both are cut from one network, the mean of the last two that
-were trained.
+rendered faces alone and need no data. Both are cut from one network.
 """
 
 import argparse
@@ -46,6 +45,7 @@ class OnRendered(NamedTuple):
     held_out: float  # share of the faces
     points: int | Path = BOTH
     rate: float = Settings().learning_rate  # at its peak
+    average: bool = False  # its weights with those that it started from
 
 
 # One after the other. The fifth goes on with the faces of the fourth, whose errors were no lower
@@ -57,7 +57,8 @@ RENDERED = (
     OnRendered(302, 40_000, 4, 0.05, 15),
     OnRendered(303, 50_000, 6, 0.04),
     OnRendered(303, 50_000, 7, 0.04, rate=0.003),
-    OnRendered(304, 40_000, 9, 0.04),
+    OnRendered(304, 40_000, 9, 0.04, average=True),
+    OnRendered(305, 26_000, 8, 0.04, rate=0.003, average=True),
 )
 
 
@@ -102,22 +103,24 @@ def synthetic_steps(points, folder, model, processes):
 
     `points`: how many the network is to have, 15 or 68.
     """
-    python, steps, earlier, trained = sys.executable, {}, None, None
+    python, steps, latest = sys.executable, {}, None
     for number, training in enumerate(RENDERED, 1):
         faces = folder / f"rendered_{training.seed}" / "training.csv"
         render = [python, "-m", "data.synthetic.rendered", "--train", training.count, "--test", 0]
         render += ["--seed", training.seed, "--points", training.points, "--out", faces.parent]
         steps[faces] = render  # once for all trainings on them
-        start = ["--init", trained] if trained else []
-        earlier, trained = trained, folder / f"trained_{number}" / "trained.keras"
+        start = ["--init", latest] if latest else []
+        trained = folder / f"trained_{number}" / "trained.keras"
         train = [*trainer(processes), "--data", faces, *start, "--epochs", training.epochs]
         train += ["--learning-rate", training.rate, "--validation-split", training.held_out]
         train += ["--precision", "float32", "--model", trained, "--results", trained.parent]
         steps[trained] = train
-    mean = trained.with_name("averaged.keras")
-    steps[mean] = [python, BENCHMARKS / "average_networks.py", earlier, trained, mean]
-    some = mean.with_name(f"trained_{points}.keras")
-    take = [python, BENCHMARKS / "take_points.py", mean, some, "--points", points]
+        if training.average:
+            mean = trained.with_name("averaged.keras")
+            steps[mean] = [python, BENCHMARKS / "average_networks.py", latest, trained, mean]
+        latest = mean if training.average else trained
+    some = latest.with_name(f"trained_{points}.keras")
+    take = [python, BENCHMARKS / "take_points.py", latest, some, "--points", points]
     ship = [python, BENCHMARKS / "oldest_keras.py", some, model, "--licence", CC0]
     return [*steps.items(), (some, take), (model, ship)]
 
