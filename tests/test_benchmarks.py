@@ -89,7 +89,7 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
         there = set()  # nothing: no real face goes into these
         points = pretrain.WEIGHTS[weights]
         steps = pretrain.synthetic_steps(points, tmp_path, model, processes)
-    trainings = []
+    trainings, averages, cut = [], [], None
     for outcome, command in steps:
         _, script, *flags = command
         if script == "-m":  # a module, as seen from the project's folder
@@ -105,6 +105,10 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
             parsed = parsers[name].parse_arguments(flags)  # exits if a flag is unknown
         if name == "model_builder":
             trainings.append(parsed)
+        elif name == "average_networks":
+            averages.append((parsed.earlier, parsed.later, parsed.out))
+        elif name == "take_points":
+            cut = parsed.model
         inputs = [flag for flag in flags if flag.endswith((".csv", ".zip", ".npz", ".keras"))]
         assert set(inputs) <= there | {str(outcome)}  # made by the steps before
         there.add(str(outcome))
@@ -121,6 +125,12 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
             for one, training in zip(pretrain.RENDERED, trainings, strict=True)
         ]
         assert [training.init for training in trainings] == [None, *results[:-1]]
+        assert cut == results[-1]
+        assert averages == [
+            (training.init, training.model, result)
+            for one, training, result in zip(pretrain.RENDERED, trainings, results, strict=True)
+            if one.average
+        ]
         assert len({training.model for training in trainings}) == len(trainings)
         # Trainings on the same faces hold out the same ones.
         faces = {(one.seed, one.count, one.points, one.held_out) for one in pretrain.RENDERED}

@@ -18,7 +18,7 @@ import face_key_points
 import model_builder
 from data.images.photos import read_photo
 from data.settings import Settings
-from models.detect.settings import SearchSettings
+from models.detect.settings import FREE, SearchSettings
 
 README = (ROOT / "README.md").read_text()
 MODELS = (ROOT / "models" / "README.md").read_text()
@@ -292,7 +292,7 @@ def test_the_free_weights_card_says_what_their_record_says():
     last = f"{results['training_faces']:,} others, for {results['epochs']} epochs"
     assert f"then on {last} (" in text
     assert (
-        f"Of the others, {len(data['validation_rows']):,} were held out: RMSE"
+        f"A further {len(data['validation_rows']):,} of these faces were held out: RMSE"
         f" {score['rmse_px']:.3f} px, with flip averaging {score['rmse_mirrored_px']:.3f} px."
     ) in text
 
@@ -342,6 +342,8 @@ def test_settings_that_the_documents_name_are_those_of_the_code():
     assert f"above {search.max_spread:g} pixels of the crop" in text
     assert f"({search.max_spread_small:g} for crops of fewer than {search.small_side:g} " in text
     assert f"takes {search.batch} candidates at a time" in text
+    assert f"with the free weights above {FREE.max_spread:g} and {FREE.max_spread_small:g})" in text
+    assert f"({FREE.batch} with the free weights)" in text
     assert f"after {search.max_candidates} candidates" in text
     assert f"at most {search.width:,} pixels wide" in text
 

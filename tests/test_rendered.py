@@ -31,7 +31,13 @@ from data.synthetic.rendered.heads import (
     load_heads,
     shape_head,
 )
-from data.synthetic.rendered.light import CORNEA_EDGE, catchlights, draw_light, shade
+from data.synthetic.rendered.light import (
+    CORNEA_CENTRE,
+    CORNEA_EDGE,
+    catchlights,
+    draw_light,
+    shade,
+)
 from data.synthetic.rendered.photograph import CANVAS, ZOOM
 from data.synthetic.rendered.points import (
     Brow,
@@ -395,13 +401,53 @@ def test_catchlights_lie_in_the_iris_and_follow_it_halfway():
     for across in (-0.3, 0.0, 0.3):
         ball = eyeballs(load_heads().neutral, Expression({}, (across, 0.0)))["left"]
         places = ball.centre + ball.radius * ball_mesh(200, 200)[0]
-        bright = catchlights(light, {"left": ball}, places, np.eye(3))
+        bright = catchlights(light, {"left": ball}, places, np.eye(3), np.zeros(len(places)))
         far = np.linalg.norm(places - ball.pupil, axis=1)
         assert bright[far > CORNEA_EDGE].max() == 0 and bright.max() > 0.05
         spots[across] = bright @ places / bright.sum()
         assert 0.02 < spots[across][1] - ball.centre[1] < 0.3  # towards the lamp, centimetres
     iris = 2 * ball.radius * np.sin(0.3)
     assert 0.4 < (spots[0.3] - spots[-0.3])[0] / iris < 0.75
+
+
+def test_both_lamps_are_reflected_to_the_camera_wherever_the_head_is_turned():
+    ball = eyeballs(load_heads().neutral, REST)["left"]
+    places = ball.centre + ball.radius * ball_mesh(200, 200)[0]
+    lit, turn = np.zeros(len(places)), rotation(0.4, 0, 0)
+    light = replace(draw_light(np.random.default_rng(1)), catch=(300, 1))
+    light = replace(light, ways=np.array([[0, 0, 1.0]] * 3), power=np.array([0.5, 0.3, 0]))
+    bright = catchlights(light, {"left": ball}, places, turn, lit)
+    spot = turn @ (bright @ places / bright.sum() - ball.centre)
+    # Where the cornea's normal points at the camera: at its centre, seen from there.
+    assert spot[0] == pytest.approx(CORNEA_CENTRE * np.sin(0.4), abs=0.05)
+    shaded = catchlights(light, {"left": ball}, places, turn, lit + 1)
+    assert 0.3 < shaded.max() / bright.max() < 0.7  # the fill light casts no shadow
+    dark = replace(light, power=np.array([0.5, 0, 0]))
+    assert catchlights(dark, {"left": ball}, places, turn, lit).max() < 0.7 * bright.max()
+
+
+def test_a_small_pupil_is_seen_wherever_the_eye_looks():
+    dark = []
+    for across in np.linspace(-0.3, 0.3, 9):
+        eyes = eyeballs(load_heads().neutral, Expression({}, (across, 0.0)))
+        ball, triangles = ball_mesh()
+        corners = eyes["left"].centre + eyes["left"].radius * ball[triangles]
+        weights = np.random.default_rng(0).dirichlet(np.ones(3), (len(triangles), 40))
+        places = np.einsum("twk,tkc->twc", weights, corners).reshape(-1, 3)
+        look = replace(draw_look(draw_person(np.random.default_rng(0)), np.random.default_rng(0)))
+        rng = Smallest()
+        black = paint_eyes(places, replace(look, iris=0.2), eyes, rng) < 0.02
+        sides = corners[:, 1:] - corners[:, :1]
+        area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+        dark.append(black.reshape(len(area), -1).mean(1) @ area)
+    assert min(dark) > 0.5 * max(dark) > 0
+
+
+class Smallest:
+    """Random numbers that are always the smallest."""
+
+    def uniform(self, low, high):
+        return low
 
 
 def test_whose_head_is_tilted_far_lies():

@@ -352,15 +352,16 @@ def test_where_a_prediction_is_unclear_a_larger_crop_is_tried_and_one_aligned_by
     assert spread.tolist() == [1, 12, 12, 8, 40, 2, 8, 12, 1.5, 1.5] and len(affines) == 10
 
 
-@pytest.mark.parametrize("name", ["pretrained", "synthetic"])
-def test_points_lead_from_a_misplaced_candidate_to_the_face(portrait, name):
+@pytest.mark.parametrize("name, off", [("pretrained", 0.4), ("synthetic", 0.36)])
+def test_points_lead_from_a_misplaced_candidate_to_the_face(portrait, name, off):
+    """Further off, `synthetic.keras` takes one of these crops for empty."""
     landmarker = load_landmarker(ROOT / "models" / f"{name}_small.tflite")
     photo = np.asarray(portrait)
     face = affines_from_points(detect(landmarker, photo).points)
     center, side = affine_centers(face)[0], SIZE * affine_scales(face)[0]
     pyramid, settings = search_pyramid(photo), settings_of(landmarker.free)
     unclear = 0
-    for x, y in [(-0.36, 0), (0.36, 0), (0, -0.36), (0, 0.36)]:
+    for x, y in [(-off, 0), (off, 0), (0, -off), (0, off)]:
         for angle in (-30, 30):
             place = center + side * np.array([[x, y]])
             misplaced = Candidates(place, np.array([1.25 * side]), np.radians([angle]), np.ones(1))

@@ -181,8 +181,7 @@ def _draw_head(
     value += np.where(skin, light.gloss * highlight(light, normal, light.shine), 0) * (1 - shadow)
     teeth = np.flatnonzero((region >= REGIONS.index("upper_teeth")) & (region != EYE))
     value[teeth] += 0.2 * highlight(light, normal[teeth], 60) * (1 - 0.7 * shadow[teeth])
-    glints = catchlights(light, subject.eyes, on_eye, scene.camera.rotation)
-    value[eye] += glints * (1 - 0.7 * shadow[eye])
+    value[eye] += catchlights(light, subject.eyes, on_eye, scene.camera.rotation, shadow[eye])
     scene.value[hit] = np.clip(value, 0, 3)
     scene.depth[hit] = depth
 

@@ -125,23 +125,34 @@ def highlight(
     """The specular reflection of a lamp, the key light if not given, (N,)."""
     half = unit(light.ways[lamp] + np.array([0, 0, 1], np.float32))
     toward = np.maximum(np.einsum("nk,k->n", normal, half), 0)
-    return toward**sharpness * (0.05 + 0.4 * light.power[lamp])
+    return toward**sharpness * (0.05 * (lamp == 0) + 0.4 * light.power[lamp])
 
 
 def catchlights(
-    light: Light, eyes: dict[str, Eyeball], places: np.ndarray, turn: np.ndarray
+    light: Light,
+    eyes: dict[str, Eyeball],
+    places: np.ndarray,
+    turn: np.ndarray,
+    shadow: np.ndarray,
 ) -> np.ndarray:
-    """The lamps' reflections in the eyes, (N,), at places (N, 3) of the head on the eyeballs.
+    """The key and fill lights' reflections in the corneas, (N,).
 
     They lie in iris and pupil and, when the eye turns, move less than these, because the cornea is
-    more curved than the eyeball. `turn` (3, 3) rotates the head into the camera's directions.
+    more curved than the eyeball.
+
+    Args:
+        light, eyes: the lamps and both eyeballs.
+        places: (N, 3) on the eyeballs, in the head's frame.
+        turn: (3, 3), rotates the head into the camera's directions.
+        shadow: (N,), as from `ShadowMap.cover`.
     """
     bright = np.zeros(len(places), np.float32)
     for side, ball in eyes.items():
-        ray = places - ball.centre
+        ray = ball.radius * unit(places - ball.centre)  # the triangles lie below the ball
         far = np.arccos(np.clip(ray @ ball.look / ball.radius, -1, 1)) * ball.radius
         own = np.flatnonzero(((places[:, 0] > 0) == (side == "left")) & (far < CORNEA_EDGE))
         normal = rotate(unit(ray[own] - CORNEA_CENTRE * ball.look), turn)
         exponent, strength = light.catch
-        bright[own] = strength * sum(highlight(light, normal, exponent, lamp) for lamp in (0, 1))
+        key = highlight(light, normal, exponent) * (1 - 0.7 * shadow[own])
+        bright[own] = strength * (key + highlight(light, normal, exponent, 1))
     return bright

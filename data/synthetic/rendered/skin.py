@@ -13,7 +13,7 @@ from data.synthetic.curves import bell, chance, mix, ramp
 from data.synthetic.rendered.heads import Eyeball, Person
 from data.synthetic.rendered.make_heads import REGIONS
 from data.synthetic.rendered.points import Brow
-from data.synthetic.rendered.raster import grain
+from data.synthetic.rendered.raster import grain, unit
 
 # Skin tones from 1 (lightest) to 6, with equal steps between them as the eye sees them.
 TONES = 6
@@ -256,7 +256,7 @@ def paint_eyes(
     paint = np.empty(len(place), np.float32)
     for side, ball in eyes.items():
         own = np.flatnonzero((place[:, 0] > 0) == (side == "left"))
-        ray = (place[own] - ball.centre) / ball.radius
+        ray = unit(place[own] - ball.centre)  # the triangles lie below the ball
         cosine = np.clip(np.einsum("nk,k->n", ray, ball.look), -1, 1)
         far = np.arccos(cosine) * ball.radius
         ring = 1 - 0.5 * bell(far - iris_radius + 0.03, 0.05)
