@@ -414,8 +414,12 @@ def test_both_lamps_are_reflected_to_the_camera_wherever_the_head_is_turned():
     ball = eyeballs(load_heads().neutral, REST)["left"]
     places = ball.centre + ball.radius * ball_mesh(200, 200)[0]
     lit, turn = np.zeros(len(places)), rotation(0.4, 0, 0)
-    light = replace(draw_light(np.random.default_rng(1)), catch=(300, 1))
-    light = replace(light, ways=np.array([[0, 0, 1.0]] * 3), power=np.array([0.5, 0.3, 0]))
+    light = replace(
+        draw_light(np.random.default_rng(1)),
+        ways=np.array([[0, 0, 1.0]] * 3),
+        power=np.array([0.5, 0.3, 0]),
+        catch=(300, 1),
+    )
     bright = catchlights(light, {"left": ball}, places, turn, lit)
     spot = turn @ (bright @ places / bright.sum() - ball.centre)
     # Where the cornea's normal points at the camera: at its centre, seen from there.
@@ -427,18 +431,19 @@ def test_both_lamps_are_reflected_to_the_camera_wherever_the_head_is_turned():
 
 
 def test_a_small_pupil_is_seen_wherever_the_eye_looks():
+    look = draw_look(draw_person(np.random.default_rng(0)), np.random.default_rng(0))
+    look = replace(look, iris=0.2)
+    rest = eyeballs(load_heads().neutral, REST)["left"]
+    ball, triangles = ball_mesh()
+    corners = rest.centre + rest.radius * ball[triangles]
+    weights = np.random.default_rng(0).dirichlet(np.ones(3), (len(triangles), 40))
+    places = np.einsum("twk,tkc->twc", weights, corners).reshape(-1, 3)
+    sides = corners[:, 1:] - corners[:, :1]
+    area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
     dark = []
     for across in np.linspace(-0.3, 0.3, 9):
         eyes = eyeballs(load_heads().neutral, Expression({}, (across, 0.0)))
-        ball, triangles = ball_mesh()
-        corners = eyes["left"].centre + eyes["left"].radius * ball[triangles]
-        weights = np.random.default_rng(0).dirichlet(np.ones(3), (len(triangles), 40))
-        places = np.einsum("twk,tkc->twc", weights, corners).reshape(-1, 3)
-        look = replace(draw_look(draw_person(np.random.default_rng(0)), np.random.default_rng(0)))
-        rng = Smallest()
-        black = paint_eyes(places, replace(look, iris=0.2), eyes, rng) < 0.02
-        sides = corners[:, 1:] - corners[:, :1]
-        area = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
+        black = paint_eyes(places, look, eyes, Smallest()) < 0.02
         dark.append(black.reshape(len(area), -1).mean(1) @ area)
     assert min(dark) > 0.5 * max(dark) > 0
 

@@ -20,9 +20,9 @@ from data.key_points import mirror_partners
 from data.settings import Settings
 from data.system.command_line import keep_freed_memory, run_script
 from data.system.files import InputError
-from models.network import predict, warm_start, with_source_offsets
-from models.spread import calibrate, fit_spread
+from models.network import warm_start
 from models.storage import load_landmarker
+from models.training.fit import build_networks, find_sources, finish, learn_spread
 
 
 def parse_arguments(argv):
@@ -51,15 +51,14 @@ def run(arguments):
         raise InputError(f"{arguments.earlier} and {arguments.later} share no key point.")
     faces, held_out, record = keep_points(later, names)
     training = faces.take(~np.isin(faces.rows, held_out.rows))
-    model, partners = average(earlier, later, names), mirror_partners(names)
     settings = replace(Settings(), epochs=record["results"]["epochs"])
-    fit_spread(
-        model, with_source_offsets(model, 1, partners, []), training, settings, settings.epochs
-    )
-    model = warm_start(model, names, names)  # as it is saved: no layer is frozen
-    found, spread = predict(model, held_out.pictures, partners is not None, names=names)
-    calibrate(model, found, spread, held_out.key_points)
-    score_and_save(model, arguments.out, faces, held_out, record)
+    sources = find_sources(training, held_out, settings)
+    network, model = build_networks("float32", sources, names)
+    network.set_weights(average(earlier, later, names).get_weights())
+    learn_spread(network, model, training, settings, checkpoint=None)
+    mirror = mirror_partners(names) is not None
+    final, _ = finish(network, model, held_out, sources, mirror)
+    score_and_save(final, arguments.out, faces, held_out, record)
 
 
 if __name__ == "__main__":

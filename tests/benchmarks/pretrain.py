@@ -115,10 +115,10 @@ def synthetic_steps(points, folder, model, processes):
         train += ["--learning-rate", training.rate, "--validation-split", training.held_out]
         train += ["--precision", "float32", "--model", trained, "--results", trained.parent]
         steps[trained] = train
+        earlier, latest = latest, trained
         if training.average:
-            mean = trained.with_name("averaged.keras")
-            steps[mean] = [python, BENCHMARKS / "average_networks.py", latest, trained, mean]
-        latest = mean if training.average else trained
+            latest = trained.with_name("averaged.keras")
+            steps[latest] = [python, BENCHMARKS / "average_networks.py", earlier, trained, latest]
     some = latest.with_name(f"trained_{points}.keras")
     take = [python, BENCHMARKS / "take_points.py", latest, some, "--points", points]
     ship = [python, BENCHMARKS / "oldest_keras.py", some, model, "--licence", CC0]

@@ -7,6 +7,7 @@ adult are centred at (+-2.89, 0.16, 4.80).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from data.synthetic.curves import chance
 from data.synthetic.rendered.make_heads import AGES, ANCESTRIES, BUILDS, HEADS, SEXES
+from data.synthetic.rendered.raster import unit
 
 # How far each kind of shape varies (standard deviation, in shares of MakeHuman's extremes).
 VARIATION = {
@@ -272,9 +274,9 @@ def draw_expression(
     w.put("eyeLookOutRight", max(-across, 0))
     w.both("eyeLookUp", max(up, 0), 0)
     w.both("eyeLookDown", max(-up, 0), 0)
-    for unit in ("jaw", "mouth"):
+    for part in ("jaw", "mouth"):
         way = n(0, 0.12)
-        w.put(f"{unit}{'Left' if way > 0 else 'Right'}", abs(way))
+        w.put(f"{part}{'Left' if way > 0 else 'Right'}", abs(way))
     return Expression({name: v for name, v in w.items() if v}, (float(gaze[0]), float(gaze[1])))
 
 
@@ -365,6 +367,22 @@ class Eyeball:
     def pupil(self) -> np.ndarray:
         """The pupil's place (3,), on the ball."""
         return self.centre + self.radius * self.look
+
+
+def on_each_eye(
+    eyes: dict[str, Eyeball], places: np.ndarray
+) -> Iterator[tuple[Eyeball, np.ndarray, np.ndarray, np.ndarray]]:
+    """Each eyeball, and which of the places (N, 3) of the head are on it, as indices (M,); their
+    directions from its centre, unit vectors (M, 3); and how far they are from the pupil along the
+    ball, (M,) centimetres.
+
+    Unit vectors, because the triangles of `ball_mesh` lie below the ball.
+    """
+    for side, ball in eyes.items():
+        own = np.flatnonzero((places[:, 0] > 0) == (side == "left"))
+        rays = unit(places[own] - ball.centre)
+        cosine = np.clip(np.einsum("nk,k->n", rays, ball.look), -1, 1)
+        yield ball, own, rays, np.arccos(cosine) * ball.radius
 
 
 def eyeballs(vertices: np.ndarray, expression: Expression) -> dict[str, Eyeball]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synthetic.curves import chance, ramp
-from data.synthetic.rendered.heads import Eyeball
+from data.synthetic.rendered.heads import Eyeball, on_each_eye
 from data.synthetic.rendered.raster import depth_picture, grain, rotate, unit
 
 MAP, REACH = 144, 38.0  # the shadow map's side in pixels, and in centimetres
@@ -119,9 +119,7 @@ def shade(
     return light.power[0] * key + light.power[1] * lamps[1] + light.power[2] * lamps[2] + sky
 
 
-def highlight(
-    light: Light, normal: np.ndarray, sharpness: float | np.ndarray, lamp: int = 0
-) -> np.ndarray:
+def highlight(light: Light, normal: np.ndarray, sharpness: float, lamp: int = 0) -> np.ndarray:
     """The specular reflection of a lamp, the key light if not given, (N,)."""
     half = unit(light.ways[lamp] + np.array([0, 0, 1], np.float32))
     toward = np.maximum(np.einsum("nk,k->n", normal, half), 0)
@@ -147,12 +145,10 @@ def catchlights(
         shadow: (N,), as from `ShadowMap.cover`.
     """
     bright = np.zeros(len(places), np.float32)
-    for side, ball in eyes.items():
-        ray = ball.radius * unit(places - ball.centre)  # the triangles lie below the ball
-        far = np.arccos(np.clip(ray @ ball.look / ball.radius, -1, 1)) * ball.radius
-        own = np.flatnonzero(((places[:, 0] > 0) == (side == "left")) & (far < CORNEA_EDGE))
-        normal = rotate(unit(ray[own] - CORNEA_CENTRE * ball.look), turn)
-        exponent, strength = light.catch
-        key = highlight(light, normal, exponent) * (1 - 0.7 * shadow[own])
-        bright[own] = strength * (key + highlight(light, normal, exponent, 1))
+    exponent, strength = light.catch
+    for ball, own, rays, far in on_each_eye(eyes, places):
+        cornea, rays = own[far < CORNEA_EDGE], rays[far < CORNEA_EDGE]
+        normal = rotate(unit(ball.radius * rays - CORNEA_CENTRE * ball.look), turn)
+        key = highlight(light, normal, exponent) * (1 - 0.7 * shadow[cornea])
+        bright[cornea] = strength * (key + highlight(light, normal, exponent, 1))
     return bright

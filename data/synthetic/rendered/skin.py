@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.synthetic.curves import bell, chance, mix, ramp
-from data.synthetic.rendered.heads import Eyeball, Person
+from data.synthetic.rendered.heads import Eyeball, Person, on_each_eye
 from data.synthetic.rendered.make_heads import REGIONS
 from data.synthetic.rendered.points import Brow
-from data.synthetic.rendered.raster import grain, unit
+from data.synthetic.rendered.raster import grain
 
 # Skin tones from 1 (lightest) to 6, with equal steps between them as the eye sees them.
 TONES = 6
@@ -254,11 +254,7 @@ def paint_eyes(
     lid, ends = u(0.3, 0.8), u(0.2, 0.7)
     pupil, iris_radius = u(0.12, 0.27), u(0.55, 0.62)
     paint = np.empty(len(place), np.float32)
-    for side, ball in eyes.items():
-        own = np.flatnonzero((place[:, 0] > 0) == (side == "left"))
-        ray = unit(place[own] - ball.centre)  # the triangles lie below the ball
-        cosine = np.clip(np.einsum("nk,k->n", ray, ball.look), -1, 1)
-        far = np.arccos(cosine) * ball.radius
+    for _, own, ray, far in on_each_eye(eyes, place):
         ring = 1 - 0.5 * bell(far - iris_radius + 0.03, 0.05)
         iris = look.iris * np.clip(0.6 + 0.8 * far / iris_radius, 0.2, 1.5) * ring
         eye = mix(white * (1 - 0.3 * ramp(far - 1.1, 0.5)), iris, ramp(iris_radius - far, 0.07))
