@@ -206,6 +206,7 @@ def choose_settings(arguments: argparse.Namespace, real: bool, worker: Worker) -
         seed=arguments.seed,
         validation_split=arguments.validation_split,
         alike=tuple(arguments.alike),
+        emphasized=tuple(arguments.emphasize),
     )
     if arguments.dry_run:
         size = 16 if worker.count == 1 else PART * worker.count
@@ -228,7 +229,8 @@ def load(
 ) -> list[Faces]:
     """The files to train on, one Faces each; where there is none, synthetic faces."""
     if csvs:
-        return load_files(csvs, arguments.complete_only, settings.alike, label_options(arguments))
+        named = {"--alike": settings.alike, "--emphasize": settings.emphasized}
+        return load_files(csvs, arguments.complete_only, named, label_options(arguments))
     print(
         f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
         " real faces): training on synthetic faces."
@@ -413,6 +415,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--alike",
         "key points that all files of --data label at the same spot: they get no offset per file",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+    )
+    add(
+        "--emphasize",
+        f"key points whose errors count {default.emphasis:g} times in the loss",
         nargs="+",
         default=[],
         metavar="NAME",

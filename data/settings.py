@@ -27,6 +27,8 @@ class Settings:
     warmup_steps: int = 200  # AdamW's second moments need a while before large steps are safe
     weight_decay: float = 0.02  # decoupled (AdamW); small, the augmentation regularises already
     ema_momentum: float = 0.995  # the saved weights average about the last 200 steps
+    emphasized: tuple[str, ...] = ()  # key points whose errors count `emphasis` times
+    emphasis: float = 3.0  # two of 72 points would hardly change the mean
     huber_px: float = 1.0  # Huber's delta: mislabelled points must not dominate
 
     # --- augmentation: the pictures are varied as those differ on which a network fails ---

@@ -28,7 +28,7 @@ from data.system.progress import progress_bar
 from data.system.signals import acknowledge_stop
 from models.choose import load_for_photos
 from models.detect.search import Detections, detect, detect_in_boxes
-from models.detect.settings import settings_of
+from models.detect.settings import SearchSettings, settings_of
 from models.spread import face_spread
 from models.storage import Landmarker, file_digest, load_landmarker
 from results.batch.answers import Answers, Labels, Outcome, Photo
@@ -295,14 +295,15 @@ def process_photo(
         forget(photo)
     else:
         save_annotated(picture, faces, photo, task.axes)
-        said = say_found(faces, task, settings_of(landmarker.free).max_spread)
+        said = say_found(faces, task, settings_of(landmarker.free))
         print(f"{photo.name}: {said}, pictured in {printable(photo.target)}")
     return rows, training, labels
 
 
-def say_found(faces: Detections, task: Task, limit: float) -> str:
-    """How many faces were found, or that the box is not around one: its spread is above `limit`."""
+def say_found(faces: Detections, task: Task, settings: SearchSettings) -> str:
+    """How many faces were found, or that the box is not around one: its spread is too large."""
     spread = float(face_spread(faces.spread, faces.names)[0])
+    limit = settings.spread_limit(faces.boxes[0, 2])
     if task.box and not spread < limit:
         return (
             f"the box hardly shows a face, or not one that this model can handle: its spread is"

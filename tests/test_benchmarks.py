@@ -126,9 +126,12 @@ def test_steps_of_shipped_weights_follow_one_another(tmp_path, weights, processe
         ]
         assert [training.init for training in trainings] == [None, *results[:-1]]
         assert cut == results[-1]
+        before = [None, *results]
         assert averages == [
-            (training.init, training.model, result)
-            for one, training, result in zip(pretrain.RENDERED, trainings, results, strict=True)
+            (before[number - one.average], training.model, before[number])
+            for number, (one, training) in enumerate(
+                zip(pretrain.RENDERED, trainings, strict=True), 1
+            )
             if one.average
         ]
         assert len({training.model for training in trainings}) == len(trainings)

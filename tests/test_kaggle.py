@@ -194,10 +194,11 @@ def test_training_tells_of_the_conventions_and_validation_tells_them_apart(
     assert again.min() <= report["rmse_px"] <= again.max()
 
 
-def test_unknown_point_that_all_files_mark_alike_is_refused(training_csv, tmp_path, capsys):
-    arguments = ["--data", str(training_csv), "--alike", "chin", "--model"]
+@pytest.mark.parametrize("flag", ["--alike", "--emphasize"])
+def test_a_flag_that_names_an_unknown_point_is_refused(training_csv, tmp_path, capsys, flag):
+    arguments = ["--data", str(training_csv), flag, "nose_tip", "chin", "--model"]
     assert mb.main([*arguments, str(tmp_path / "m.keras"), "--results", str(tmp_path)]) == 2
-    assert "--alike chin" in capsys.readouterr().err
+    assert f"{flag} chin: " in capsys.readouterr().err
 
 
 def test_missing_file_is_said(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,6 +117,19 @@ def test_a_free_models_points_are_marked_by_its_own_limit(tmp_path):
         coco = json.loads((tmp_path / name / "key_points.json").read_text())
         marked[name] = coco["annotations"][0]["keypoints"][2::3].count(1)
     assert marked == {"research": 0, "free": 1}
+
+
+def test_a_box_is_judged_by_the_limit_for_the_size_of_its_face():
+    """Small faces have a lower limit: between both limits only a large one passes."""
+    between = (FREE.max_spread + FREE.max_spread_small) / 2
+    points, spread = np.linspace(10, 90, 30).reshape(1, 15, 2), np.full(15, between)
+    said = {}
+    for name, size in (("small", 0.2), ("large", 2)):
+        found = detections(size * points, KEY_POINTS, spread)
+        assert (found.boxes[0, 2] < FREE.small_side) == (name == "small")
+        said[name] = searched.say_found(found, SimpleNamespace(box=[0, 0, 9, 9]), FREE)
+    assert said["large"] == "1 face(s)"
+    assert said["small"].endswith(f"faces below {FREE.max_spread_small:g}")
 
 
 def test_photos_of_one_name_and_of_kinds_that_programs_do_not_read_are_placed(tmp_path):

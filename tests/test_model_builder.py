@@ -10,6 +10,7 @@ from conftest import train_in_few_steps
 
 import model_builder as mb
 from data.faces import fingerprint, load_training
+from data.key_points import KEY_POINTS
 from models.storage import FREE, FREE_68, SHIPPED, load_model
 from models.training import fit
 from models.training.loss import masked_loss
@@ -41,9 +42,30 @@ def test_masked_loss_is_the_plain_loss_on_the_rest():
     assert (gradient[~missing] != 0).all()
 
 
+def test_emphasized_key_points_count_three_times_in_the_loss(tiny, faces, monkeypatch):
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 95, (8, 30)).astype(np.float32)
+    predicted = truth + rng.normal(0, 5, truth.shape).astype(np.float32)
+    settings = mb.Settings(emphasized=("nose_tip", "left_eye_center"))
+    weights = fit.point_weights(KEY_POINTS, settings)
+    assert np.flatnonzero(weights == 3).tolist() == [0, KEY_POINTS.index("nose_tip")]
+    assert (weights == 1).sum() == 13
+    by_point = ((predicted - truth) ** 2).reshape(8, 15, 2).sum(-1)
+    expected = (by_point * weights).sum(1) / 30
+    np.testing.assert_allclose(masked_loss(1e9, weights)(truth, predicted), expected, rtol=1e-5)
+
+    train_in_few_steps(monkeypatch)
+    training, validation = faces.take(slice(0, 96)), faces.take(slice(96, None))
+    losses = []
+    for names in (settings.emphasized, ()):
+        short = replace(settings, emphasized=names, epochs=1, batch_size=32, spread_steps=1)
+        losses.append(mb.train(training, validation, short).history[0]["loss"])
+    assert losses[0] > 1.1 * losses[1]
+
+
 def test_the_settings_in_records_and_checkpoints_keep_their_names():
     names = {field.name for field in fields(mb.Settings)}
-    since = {"full_views"}  # the settings added after models/pretrained.keras
+    since = {"full_views", "emphasized", "emphasis"}  # settings added after models/pretrained.keras
     for path, newer in ((SHIPPED, since), (FREE, set()), (FREE_68, set())):
         record = json.loads(path.with_suffix(".json").read_text())
         assert set(record["settings"]) == names - newer

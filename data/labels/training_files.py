@@ -1,7 +1,8 @@
 """The files of a training: loading them, and checking their labels before training starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from data.system.files import InputError, printable
 def load_files(
     csvs: list[Path],
     complete_only: bool,
-    alike: Sequence[str] = (),
+    named: Mapping[str, Sequence[str]] = MappingProxyType({}),
     options: LabelOptions = AS_USUAL,
 ) -> list[Faces]:
     """Load the files of a training; prints which columns and key points are used.
@@ -25,10 +26,10 @@ def load_files(
     Args:
         csvs: at least one CSV, or labelled photos; the first sets the key points.
         complete_only: drop the rows that lack a key point.
-        alike: key points that all of them label at the same spot.
+        named: the key points that each flag names; they must exist.
         options: for labelled photos.
 
-    Raises InputError if a file cannot be trained on, or `alike` names an unknown key point.
+    Raises InputError if a file cannot be trained on, or a flag names an unknown key point.
     """
     files = [load_training(csvs[0], complete_only, options=options)]
     names = files[0].names
@@ -38,9 +39,10 @@ def load_files(
     if unused:
         print(f"{printable(csvs[0])}: not used are the columns {first_few(tuple(unused))}")
     files += [load_training(path, complete_only, names, options) for path in csvs[1:]]
-    unknown = [name for name in alike if name not in names]
-    if unknown:
-        raise InputError(f"--alike {unknown[0]}: {files[0].path} has no key point of that name.")
+    for flag, points in named.items():
+        for name in points:
+            if name not in names:
+                raise InputError(f"{flag} {name}: {files[0].path} has no key point of that name.")
     if names != KEY_POINTS:
         by = "the labels" if files[0].from_photos else "the header"
         print(f"{len(names)} key points by {by} of {files[0].path}: {first_few(names)}")

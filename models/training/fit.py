@@ -83,7 +83,8 @@ def train(
             network.set_weights(initial.get_weights())
     freeze_spread(network)
     per_epoch = max(rows // settings.batch_size, 1)
-    model = compile_training(model, settings, per_epoch * settings.epochs, worker)
+    weights = point_weights(training.names, settings)
+    model = compile_training(model, settings, per_epoch * settings.epochs, worker, weights)
     history = checkpoint.restore(model) if checkpoint and resume else []
     watch = epoch_callback(
         model, validation, settings.epochs, per_epoch, history, checkpoint, log_path
@@ -137,10 +138,20 @@ def build_networks(
     return network, with_source_offsets(network, sources.count, partners, sources.alike)
 
 
+def point_weights(names: Names, settings: Settings) -> np.ndarray:
+    """How much each key point counts in the loss, (K,)."""
+    return np.where(np.isin(names, settings.emphasized), settings.emphasis, 1.0)
+
+
 def compile_training(
-    model: keras.Model, settings: Settings, steps: int, worker: Worker
+    model: keras.Model,
+    settings: Settings,
+    steps: int,
+    worker: Worker,
+    weights: np.ndarray | None = None,
 ) -> keras.Model:
-    """The model compiled for a run of so many steps, shared by the worker's strategy."""
+    """The model compiled for a run of so many steps, shared by the worker's strategy; `weights` as
+    in `masked_loss`."""
     import keras
 
     for layer in model.layers:
@@ -152,7 +163,9 @@ def compile_training(
         optimizer.build(model.trainable_variables)  # otherwise the first step is traced twice
     if worker.strategy:
         model = replicated(model, worker.strategy)
-    model.compile(optimizer, {"key_points": masked_loss(settings.huber_px), "spread": None})
+    model.compile(
+        optimizer, {"key_points": masked_loss(settings.huber_px, weights), "spread": None}
+    )
     return model
 
 

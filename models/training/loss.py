@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 
-def masked_loss(threshold: float) -> Callable[[Any, Any], Any]:
+
+def masked_loss(threshold: float, weights: np.ndarray | None = None) -> Callable[[Any, Any], Any]:
     """Huber loss in pixels, a Keras loss function of (N, 2K) coordinates; NaN truth is masked.
+
+    Args:
+        threshold: in pixels, see below.
+        weights: how much each key point counts, (K,); unset: all the same.
 
     Squared error up to `threshold` pixels, linear beyond; each face's sum (N,), divided by the
     number of coordinates. `batches` gives the weights that make the mean over a batch's faces one
@@ -15,12 +21,14 @@ def masked_loss(threshold: float) -> Callable[[Any, Any], Any]:
     """
     from keras import ops
 
+    by_coordinate = 1.0 if weights is None else np.repeat(np.float32(weights), 2)
+
     def loss(truth: Any, predicted: Any) -> Any:
         labelled = ops.logical_not(ops.isnan(truth))
         # The inner `where` keeps NaN out of the gradient too: NaN * 0 would still be NaN.
         error = ops.abs(ops.where(labelled, predicted - ops.where(labelled, truth, 0), 0))
         each = ops.where(error < threshold, error**2, threshold * (2 * error - threshold))
-        return ops.mean(each, axis=-1)
+        return ops.mean(by_coordinate * each, axis=-1)
 
     return loss
 

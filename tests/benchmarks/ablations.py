@@ -59,7 +59,7 @@ def dense_head(dtype="float32", count=15):
     return keras.Model(whole.input, outputs)
 
 
-def wing_loss(_):
+def wing_loss(*_):
     """Wing loss with w = 10, epsilon = 2 (Feng et al. 2018, https://arxiv.org/abs/1711.06753)."""
     from keras import ops
 

@@ -34,6 +34,7 @@ EPOCHS, BATCH = 130, 256  # as long as a GPU was available; batches that keep it
 LIPS = ("mouth_center_top_lip", "mouth_center_bottom_lip")  # all files mark their outer edges
 WEIGHTS = {"research": None, "synthetic": 15, "synthetic_68": 68}  # and how many points they have
 BOTH = BENCHMARKS / "points_72.txt"
+EYES = ("left_eye_center", "right_eye_center", "left_pupil", "right_pupil")
 
 
 class OnRendered(NamedTuple):
@@ -45,20 +46,26 @@ class OnRendered(NamedTuple):
     held_out: float  # share of the faces
     points: int | Path = BOTH
     rate: float = Settings().learning_rate  # at its peak
-    average: bool = False  # its weights with those that it started from
+    average: int = 0  # its weights with those from before so many trainings
+    emphasized: tuple[str, ...] = ()  # key points that count more in the loss
+    precision: str = "float32"
 
 
 # One after the other. The fifth goes on with the faces of the fourth, whose errors were no lower
 # than those of held-out faces; its first six epochs show the same views again. When the weights
-# were made, the fourth and the fifth had 70 points: all but the pupils.
+# were made, the fourth and the fifth had 70 points: all but the pupils. The last three are one
+# training in three parts, whose result is averaged with the weights that it started from.
 RENDERED = (
     OnRendered(300, 30_000, 7, 0.05, 15),
     OnRendered(301, 30_000, 6, 0.05, 15),
     OnRendered(302, 40_000, 4, 0.05, 15),
     OnRendered(303, 50_000, 6, 0.04),
     OnRendered(303, 50_000, 7, 0.04, rate=0.003),
-    OnRendered(304, 40_000, 9, 0.04, average=True),
-    OnRendered(305, 26_000, 8, 0.04, rate=0.003, average=True),
+    OnRendered(304, 40_000, 9, 0.04, average=1),
+    OnRendered(305, 26_000, 8, 0.04, rate=0.003, average=1),
+    OnRendered(306, 26_000, 7, 0.04, rate=0.003, emphasized=EYES, precision="bfloat16"),
+    OnRendered(306, 26_000, 2, 0.04, rate=0.002, emphasized=EYES, precision="bfloat16"),
+    OnRendered(306, 26_000, 3, 0.04, rate=0.002, emphasized=EYES, precision="bfloat16", average=3),
 )
 
 
@@ -103,22 +110,24 @@ def synthetic_steps(points, folder, model, processes):
 
     `points`: how many the network is to have, 15 or 68.
     """
-    python, steps, latest = sys.executable, {}, None
+    python, steps, results = sys.executable, {}, [None]
     for number, training in enumerate(RENDERED, 1):
         faces = folder / f"rendered_{training.seed}" / "training.csv"
         render = [python, "-m", "data.synthetic.rendered", "--train", training.count, "--test", 0]
         render += ["--seed", training.seed, "--points", training.points, "--out", faces.parent]
         steps[faces] = render  # once for all trainings on them
-        start = ["--init", latest] if latest else []
+        start = ["--init", results[-1]] if number > 1 else []
+        emphasis = ["--emphasize", *training.emphasized] if training.emphasized else []
         trained = folder / f"trained_{number}" / "trained.keras"
         train = [*trainer(processes), "--data", faces, *start, "--epochs", training.epochs]
         train += ["--learning-rate", training.rate, "--validation-split", training.held_out]
-        train += ["--precision", "float32", "--model", trained, "--results", trained.parent]
-        steps[trained] = train
-        earlier, latest = latest, trained
+        train += ["--precision", training.precision, "--model", trained]
+        steps[trained] = [*train, "--results", trained.parent, *emphasis]
+        latest = trained
         if training.average:
-            latest = trained.with_name("averaged.keras")
+            latest, earlier = trained.with_name("averaged.keras"), results[-training.average]
             steps[latest] = [python, BENCHMARKS / "average_networks.py", earlier, trained, latest]
+        results.append(latest)
     some = latest.with_name(f"trained_{points}.keras")
     take = [python, BENCHMARKS / "take_points.py", latest, some, "--points", points]
     ship = [python, BENCHMARKS / "oldest_keras.py", some, model, "--licence", CC0]
