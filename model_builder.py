@@ -29,7 +29,13 @@ from data.faces import Faces, join_faces, labelled_points, synthetic_faces, with
 from data.formats.labels import add_label_options, label_options
 from data.key_points import Names, compute_mean_face, first_few, mirror_partners
 from data.labels.corrections import as_record, correct, read_corrections
-from data.labels.training_files import can_mirror, check_labels, check_sides, load_files
+from data.labels.training_files import (
+    can_mirror,
+    check_labels,
+    check_named,
+    check_sides,
+    load_files,
+)
 from data.settings import Settings
 from data.split import split_faces
 from data.system.command_line import fraction, natural, positive, run_script
@@ -228,15 +234,17 @@ def load(
     csvs: list[Path], arguments: argparse.Namespace, settings: Settings, worker: Worker
 ) -> list[Faces]:
     """The files to train on, one Faces each; where there is none, synthetic faces."""
+    named = {"--alike": settings.alike, "--emphasize": settings.emphasized}
     if csvs:
-        named = {"--alike": settings.alike, "--emphasize": settings.emphasized}
         return load_files(csvs, arguments.complete_only, named, label_options(arguments))
     print(
         f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
         " real faces): training on synthetic faces."
     )
     count = 64 * worker.count if arguments.dry_run else SYNTHETIC_COUNT
-    return [synthetic_faces(count, settings.seed)]
+    faces = synthetic_faces(count, settings.seed)
+    check_named(faces, named)
+    return [faces]
 
 
 def start_from(initial: Landmarker, first: Faces, seed: int) -> keras.Model:

@@ -14,6 +14,8 @@ from data.key_points import COLUMNS, KEY_POINTS, LEFT_EYE, interocular_distance
 from data.labels import kaggle
 from data.split import split_faces
 from data.system.command_line import run_script
+from data.system.files import InputError
+from models.training.workers import Worker
 from results.held_out import held_out_faces
 
 CORNERS = [KEY_POINTS.index(name) for name in kaggle.EYE_CORNERS]
@@ -199,6 +201,10 @@ def test_a_flag_that_names_an_unknown_point_is_refused(training_csv, tmp_path, c
     arguments = ["--data", str(training_csv), flag, "nose_tip", "chin", "--model"]
     assert mb.main([*arguments, str(tmp_path / "m.keras"), "--results", str(tmp_path)]) == 2
     assert f"{flag} chin: " in capsys.readouterr().err
+    arguments = mb.parse_arguments(["--dry-run", flag, "nose_tip", "chin"])
+    settings = mb.choose_settings(arguments, real=False, worker=Worker())
+    with pytest.raises(InputError, match=f"{flag} chin: synthetic faces"):
+        mb.load([], arguments, settings, Worker())
 
 
 def test_missing_file_is_said(tmp_path, capsys):

@@ -39,10 +39,7 @@ def load_files(
     if unused:
         print(f"{printable(csvs[0])}: not used are the columns {first_few(tuple(unused))}")
     files += [load_training(path, complete_only, names, options) for path in csvs[1:]]
-    for flag, points in named.items():
-        for name in points:
-            if name not in names:
-                raise InputError(f"{flag} {name}: {files[0].path} has no key point of that name.")
+    check_named(files[0], named)
     if names != KEY_POINTS:
         by = "the labels" if files[0].from_photos else "the header"
         print(f"{len(names)} key points by {by} of {files[0].path}: {first_few(names)}")
@@ -53,6 +50,14 @@ def load_files(
             " meaning per point train on what `python -m data.labels.kaggle` writes."
         )
     return files
+
+
+def check_named(faces: Faces, named: Mapping[str, Sequence[str]]) -> None:
+    """Check that the faces have the key points that each flag names. Raises InputError."""
+    for flag, points in named.items():
+        for name in points:
+            if name not in faces.names:
+                raise InputError(f"{flag} {name}: {faces.path} has no key point of that name.")
 
 
 def check_labels(files: list[Faces]) -> None:
