@@ -28,7 +28,7 @@ class Settings:
     weight_decay: float = 0.02  # decoupled (AdamW); small, the augmentation regularises already
     ema_momentum: float = 0.995  # the saved weights average about the last 200 steps
     emphasized: tuple[str, ...] = ()  # key points whose errors count `emphasis` times
-    emphasis: float = 3.0  # two of 72 points would hardly change the mean
+    emphasis: float = 3.0  # a few of many points hardly change the mean otherwise
     huber_px: float = 1.0  # Huber's delta: mislabelled points must not dominate
 
     # --- augmentation: the pictures are varied as those differ on which a network fails ---
