@@ -234,17 +234,17 @@ def load(
     csvs: list[Path], arguments: argparse.Namespace, settings: Settings, worker: Worker
 ) -> list[Faces]:
     """The files to train on, one Faces each; where there is none, synthetic faces."""
-    named = {"--alike": settings.alike, "--emphasize": settings.emphasized}
     if csvs:
-        return load_files(csvs, arguments.complete_only, named, label_options(arguments))
-    print(
-        f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
-        " real faces): training on synthetic faces."
-    )
-    count = 64 * worker.count if arguments.dry_run else SYNTHETIC_COUNT
-    faces = synthetic_faces(count, settings.seed)
-    check_named(faces, named)
-    return [faces]
+        files = load_files(csvs, arguments.complete_only, label_options(arguments))
+    else:
+        print(
+            f"{HERE / 'data' / 'training.csv'} is not there (data/README.md says where to get the"
+            " real faces): training on synthetic faces."
+        )
+        count = 64 * worker.count if arguments.dry_run else SYNTHETIC_COUNT
+        files = [synthetic_faces(count, settings.seed)]
+    check_named(files[0], {"--alike": settings.alike, "--emphasize": settings.emphasized})
+    return files
 
 
 def start_from(initial: Landmarker, first: Faces, seed: int) -> keras.Model:

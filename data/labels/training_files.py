@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from data.system.files import InputError, printable
 def load_files(
     csvs: list[Path],
     complete_only: bool,
-    named: Mapping[str, Sequence[str]] = MappingProxyType({}),
     options: LabelOptions = AS_USUAL,
 ) -> list[Faces]:
     """Load the files of a training; prints which columns and key points are used.
@@ -26,10 +24,9 @@ def load_files(
     Args:
         csvs: at least one CSV, or labelled photos; the first sets the key points.
         complete_only: drop the rows that lack a key point.
-        named: the key points that each flag names; they must exist.
         options: for labelled photos.
 
-    Raises InputError if a file cannot be trained on, or a flag names an unknown key point.
+    Raises InputError if a file cannot be trained on.
     """
     files = [load_training(csvs[0], complete_only, options=options)]
     names = files[0].names
@@ -39,7 +36,6 @@ def load_files(
     if unused:
         print(f"{printable(csvs[0])}: not used are the columns {first_few(tuple(unused))}")
     files += [load_training(path, complete_only, names, options) for path in csvs[1:]]
-    check_named(files[0], named)
     if names != KEY_POINTS:
         by = "the labels" if files[0].from_photos else "the header"
         print(f"{len(names)} key points by {by} of {files[0].path}: {first_few(names)}")

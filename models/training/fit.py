@@ -83,8 +83,8 @@ def train(
             network.set_weights(initial.get_weights())
     freeze_spread(network)
     per_epoch = max(rows // settings.batch_size, 1)
-    weights = point_weights(training.names, settings)
-    model = compile_training(model, settings, per_epoch * settings.epochs, worker, weights)
+    steps = per_epoch * settings.epochs
+    model = compile_training(model, training.names, settings, steps, worker)
     history = checkpoint.restore(model) if checkpoint and resume else []
     watch = epoch_callback(
         model, validation, settings.epochs, per_epoch, history, checkpoint, log_path
@@ -144,14 +144,10 @@ def point_weights(names: Names, settings: Settings) -> np.ndarray:
 
 
 def compile_training(
-    model: keras.Model,
-    settings: Settings,
-    steps: int,
-    worker: Worker,
-    weights: np.ndarray | None = None,
+    model: keras.Model, names: Names, settings: Settings, steps: int, worker: Worker
 ) -> keras.Model:
-    """The model compiled for a run of so many steps, shared by the worker's strategy; `weights` as
-    in `masked_loss`."""
+    """The model of these key points, compiled for a run of so many steps, shared by the worker's
+    strategy."""
     import keras
 
     for layer in model.layers:
@@ -163,9 +159,8 @@ def compile_training(
         optimizer.build(model.trainable_variables)  # otherwise the first step is traced twice
     if worker.strategy:
         model = replicated(model, worker.strategy)
-    model.compile(
-        optimizer, {"key_points": masked_loss(settings.huber_px, weights), "spread": None}
-    )
+    loss = masked_loss(settings.huber_px, point_weights(names, settings))
+    model.compile(optimizer, {"key_points": loss, "spread": None})
     return model
 
 

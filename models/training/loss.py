@@ -11,13 +11,10 @@ import numpy as np
 def masked_loss(threshold: float, weights: np.ndarray | None = None) -> Callable[[Any, Any], Any]:
     """Huber loss in pixels, a Keras loss function of (N, 2K) coordinates; NaN truth is masked.
 
-    Args:
-        threshold: in pixels, see below.
-        weights: how much each key point counts, (K,); unset: all the same.
-
-    Squared error up to `threshold` pixels, linear beyond; each face's sum (N,), divided by the
-    number of coordinates. `batches` gives the weights that make the mean over a batch's faces one
-    over its labelled coordinates: over all of them, however many workers share the batch.
+    Squared error up to `threshold` pixels, linear beyond, times its key point's weight (K,), if
+    given; each face's sum (N,), divided by the number of coordinates. `batches` gives the faces'
+    weights that make the mean over a batch's faces one over its labelled coordinates: over all of
+    them, however many workers share the batch.
     """
     from keras import ops
 

@@ -51,6 +51,8 @@ class OnRendered(NamedTuple):
     precision: str = "float32"
 
 
+ON_THE_EYES = OnRendered(306, 26_000, 7, 0.04, rate=0.003, emphasized=EYES, precision="bfloat16")
+
 # One after the other. The fifth goes on with the faces of the fourth, whose errors were no lower
 # than those of held-out faces; its first six epochs show the same views again. When the weights
 # were made, the fourth and the fifth had 70 points: all but the pupils. The last three are one
@@ -63,9 +65,9 @@ RENDERED = (
     OnRendered(303, 50_000, 7, 0.04, rate=0.003),
     OnRendered(304, 40_000, 9, 0.04, average=1),
     OnRendered(305, 26_000, 8, 0.04, rate=0.003, average=1),
-    OnRendered(306, 26_000, 7, 0.04, rate=0.003, emphasized=EYES, precision="bfloat16"),
-    OnRendered(306, 26_000, 2, 0.04, rate=0.002, emphasized=EYES, precision="bfloat16"),
-    OnRendered(306, 26_000, 3, 0.04, rate=0.002, emphasized=EYES, precision="bfloat16", average=3),
+    ON_THE_EYES,
+    ON_THE_EYES._replace(epochs=2, rate=0.002),
+    ON_THE_EYES._replace(epochs=3, rate=0.002, average=3),
 )
 
 

@@ -137,7 +137,7 @@ def training_steps(keep, onednn, batch_size, steps):
     keras.utils.set_random_seed(settings.seed)
     network, model = fit.build_networks("float32", fit.Sources(1, False, []), KEY_POINTS)
     freeze_spread(network)
-    model = fit.compile_training(model, settings, 1000, Worker())
+    model = fit.compile_training(model, KEY_POINTS, settings, 1000, Worker())
     views = batches(faces, settings)
     step = partial(model.fit, views, shuffle=False, verbose=0)
     step(steps_per_epoch=3)
