@@ -309,7 +309,7 @@ def test_model_cards_say_how_large_the_shipped_files_are():
     text = re.sub(r"\s+", " ", MODELS)
     size = (ROOT / "models" / "pretrained.keras").stat().st_size
     assert f"{weights_in('pretrained') / 1e6:.1f} M parameters, {size / 1e6:.1f} MB;" in text
-    for name in ("face_finder", "face_checker", "free_finder", "free_checker"):
+    for name in ("free_finder", "free_checker", "free_refiner"):
         count, size = weights_in(name), (ROOT / "models" / f"{name}.keras").stat().st_size
         assert f"`{name}.keras` ({size / 1e6:.2f} MB, {count:,} parameters," in text
         with np.load(ROOT / "models" / f"{name}.npz") as same:
@@ -343,8 +343,7 @@ def test_settings_that_the_documents_name_are_those_of_the_code():
     assert f"({search.max_spread_small:g} for crops of fewer than {search.small_side:g} " in text
     assert f"takes {search.batch} candidates at a time" in text
     assert f"with the free weights above {FREE.max_spread:g} and {FREE.max_spread_small:g})" in text
-    assert f"({FREE.batch} with the free weights)" in text
-    assert f"after {search.max_candidates} candidates" in text
+    assert f"at most {search.max_candidates} candidates" in text
     assert f"at most {search.width:,} pixels wide" in text
 
 

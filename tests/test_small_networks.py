@@ -5,8 +5,10 @@ import pytest
 from conftest import ROOT
 
 from data.system.files import InputError
-from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker, check, load_checker
-from models.detect.finder import FINDER_LAYERS, WINDOW, load_finder, scan, score_windows
+from models.detect.candidates import load_networks
+from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker, check
+from models.detect.finder import FINDER_LAYERS, WINDOW, scan, score_windows
+from models.detect.refiner import REFINED, REFINER_LAYERS, refine
 from models.detect.small_networks import (
     CONTEXT,
     load_weights,
@@ -15,7 +17,7 @@ from models.detect.small_networks import (
     weights_of,
 )
 
-SHIPPED = {"finder": (FINDER_LAYERS, load_finder), "checker": (CHECKER_LAYERS, load_checker)}
+LAYERS = {"finder": FINDER_LAYERS, "checker": CHECKER_LAYERS, "refiner": REFINER_LAYERS}
 
 
 @pytest.fixture(scope="module")
@@ -23,55 +25,55 @@ def kept():
     """The Keras models that the shipped weights come from, by name."""
     import keras
 
-    names = [f"{kind}_{name}" for kind in ("face", "free") for name in SHIPPED]
-    paths = {name: ROOT / "models" / f"{name}.keras" for name in names}
-    assert all(path.stat().st_size < 500_000 for path in paths.values())
+    paths = {name: ROOT / "models" / f"free_{name}.keras" for name in LAYERS}
+    assert all(path.stat().st_size < 1_000_000 for path in paths.values())
     return {name: keras.saving.load_model(path, safe_mode=True) for name, path in paths.items()}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("free", [False, True])
-def test_both_shipped_files_hold_the_same_weights(kept, name, free):
-    layers, load = SHIPPED[name]
-    from_keras = weights_of(kept[f"{'free' if free else 'face'}_{name}"], layers)
-    for ours, theirs in zip(load(free), from_keras, strict=True):
-        for layer, a, b in zip(layers, ours, theirs, strict=True):
+@pytest.mark.parametrize("name", LAYERS)
+def test_both_shipped_files_hold_the_same_weights(kept, name):
+    from_keras = weights_of(kept[name], LAYERS[name])
+    for ours, theirs in zip(getattr(load_networks(), name), from_keras, strict=True):
+        for layer, a, b in zip(LAYERS[name], ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=layer)
             assert a.dtype == np.float32
 
 
 def test_numpy_sees_what_keras_sees(kept):
     picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
-    expected = np.asarray(kept["face_finder"].predict_on_batch(picture[None, ..., None]))[0]
-    positions, values = scan(load_finder(), picture, early_logit=-np.inf)
+    expected = np.asarray(kept["finder"].predict_on_batch(picture[None, ..., None]))[0]
+    positions, values = scan(load_networks().finder, picture, early_logit=-np.inf)
     assert expected.shape == (9, 17, 7)  # a window every four pixels
     np.testing.assert_allclose(values, expected.reshape(-1, 7), atol=1e-4)
     np.testing.assert_array_equal(positions.reshape(9, 17, 2)[3, 5], (20, 12))
     # Those left out are those whose first number says so.
     middle = np.median(values[:, 0])
-    some_positions, some = scan(load_finder(), picture, early_logit=middle)
+    some_positions, some = scan(load_networks().finder, picture, early_logit=middle)
     np.testing.assert_array_equal(some_positions, positions[values[:, 0] > middle])
     np.testing.assert_allclose(some, values[values[:, 0] > middle], atol=1e-4)
 
 
 def test_a_single_window_is_scored_as_in_the_whole_picture():
     picture = normalize_contrast(np.random.default_rng(0).integers(0, 256, (56, 88), np.uint8))
-    positions, values = scan(load_finder(), picture, early_logit=-np.inf)
+    positions, values = scan(load_networks().finder, picture, early_logit=-np.inf)
     windows = np.array([picture[y : y + WINDOW, x : x + WINDOW] for x, y in positions])
-    np.testing.assert_allclose(score_windows(load_finder(), windows), values, atol=1e-4)
+    np.testing.assert_allclose(score_windows(load_networks().finder, windows), values, atol=1e-4)
 
 
-def test_numpy_checks_as_keras_does(kept):
-    side = CHECKED + 2 * CONTEXT
-    crops = np.random.default_rng(0).integers(0, 256, (40, side, side)).astype(np.float32)
+@pytest.mark.parametrize(
+    "name, side, run", [("checker", CHECKED, check), ("refiner", REFINED, refine)]
+)
+def test_numpy_sees_crops_as_keras_does(kept, name, side, run):
+    weights, outer = getattr(load_networks(), name), side + 2 * CONTEXT
+    crops = np.random.default_rng(0).integers(0, 256, (40, outer, outer)).astype(np.float32)
     level = normalize_contrast(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-    expected = np.asarray(kept["face_checker"].predict_on_batch(level)).ravel()
-    np.testing.assert_allclose(check(load_checker(), crops), expected, rtol=1e-4, atol=1e-3)
-    assert check(load_checker(), crops[:0]).shape == (0,)
+    expected = np.asarray(kept[name].predict_on_batch(level)).squeeze()
+    np.testing.assert_allclose(run(weights, crops), expected, rtol=1e-4, atol=1e-3)
+    assert run(weights, crops[:0]).shape == (0, *expected.shape[1:])
 
 
 def test_a_picture_smaller_than_a_window_has_none():
-    positions, values = scan(load_finder(), np.zeros((WINDOW - 4, 200), np.float32), 0.0)
+    positions, values = scan(load_networks().finder, np.zeros((WINDOW - 4, 200), np.float32), 0.0)
     assert positions.shape == (0, 2) and values.shape == (0, 7)
 
 

@@ -4,27 +4,18 @@ Most of the finder's candidates are not faces, which it cannot tell at 24 pixels
 each one upright at 48 pixels. It takes a small part of the key point network's time and saves it
 most of the non-faces: a cascade, as in Viola and Jones 2001,
 https://doi.org/10.1109/CVPR.2001.990517, and Zhang et al. 2016 (MTCNN),
-https://arxiv.org/abs/1604.02878. Two sets of weights are shipped: `models/face_checker`,
-trained on research faces, and `models/free_checker`, trained on rendered ones
-(`tests/benchmarks/train_face_checker.py`); each as `.keras` and, with the same weights, as `.npz`,
-which the NumPy code uses.
+https://arxiv.org/abs/1604.02878. It was trained on rendered faces
+(`tests/benchmarks/train_face_checker.py`).
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.system.files import HERE
-from models.detect.small_networks import (
-    CONTEXT,
-    Weights,
-    convolve_all,
-    load_weights,
-    normalize_contrast,
-)
+from models.detect.small_networks import Weights, run_on_crops
 
 if TYPE_CHECKING:
     import keras
@@ -49,22 +40,10 @@ def build_checker() -> keras.Model:
     return keras.Model(crop, layers.Conv2D(1, 1, name="face")(x), name="checker")
 
 
-@cache
-def load_checker(free: bool = False) -> Weights:
-    """The shipped checker, or the `free` one; see `finder.load_finder`."""
-    name = f"{'free' if free else 'face'}_checker.npz"
-    return load_weights(CHECKER_LAYERS, HERE / "models" / name)
-
-
 def check(checker: Weights, crops: np.ndarray) -> np.ndarray:
     """The logits (N,) that crops show an upright face.
 
     `crops` are grey values (N, 64, 64): 48 pixels, and on each side 8 of context, which only
     counts for the normalization of the contrast.
     """
-    if not len(crops):
-        return np.empty(0, np.float32)
-    kernels, biases = checker
-    x = normalize_contrast(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-    x = convolve_all(x, checker, (2, 2, 2, 1, 1))
-    return x.reshape(len(x), -1) @ kernels[-1].ravel() + biases[-1]
+    return run_on_crops(checker, crops, (2, 2, 2, 1, 1))[:, 0]

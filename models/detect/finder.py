@@ -3,21 +3,17 @@
 For each window of 24x24 pixels it predicts whether it shows a face, and where in it, how large and
 at which angle. Its first layers reject most windows; only the others go through the last layers.
 That is why it runs in NumPy (`models/detect/small_networks.py`): Keras would run all layers on all
-windows. Two sets of weights are shipped: `models/face_finder`, trained on research faces, and
-`models/free_finder`, trained on rendered ones (`tests/benchmarks/train_face_finder.py`); each as
-`.keras` and, with the same weights, as `.npz`.
+windows. It was trained on rendered faces (`tests/benchmarks/train_face_finder.py`).
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from data.system.files import HERE
-from models.detect.small_networks import Weights, convolve_all, load_weights
+from models.detect.small_networks import Weights, convolve_all
 
 if TYPE_CHECKING:
     import keras
@@ -60,15 +56,6 @@ def build_finder() -> keras.Model:
     x = convolution("sorted", 48, 1)(x)
     face = convolution("face", 6, 1, activation=None)(x)
     return keras.Model(picture, layers.Concatenate(name="windows")([likely, face]), name="finder")
-
-
-@cache
-def load_finder(free: bool = False) -> Weights:
-    """The shipped finder, or the `free` one, which may be used for anything.
-
-    Raises InputError if its file is missing or is something else.
-    """
-    return load_weights(FINDER_LAYERS, HERE / "models" / f"{'free' if free else 'face'}_finder.npz")
 
 
 def scan(finder: Weights, picture: np.ndarray, early_logit: float) -> tuple[np.ndarray, np.ndarray]:

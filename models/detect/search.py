@@ -1,17 +1,15 @@
 """The face detector: from a photo to its faces' key points.
 
-A cascade of three networks. The finder (`models/detect/finder.py`) scans ever smaller copies of
-the photo, so that its windows of 24 pixels see faces of all sizes, at any angle. The checker
-(`models/detect/checker.py`) rejects most of its candidates. What is left is cropped upright for
-the key point network, whose spread decides what is a face.
+Three small networks propose candidates (`models/detect/candidates.py`). These are cropped upright
+for the key point network, whose spread decides what is a face.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,12 +25,18 @@ from data.images.crops import (
     transform_points,
 )
 from data.images.pixels import in_eight_bits, to_srgb
-from data.images.pyramid import FACTOR, Level, build_pyramid, cut_crops
+from data.images.pyramid import Level, cut_crops
 from data.key_points import SIZE, Names
-from models.detect.checker import CHECKED, check, load_checker
-from models.detect.finder import WINDOW, load_finder, scan, score_windows
+from models.detect.candidates import (
+    Candidates,
+    Networks,
+    add_rotations,
+    find_candidates,
+    load_networks,
+    search_pyramid,
+    select_candidates,
+)
 from models.detect.settings import DEFAULTS, SearchSettings, settings_of
-from models.detect.small_networks import CONTEXT, Weights, normalize_contrast
 from models.pose.least_squares import HeadPoses, estimate_poses
 from models.pose.mean_head import mean_head
 from models.spread import face_spread
@@ -108,8 +112,7 @@ def detect(
     mirror: bool = True,
     known: np.ndarray = NO_AFFINES,
     settings: SearchSettings | None = None,
-    finder: Weights | None = None,
-    checker: Weights | None = None,
+    networks: Networks | None = None,
 ) -> Detections:
     """Find the faces in a photo, at any angle, and their key points.
 
@@ -120,8 +123,7 @@ def detect(
             training saw mirrored faces.
         known: affines (M, 2, 3) of faces already known, which are not searched for again.
         settings: thresholds and limits; default: as `settings_of(landmarker.free)`.
-        finder, checker: as from `load_finder` and `load_checker`; default: the free ones if
-            `landmarker.free`, else the research ones.
+        networks: those that propose candidates; default: `load_networks()`.
 
     Returns:
         Detections; empty if no face is found.
@@ -133,13 +135,12 @@ def detect(
     grey, mean_face = to_grey(photo), landmarker.mean_face
     settings = settings or settings_of(landmarker.free)
     pyramid = search_pyramid(grey, settings)
-    finder = finder or load_finder(landmarker.free)
-    checker = checker or load_checker(landmarker.free)
-    candidates = find_candidates(finder, pyramid, settings)
+    networks = networks or load_networks()
+    candidates = find_candidates(networks.finder, pyramid, settings)
     new = far_from(known, candidates.centers, candidates.sides, settings.same_face)
     candidates = candidates.take(new & (candidates.scores > settings.min_score))
-    candidates = add_rotations(finder, pyramid, candidates, settings)
-    candidates = candidates.take(check_candidates(checker, pyramid, candidates, settings))
+    candidates = add_rotations(networks.finder, pyramid, candidates, settings)
+    candidates = select_candidates(networks, pyramid, candidates, settings)
     affines, spread = first_predictions(landmarker, pyramid, candidates, settings)
     limits: np.ndarray = np.full(len(affines), settings.reject_spread)
     affines = affines[suppress(affines, spread, limits, settings.same_face)]
@@ -209,153 +210,6 @@ def to_grey(photo: Image.Image | np.ndarray) -> np.ndarray:
 def to_rgb(photo: Image.Image | np.ndarray) -> np.ndarray:
     """A photo's colours in sRGB, uint8 (H, W, 3). Raises ValueError."""
     return np.asarray(to_srgb(to_pil(photo)).convert("RGB"))
-
-
-def search_pyramid(grey: np.ndarray, settings: SearchSettings = DEFAULTS) -> list[Level]:
-    """The image pyramid, of grey values (H, W) uint8, that the finder scans.
-
-    From one level to the next is a factor of √2; the finder knows faces of 0.8 to 1.25 of its
-    window.
-    """
-    return build_pyramid(grey, settings.width, settings.max_pixels, WINDOW / FACTOR)
-
-
-def finder_inputs(
-    pyramid: list[Level], border: int = DEFAULTS.border
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The levels that the finder scans, padded by `border` pixels, their contrast normalized.
-
-    Yields float32 (h, w) and the level's scale, (2,).
-    """
-    for grey, scale, only_for_crops in pyramid:
-        if only_for_crops:
-            continue
-        rest = [-side % 4 for side in grey.shape]  # blocks of 4x4 pixels are normalized
-        yield (
-            normalize_contrast(np.pad(grey, [(border, border + more) for more in rest], "edge")),
-            scale,
-        )
-
-
-# --- candidates ----------------------------------------------------------------------------------
-
-
-class Candidates(NamedTuple):
-    """Where faces may be in a photo."""
-
-    centers: np.ndarray  # float (N, 2): of the crop as trained, x y in photo pixels
-    sides: np.ndarray  # float (N,): of that crop, in photo pixels
-    angles: np.ndarray  # float (N,): of the face, clockwise, in radians
-    scores: np.ndarray  # float (N,): the sum of its windows' probabilities of a face
-
-    def take(self, which: np.ndarray | slice) -> Candidates:
-        """Some of the candidates, by indices, a slice or a mask."""
-        return Candidates(*(values[which] for values in self))
-
-
-def find_candidates(
-    finder: Weights, pyramid: list[Level], settings: SearchSettings = DEFAULTS
-) -> Candidates:
-    """Scan a photo for faces at any angle, from 20 pixels on; the highest score first."""
-    rows = []
-    for picture, scale in finder_inputs(pyramid, settings.border):
-        positions, values = scan(finder, picture, settings.early_logit)
-        faces = values[:, 1] > settings.window_logit
-        positions, values = positions[faces], values[faces]
-        centers = positions + (WINDOW - 1) / 2 - settings.border + WINDOW * values[:, 4:6]
-        centers = (centers + 0.5) * scale - 0.5
-        log_sides = np.log(WINDOW * scale.mean()) + values[:, 6]
-        probability = 1 / (1 + np.exp(-values[:, 1]))
-        rows.append(np.column_stack([centers, log_sides, values[:, 2:4], probability]))
-    return _merge(np.concatenate(rows), settings)
-
-
-def _merge(rows: np.ndarray, settings: SearchSettings) -> Candidates:
-    """Candidates from windows (M, 6): center x y, log side, cosine and sine of the angle,
-    probability.
-
-    Non-maximum suppression that averages: the most probable window takes those near it in position
-    and size, and their weighted mean is one candidate.
-    """
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    x, log_side, probability = (np.ascontiguousarray(rows[:, i]) for i in (0, 2, 5))
-    remaining = np.ones(len(rows), bool)
-    found = []
-    for first in np.argsort(-probability, kind="stable"):
-        if not remaining[first]:
-            continue
-        # Only these can be near: large photos have tens of thousands.
-        reach = settings.merge_distance * np.exp(log_side[first] + settings.merge_log_size)
-        some = slice(*np.searchsorted(x, [x[first] - reach, x[first] + reach]))
-        distance = np.abs(rows[some, :2] - rows[first, :2]).max(1)
-        distance /= np.exp(np.maximum(log_side[some], log_side[first]))
-        same = remaining[some] & (distance < settings.merge_distance)
-        same &= np.abs(log_side[some] - log_side[first]) < settings.merge_log_size
-        taken = np.flatnonzero(same) + some.start
-        weight = rows[taken, 5:]
-        found.append([*(rows[taken, :5] * weight).sum(0) / weight.sum(), weight.sum()])
-        remaining[taken] = False
-    x, y, log_side, cos, sin, score = np.reshape(found, (-1, 6)).T
-    order = np.argsort(-score)
-    centers, angles = np.stack([x, y], -1), np.arctan2(sin, cos)
-    return Candidates(*(v[order] for v in (centers, np.exp(log_side), angles, score)))
-
-
-def add_rotations(
-    finder: Weights,
-    pyramid: list[Level],
-    candidates: Candidates,
-    settings: SearchSettings = DEFAULTS,
-) -> Candidates:
-    """The candidates, and some of them once more at another angle.
-
-    The finder scores each candidate again, rotated upright by its angle and by a quarter, a half
-    and three quarters more. One that looks clearly more upright in another of these is added.
-    """
-    centers, sides, angles, scores = candidates
-    if not len(centers):
-        return candidates
-    upright = normalize_contrast(cut_upright(pyramid, candidates, WINDOW))  # same in each quarter
-    size = upright.shape[1]
-    windows = upright[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT]
-    values = np.stack([score_windows(finder, np.rot90(windows, i, (1, 2))) for i in range(4)])
-    best = values[..., 2].argmax(0)
-    every = np.arange(len(centers))
-    more_upright = values[best, every, 2] > values[0, every, 2] + settings.rotation_margin
-    other = np.flatnonzero(more_upright)
-    _, _, cos, sin, x, y, log_growth = values[best[other], other].T
-    rotated = angles[other] + best[other] * np.pi / 2
-    in_crop = WINDOW * np.stack([x, y], -1)[:, None] + (size - 1) / 2
-    affines = similarity_transforms(sides[other] / WINDOW, rotated, (size - 1) / 2, centers[other])
-    added = (
-        transform_points(in_crop, affines)[:, 0],
-        sides[other] * np.exp(log_growth),
-        rotated + np.arctan2(sin, cos),
-        scores[other],
-    )
-    return Candidates(*(np.concatenate(pair) for pair in zip(candidates, added, strict=True)))
-
-
-def check_candidates(
-    checker: Weights,
-    pyramid: list[Level],
-    candidates: Candidates,
-    settings: SearchSettings = DEFAULTS,
-) -> np.ndarray:
-    """Indices of the candidates that the checker accepts, most likely first, `max_candidates` at
-    most. The higher the finder's score, the lower the logit that suffices."""
-    logits = check(checker, cut_upright(pyramid, candidates, CHECKED)) + np.log(candidates.scores)
-    accepted = (logits > settings.min_check).sum()
-    return np.argsort(-logits, kind="stable")[:accepted][: settings.max_candidates]
-
-
-def cut_upright(pyramid: list[Level], candidates: Candidates, side: int) -> np.ndarray:
-    """The candidates rotated upright, `side` pixels large, with `CONTEXT` pixels around: float32
-    (N, P, P), P = side + 2 * CONTEXT."""
-    centers, sides, angles, _ = candidates
-    size = side + 2 * CONTEXT
-    affines = similarity_transforms(sides / side, angles, (size - 1) / 2, centers)
-    return cut_crops(pyramid, affines, size)
 
 
 # --- key points ----------------------------------------------------------------------------------

@@ -23,15 +23,21 @@ class SearchSettings:
     window_logit: float = 0.0  # the finder's logit from which a window counts
     merge_distance: float = 0.35  # in sides of the face: windows nearer to each other than this
     merge_log_size: float = 0.6  # and more alike in log size are one candidate
-    min_score: float = 2.0  # of a candidate: the number of its windows, weighted by certainty
+    min_score: float = 1.0  # of a candidate: the number of its windows, weighted by certainty;
+    # the finder is unsure of heads that are upside down
     rotation_margin: float = 0.2  # cosine by which another rotation must look more upright
 
-    # --- The checker.
-    min_check: float = -2.5  # its logit plus the score's logarithm, for a candidate to be kept
-    max_candidates: int = 200  # a huge photo full of detail must not take minutes
+    # --- The checker and the refiner; checks are the checker's logit plus the score's logarithm.
+    first_check: float = -4.0  # for a candidate to be refined
+    max_candidates: int = 200  # refined at most: a huge photo full of detail must not take minutes
+    refinements: int = 2  # one after the other; a third gains nothing
+    min_check: float = -1.0  # after that, for a crop by the key point network
+    unrefined: float = 1.0  # by so much less likely is a candidate as it was before
+    duplicate: float = 0.15  # sides off centre, and a little more of log size: nearer to another
+    duplicate_angle: float = 0.85  # candidate than this, and with a higher cosine, it is the same
 
     # --- The key point network, on batches of candidates.
-    batch: int = 16  # candidates, surest first; the search ends at a batch without a face
+    batch: int = 8  # candidates, surest first; the search ends at a batch without a face
     reject_spread: float = 10.0  # of a first prediction: crops without a face are at 40
     clear_spread: float = 2.5  # below: a clear face, near which no candidate is tried any more
     empty_spread: float = 28.0  # from clear to this something is there: more crops are tried,
@@ -53,19 +59,9 @@ DEFAULTS = SearchSettings()
 
 # With the free weights, chosen on the first half of the 41 photos (`photo_search.py --half 1`),
 # upright and rotated, and on public-domain pictures without a face. Faces in large crops have
-# spreads of up to 3.11 px, the first false positive 3.26 px; in small crops faces have up to
-# 2.55 px, false positives, but for two, from 2.66 px on: a cliff. A stricter checker costs no face
-# and saves a fifth of the network's crops, smaller batches save another sixth. A higher
-# `empty_spread` finds one face more for a tenth more crops. The finder is unsure of heads that are
-# upside down, so half as many windows suffice.
-FREE = SearchSettings(
-    max_spread=3.2,
-    max_spread_small=2.6,
-    empty_spread=30.0,
-    batch=12,
-    min_check=-1.0,
-    min_score=1.0,
-)
+# spreads of up to 2.71 px, false positives from 3.24 px on; in small crops faces have up to 2.55 px
+# (2.64 with 68 points), false positives from 3.45 px on (2.65 with 68 points: a cliff).
+FREE = SearchSettings(max_spread=3.0, max_spread_small=2.6, empty_spread=30.0)
 
 
 def settings_of(free: bool) -> SearchSettings:

@@ -93,6 +93,17 @@ def convolve_all(x: np.ndarray, network: Weights, strides: Sequence[int]) -> np.
     return x
 
 
+def run_on_crops(network: Weights, crops: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+    """The numbers (N, outputs) of a network that sees single crops, grey values (N, P, P) with
+    `CONTEXT` pixels around; `strides` are those of all layers but the last, which is linear."""
+    kernels, biases = network
+    if not len(crops):
+        return np.empty((0, len(biases[-1])), np.float32)
+    x = normalize_contrast(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
+    x = convolve_all(x, network, strides).reshape(len(crops), kernels[-1].shape[2])
+    return x @ kernels[-1].reshape(x.shape[1], -1) + biases[-1]
+
+
 def normalize_contrast(grey: np.ndarray) -> np.ndarray:
     """Local contrast normalization of pictures (..., H, W), sides multiples of 4: float32.
 

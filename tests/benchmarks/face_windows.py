@@ -28,6 +28,7 @@ MASKS = 0.2  # share with a mask over mouth and nose
 GREYS, GAIN = (15, 235), 4  # the contrast is stretched to this range, at most so many times
 PASTED = 0.65  # share pasted into another picture; the others are continued by reflection
 CUT = 0.06  # share cut by the photo's border
+REACH = (0.85, 1.15)  # where pasted faces end, in halves of their crop
 DIM = (0.08, 1.2)  # contrast that is left, log-uniform, in a third of the windows
 HALF = SIZE // 2  # side of the faces that are pasted: twice as fine as a window
 
@@ -148,7 +149,7 @@ def put_on_mask(picture, points, rng):
 # --- windows -------------------------------------------------------------------------------------
 
 
-def paste(halves, affines, chosen, placements, patches, rng):
+def paste(halves, affines, chosen, placements, patches, rng, reach=REACH):
     """Patches (N, P, P) float32 with the faces `chosen` (N,) in them, some mirrored.
 
     Args:
@@ -156,6 +157,7 @@ def paste(halves, affines, chosen, placements, patches, rng):
         placements: (N, 4): rotation in radians, offset x y of the face's centre from the patch's,
             and log scale, both in sides of the window.
         patches: uint8 (N, P, P), the backgrounds; some are replaced by the face's own reflection.
+        reach: from where to where pasted faces may end, in halves of their crop.
 
     Returns:
         The patches, and the placements after mirroring.
@@ -170,7 +172,7 @@ def paste(halves, affines, chosen, placements, patches, rng):
     inward = inward[:, :, :2]
     offset = (SIZE - 1) / 2 - np.einsum("nij,nj->ni", inward, middle)
     pasted = cut_faces(halves, affines[chosen], chosen, inward, offset, patch)
-    mask = face_mask(inward, offset, patch, rng)
+    mask = face_mask(inward, offset, patch, rng, reach)
     pasted = patches + mask * (pasted - patches)
     mirrored = rng.random(len(placements)) < 0.5
     pasted[mirrored] = pasted[mirrored, :, ::-1]
@@ -199,7 +201,7 @@ def cut_faces(halves, affines, chosen, inward, offset, patch):
     return faces
 
 
-def face_mask(inward, offset, patch, rng):
+def face_mask(inward, offset, patch, rng, reach):
     """How much of each pixel is the face's, 0 .. 1, (N, patch, patch): soft superellipses about as
     large as the crop; everywhere for those faces that are continued by reflection."""
     y, x = np.mgrid[:patch, :patch].astype(np.float32)
@@ -213,13 +215,11 @@ def face_mask(inward, offset, patch, rng):
     ]
     one = (len(inward), 1, 1)
     power = rng.choice([2, 3, 4, 8], one).astype(np.float32)
-    reach, soft = (
-        rng.uniform(*ends, one).astype(np.float32) for ends in ((0.85, 1.15), (0.03, 0.25))
-    )
+    end, soft = (rng.uniform(*ends, one).astype(np.float32) for ends in (reach, (0.03, 0.25)))
     outwards = (place[0] ** power + place[1] ** power) ** (1 / power)
     own = rng.random(one) > PASTED
     inside = np.maximum(*place) < 1.9
-    return np.where(own, inside, np.clip((reach - outwards) / soft + 0.5, 0, 1))
+    return np.where(own, inside, np.clip((end - outwards) / soft + 0.5, 0, 1))
 
 
 def augment_light(patches, rng):

@@ -9,8 +9,8 @@ within 0.45 of the larger of both sizes (by the larger of the two distances). A 
 face and at none to ignore is a false positive. OpenCV's plain frontal cascade is scored too, if
 OpenCV 4 is installed. Times are processor times of search and network, without reading and drawing.
 
-`--half 1` takes the half of the photos on which the free networks were chosen, `--half 2` the other
-one. (Most of the search's limits were chosen on all of them, with the research networks.)
+`--half 1` takes the half of the photos on which the networks and their limits were chosen, `--half
+2` the other one. (Some of the search's limits are older, and were chosen on all of them.)
 `--changed` searches the photos again in the dark, in fog, dim with noise, and rotated by 60
 degrees. `--show FOLDER` writes the pictures that `--image` would. `--large` times a photo of
 6,000x4,000 from file to file.
@@ -31,12 +31,10 @@ from data.images.crops import similarity_transforms, transform_points
 from data.images.photos import read_photo
 from data.key_points import SIZE
 from data.system.command_line import run_script
-from data.system.files import InputError, make_folder, replace_file
-from models.detect.checker import CHECKER_LAYERS
-from models.detect.finder import FINDER_LAYERS
+from data.system.files import HERE, InputError, make_folder, replace_file
+from models.detect.candidates import load_networks
 from models.detect.search import detect
 from models.detect.settings import settings_of
-from models.detect.small_networks import load_weights
 from models.storage import SHIPPED, Landmarker, load_landmarker
 from results.photos import QUICK_PNG, annotate
 
@@ -223,7 +221,7 @@ def parse_arguments(argv):
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=default, help="photos and truth.json")
     add("--model", type=Path, default=SHIPPED, help="the key point network")
-    add("--networks", type=Path, help="folder of another free_finder.npz and free_checker.npz")
+    add("--networks", type=Path, default=HERE / "models", help="folder of free_finder.npz ...")
     add("--upright", type=float, help="threshold of the checker")
     add("--doubtful", type=float, help="threshold of the spread, px")
     add("--half", type=int, choices=(1, 2), help="only this half of the photos")
@@ -239,10 +237,7 @@ def run(arguments):
     if arguments.half:
         truth = take_half(truth, arguments.half)
     landmarker = load_landmarker(arguments.model)
-    networks = {}
-    if arguments.networks:
-        for name, layers in (("finder", FINDER_LAYERS), ("checker", CHECKER_LAYERS)):
-            networks[name] = load_weights(layers, arguments.networks / f"free_{name}.npz")
+    networks = load_networks(arguments.networks)
     given = {"max_spread": arguments.doubtful, "min_check": arguments.upright}
     given = {name: value for name, value in given.items() if value is not None}
     settings = replace(settings_of(landmarker.free), **given)
@@ -251,7 +246,7 @@ def run(arguments):
     landmarker = Counting(landmarker.model, landmarker.record, landmarker.path)
 
     def find(grey):
-        return as_squares(detect(landmarker, grey, settings=settings, **networks).boxes)
+        return as_squares(detect(landmarker, grey, settings=settings, networks=networks).boxes)
 
     ways = {"plain frontal cascade": plain_cascade(), "`--image`": find}
     ways = {name: look for name, look in ways.items() if look}

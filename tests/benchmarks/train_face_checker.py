@@ -2,10 +2,11 @@
 
     python tests/benchmarks/train_face_checker.py [--faces FOLDER ...] [--out models]
 
-It needs what train_face_finder.py needs, and the finder in `--out`. Crops with a face: as that
-script draws windows, but rotated less, since the finder's rotation is about right. Crops without:
-the finder's false positives; faces that lie on their side or upside down; parts of faces; crops of
-pictures without a face. Some 25 minutes of one core.
+It needs what train_face_finder.py needs, and the finder and the refiner in `--out`. Crops with a
+face: as that script draws windows, but rotated less, since the finder's rotation is about right;
+half of them placed as well as the refiner places them. Crops without: the finder's false
+positives, as they are and refined; faces that lie on their side or upside down; parts of faces;
+crops of pictures without a face. Some 15 minutes of one core.
 """
 
 import sys
@@ -29,12 +30,20 @@ from face_training import (
 from face_windows import augment_light, to_windows
 
 from data.system.command_line import run_script
+from models.detect.candidates import (
+    cut_upright,
+    find_candidates,
+    join,
+    refine_candidates,
+    search_pyramid,
+)
 from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker
 from models.detect.finder import FINDER_LAYERS
-from models.detect.search import cut_upright, find_candidates, search_pyramid
+from models.detect.refiner import REFINER_LAYERS
+from models.detect.settings import DEFAULTS as SEARCH
 from models.detect.small_networks import CONTEXT, load_weights
 
-ROUNDS, EPOCHS = 10, 3  # new crops in each round
+ROUNDS, EPOCHS = 8, 3  # new crops in each round
 FACES, NON_FACES = 20_000, 30_000  # crops of a round
 HARD, PARTS = 0.55, 0.3  # shares of the non-faces: the finder's false positives; misplaced faces
 MINED = 30_000  # false positives of the finder
@@ -44,6 +53,7 @@ SCORE = 1.5  # the finder's score above which its windows count: a little below 
 ROLL = 22.0  # degrees, standard deviation; never above 45
 OFFSET = 0.2  # at most, of the side
 SCALE = np.exp(0.45)  # at most, larger or smaller: from the side faces look small
+REFINED = 0.5  # share whose errors are half as large, as after the refiner
 # Beyond that it is another place, or a part of a face; the first kind is only rotated.
 MISPLACED = Misplacement((0.4, 0.6, 0.88), (0.4, 0.9), scale=2.1, larger=1.0, smaller=0.6)
 SMALL, SMALLEST = 0.5, 2.4  # share of the crops made coarser, and by how much at most
@@ -83,7 +93,9 @@ def draw_placements(count, rng):
     """Placements (count, 4), as `paste` takes them, in crops that count as showing a face."""
     angle = np.clip(np.radians(rng.normal(0, ROLL, count)), -np.pi / 4, np.pi / 4)
     log_scale = rng.uniform(-np.log(SCALE), np.log(SCALE), count)
-    return np.column_stack([angle, rng.uniform(-OFFSET, OFFSET, (count, 2)), log_scale])
+    placements = np.column_stack([angle, rng.uniform(-OFFSET, OFFSET, (count, 2)), log_scale])
+    placements[rng.random(count) < REFINED] /= 2
+    return placements
 
 
 def draw_misplaced(count, rng):
@@ -113,15 +125,20 @@ def make_scene(backgrounds, faces, rng):
     return np.ascontiguousarray(grey), squares
 
 
-def mine(finder, backgrounds, faces, rng):
-    """Crops of the finder's false positives, uint8 (MINED, CROP, CROP)."""
+def mine(finder, refiner, backgrounds, faces, rng):
+    """Crops of the finder's false positives, as they are and refined, uint8 (MINED, CROP, CROP)."""
     found = []
     while len(found) < MINED:
         scene, squares = make_scene(backgrounds, faces, rng)
         pyramid = search_pyramid(scene)
         candidates = find_candidates(finder, pyramid)
+        candidates = candidates.take(candidates.scores > SCORE)
+        refined = candidates
+        for _ in range(SEARCH.refinements):
+            refined = refine_candidates(refiner, pyramid, refined)
+        candidates = join(candidates, refined)
         right = at_faces(candidates.centers, candidates.sides, squares, 0.5, MISPLACED.scale)
-        wrong = rng.permutation(np.flatnonzero((candidates.scores > SCORE) & ~right))[:80]
+        wrong = rng.permutation(np.flatnonzero(~right))[:80]
         found += list(np.rint(cut_upright(pyramid, candidates.take(wrong), CHECKED)))
     return np.array(found[:MINED]).astype(np.uint8)
 
@@ -164,10 +181,11 @@ def loss(truth, output):
 
 
 def train(model, faces, backgrounds, rng, folder):
-    """Train the model round by round, against the finder in the folder."""
+    """Train the model round by round, against the finder and the refiner in the folder."""
     started = time.process_time()
     finder = load_weights(FINDER_LAYERS, folder / "free_finder.npz")
-    mined = mine(finder, backgrounds, faces, rng)
+    refiner = load_weights(REFINER_LAYERS, folder / "free_refiner.npz")
+    mined = mine(finder, refiner, backgrounds, faces, rng)
     seconds = time.process_time() - started
     print(f"{len(mined)} false positives of the finder, {seconds:.0f} s", flush=True)
     steps = ROUNDS * EPOCHS * ((FACES + NON_FACES) // BATCH)

@@ -33,8 +33,8 @@ from face_training import (
 from face_windows import augment_light, to_windows
 
 from data.system.command_line import run_script
+from models.detect.candidates import finder_inputs, search_pyramid
 from models.detect.finder import FINDER_LAYERS, WINDOW, build_finder, scan
-from models.detect.search import finder_inputs, search_pyramid
 from models.detect.settings import DEFAULTS as SEARCH
 from models.detect.small_networks import weights_of
 
