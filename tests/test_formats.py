@@ -40,7 +40,7 @@ def labelled(photos, tmp_path):
     def write(kind):
         files = LabelFiles(tmp_path / kind, kind, KEY_POINTS)
         for path, points in zip(*photos, strict=True):
-            spread = np.where(np.array(KEY_POINTS) == "nose_tip", 5.0, 1.0)
+            spread = np.where(np.array(KEY_POINTS) == "nose_tip", 6.0, 1.0)
             files.add(path, Image.open(path).size, detections(points, KEY_POINTS, spread))
         files.write()
         return tmp_path / kind
@@ -92,7 +92,7 @@ def test_points_names_visibility_and_boxes_come_back_from_each_format(kind, phot
             assert face.visibility.tolist() == [1 if n == "nose_tip" else 2 for n in KEY_POINTS]
             np.testing.assert_allclose(face.box, box, atol=0.01)
             if kind != "yolo":
-                assert face.spread.tolist() == [5.0 if n == "nose_tip" else 1.0 for n in KEY_POINTS]
+                assert face.spread.tolist() == [6.0 if n == "nose_tip" else 1.0 for n in KEY_POINTS]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
