@@ -27,14 +27,14 @@ class SearchSettings:
     # the finder is unsure of heads that are upside down
     rotation_margin: float = 0.2  # cosine by which another rotation must look more upright
 
-    # --- The checker and the refiner; checks are the checker's logit plus the score's logarithm.
-    first_check: float = -4.0  # for a candidate to be refined
-    max_candidates: int = 200  # refined at most: a huge photo full of detail must not take minutes
-    refinements: int = 2  # one after the other; a third gains nothing
-    min_check: float = -1.0  # after that, for a crop by the key point network
-    unrefined: float = 1.0  # by so much less likely is a candidate as it was before
-    duplicate: float = 0.15  # sides off centre, and a little more of log size: nearer to another
-    duplicate_angle: float = 0.85  # candidate than this, and with a higher cosine, it is the same
+    # --- The checker and the refiner. A candidate's check: the checker's logit plus its log score.
+    first_check: float = -4.0  # from which on a candidate is refined
+    max_candidates: int = 200  # that are refined: a huge photo of detail must not take minutes
+    refinements: int = 2  # of each; a third gains nothing
+    min_check: float = -1.0  # from which on the key point network looks at a crop
+    unrefined: float = 1.0  # subtracted from the check of a candidate left where it was
+    duplicate: float = 0.15  # sides: candidates nearer than this, 1.5 times it in log size,
+    duplicate_angle: float = 0.85  # and with this cosine between their angles are one
 
     # --- The key point network, on batches of candidates.
     batch: int = 8  # candidates, surest first; the search ends at a batch without a face
