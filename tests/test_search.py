@@ -135,8 +135,7 @@ def test_the_refiner_moves_candidates_onto_the_face(portrait, upright):
         wrong[:, 0],
     )
     pyramid = search_pyramid(np.asarray(portrait))
-    for _ in range(DEFAULTS.refinements):
-        place = refine_candidates(load_networks().refiner, pyramid, place)
+    place = refine_candidates(load_networks().refiner, pyramid, place)
     assert np.abs(place.centers - middle).max() < 0.2 * side
     assert np.abs(np.log(place.sides / side)).max() < 0.3
     assert np.abs(np.degrees(place.angles)).max() < 15

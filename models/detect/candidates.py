@@ -175,9 +175,7 @@ def select_candidates(
     some = np.argsort(-logits, kind="stable")[: (logits > settings.first_check).sum()]
     some = some[: settings.max_candidates]
     candidates, logits = candidates.take(some), logits[some]
-    refined = candidates
-    for _ in range(settings.refinements):
-        refined = refine_candidates(networks.refiner, pyramid, refined)
+    refined = refine_candidates(networks.refiner, pyramid, candidates, settings)
     surer = check_candidates(networks.checker, pyramid, refined)
     both, logits = join(refined, candidates), np.append(surer, logits - settings.unrefined)
     order = np.argsort(-logits, kind="stable")[: (logits > settings.min_check).sum()]
@@ -190,10 +188,18 @@ def check_candidates(checker: Weights, pyramid: list[Level], candidates: Candida
     return check(checker, cut_upright(pyramid, candidates, CHECKED)) + np.log(candidates.scores)
 
 
-def refine_candidates(refiner: Weights, pyramid: list[Level], candidates: Candidates) -> Candidates:
-    """The candidates moved, scaled and rotated onto their faces, as far as the refiner can tell."""
-    around = candidates._replace(sides=AROUND * candidates.sides)
-    return move(candidates, refine(refiner, cut_upright(pyramid, around, REFINED)))
+def refine_candidates(
+    refiner: Weights,
+    pyramid: list[Level],
+    candidates: Candidates,
+    settings: SearchSettings = DEFAULTS,
+) -> Candidates:
+    """The candidates moved, scaled and rotated onto their faces, as far as the refiner can tell,
+    `refinements` times."""
+    for _ in range(settings.refinements):
+        around = candidates._replace(sides=AROUND * candidates.sides)
+        candidates = move(candidates, refine(refiner, cut_upright(pyramid, around, REFINED)))
+    return candidates
 
 
 def move(candidates: Candidates, values: np.ndarray) -> Candidates:

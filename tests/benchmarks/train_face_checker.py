@@ -40,7 +40,6 @@ from models.detect.candidates import (
 from models.detect.checker import CHECKED, CHECKER_LAYERS, build_checker
 from models.detect.finder import FINDER_LAYERS
 from models.detect.refiner import REFINER_LAYERS
-from models.detect.settings import DEFAULTS as SEARCH
 from models.detect.small_networks import CONTEXT, load_weights
 
 ROUNDS, EPOCHS = 8, 3  # new crops in each round
@@ -133,10 +132,7 @@ def mine(finder, refiner, backgrounds, faces, rng):
         pyramid = search_pyramid(scene)
         candidates = find_candidates(finder, pyramid)
         candidates = candidates.take(candidates.scores > SCORE)
-        refined = candidates
-        for _ in range(SEARCH.refinements):
-            refined = refine_candidates(refiner, pyramid, refined)
-        candidates = join(candidates, refined)
+        candidates = join(candidates, refine_candidates(refiner, pyramid, candidates))
         right = at_faces(candidates.centers, candidates.sides, squares, 0.5, MISPLACED.scale)
         wrong = rng.permutation(np.flatnonzero(~right))[:80]
         found += list(np.rint(cut_upright(pyramid, candidates.take(wrong), CHECKED)))
