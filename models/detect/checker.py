@@ -10,12 +10,11 @@ https://arxiv.org/abs/1604.02878. It was trained on rendered faces
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.detect.small_networks import Weights, run_on_crops
+from models.detect.small_networks import Weights, build_for_crops, run_on_crops
 
 if TYPE_CHECKING:
     import keras
@@ -27,17 +26,7 @@ CHECKER_LAYERS = ("edges", "parts", "corners", "whole", "sorted", "face")
 def build_checker() -> keras.Model:
     """The checker as a Keras model, from crops after `normalize_contrast` (N, 48, 48, 1) to
     (N, 1, 1, 1), the logit of an upright face (within 45 degrees)."""
-    import keras
-    from keras import layers
-
-    convolution = partial(layers.Conv2D, activation="relu", kernel_initializer="he_normal")
-    crop = keras.Input((CHECKED, CHECKED, 1), name="crop")
-    x = convolution(24, 4, strides=2, name="edges")(crop)
-    x = convolution(48, 3, strides=2, name="parts")(x)
-    x = convolution(64, 3, strides=2, name="corners")(x)
-    x = convolution(96, 3, name="whole")(x)
-    x = convolution(48, 3, name="sorted")(x)
-    return keras.Model(crop, layers.Conv2D(1, 1, name="face")(x), name="checker")
+    return build_for_crops(CHECKED, (48, 3), "face", 1, "checker")
 
 
 def check(checker: Weights, crops: np.ndarray) -> np.ndarray:
@@ -46,4 +35,4 @@ def check(checker: Weights, crops: np.ndarray) -> np.ndarray:
     `crops` are grey values (N, 64, 64): 48 pixels, and on each side 8 of context, which only
     counts for the normalization of the contrast.
     """
-    return run_on_crops(checker, crops, (2, 2, 2, 1, 1))[:, 0]
+    return run_on_crops(checker, crops)[:, 0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONTEXT = 8  # pixels on each side of a window that count for the contrast normalization
 MIN_CONTRAST = 3.0  # grey values: a contrast far below this is noise and not amplified
+CROP_STRIDES = (2, 2, 2, 1, 1)  # of the layers of `build_for_crops`, but for the last
 ROWS_PER_PRODUCT = 4096  # windows in one matrix product: they fit the cache
 
 
@@ -93,14 +95,35 @@ def convolve_all(x: np.ndarray, network: Weights, strides: Sequence[int]) -> np.
     return x
 
 
-def run_on_crops(network: Weights, crops: np.ndarray, strides: Sequence[int]) -> np.ndarray:
-    """The numbers (N, outputs) of a network that sees single crops, grey values (N, P, P) with
-    `CONTEXT` pixels around; `strides` are those of all layers but the last, which is linear."""
+def build_for_crops(
+    side: int, sort: tuple[int, int], last: str, outputs: int, name: str
+) -> keras.Model:
+    """A network of single crops as a Keras model, from crops after `normalize_contrast` (N, side,
+    side, 1) to (N, 1, 1, outputs).
+
+    `sort`: filters and kernel size of the layer before the `last` one, which sees what is left.
+    """
+    import keras
+    from keras import layers
+
+    convolution = partial(layers.Conv2D, activation="relu", kernel_initializer="he_normal")
+    crop = keras.Input((side, side, 1), name="crop")
+    x = convolution(24, 4, strides=2, name="edges")(crop)
+    x = convolution(48, 3, strides=2, name="parts")(x)
+    x = convolution(64, 3, strides=2, name="corners")(x)
+    x = convolution(96, 3, name="whole")(x)
+    x = convolution(*sort, name="sorted")(x)
+    return keras.Model(crop, layers.Conv2D(outputs, 1, name=last)(x), name=name)
+
+
+def run_on_crops(network: Weights, crops: np.ndarray) -> np.ndarray:
+    """The numbers (N, outputs) that a network as from `build_for_crops` gives for crops, grey
+    values (N, P, P) with `CONTEXT` pixels around."""
     kernels, biases = network
     if not len(crops):
         return np.empty((0, len(biases[-1])), np.float32)
     x = normalize_contrast(crops)[:, CONTEXT:-CONTEXT, CONTEXT:-CONTEXT, None]
-    x = convolve_all(x, network, strides).reshape(len(crops), kernels[-1].shape[2])
+    x = convolve_all(x, network, CROP_STRIDES).reshape(len(crops), kernels[-1].shape[2])
     return x @ kernels[-1].reshape(x.shape[1], -1) + biases[-1]
 
 

@@ -1,5 +1,6 @@
 """What the trainings of the face finder and of the face checker share, from arguments to files."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -177,3 +178,14 @@ def make_optimizer(steps):
         0.0, steps - 300, warmup_target=LEARNING_RATE, warmup_steps=300
     )
     return keras.optimizers.AdamW(rate, weight_decay=0.01, use_ema=True, ema_momentum=0.998)
+
+
+def fit_round(model, number, epochs, samples, truth, started):
+    """Train the model on a round's samples; `started`: the processor time when drawing began."""
+    drawn = time.process_time()
+    history = model.fit(samples, truth, batch_size=BATCH, epochs=epochs, verbose=0)
+    print(
+        f"round {number + 1}: loss {history.history['loss'][-1]:.4f}; {drawn - started:.0f} s"
+        f" drawing, {time.process_time() - drawn:.0f} s training",
+        flush=True,
+    )

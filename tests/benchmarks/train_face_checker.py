@@ -21,6 +21,7 @@ from face_training import (
     SmallTraining,
     at_faces,
     cross_entropy,
+    fit_round,
     make_optimizer,
     misplace,
     parse_arguments,
@@ -194,13 +195,7 @@ def train(model, faces, backgrounds, rng, folder):
             faces.occlude_anew(rng)
             probability = hardness(model, mined)
         crops, truth = draw_round(faces, backgrounds, mined, probability, rng)
-        drawn = time.process_time()
-        history = model.fit(crops, truth, batch_size=BATCH, epochs=EPOCHS, verbose=0)
-        print(
-            f"round {number + 1}: loss {history.history['loss'][-1]:.4f}; {drawn - started:.0f} s"
-            f" drawing, {time.process_time() - drawn:.0f} s training",
-            flush=True,
-        )
+        fit_round(model, number, EPOCHS, crops, truth, started)
     optimizer.finalize_variable_values(model.trainable_variables)
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 from face_backgrounds import cut_patches
-from face_training import BATCH, SmallTraining, make_optimizer, parse_arguments, run
+from face_training import BATCH, SmallTraining, fit_round, make_optimizer, parse_arguments, run
 from face_windows import paste, to_windows
 from train_face_checker import augment
 
@@ -107,13 +107,7 @@ def train(model, faces, backgrounds, rng, folder):
         if number:
             faces.occlude_anew(rng)
         crops, placements = draw_crops(faces, draw_placements(FACES, rng), backgrounds, rng)
-        drawn = time.process_time()
-        history = model.fit(crops, targets(placements), batch_size=BATCH, epochs=EPOCHS, verbose=0)
-        print(
-            f"round {number + 1}: loss {history.history['loss'][-1]:.4f}; {drawn - started:.0f} s"
-            f" drawing, {time.process_time() - drawn:.0f} s training",
-            flush=True,
-        )
+        fit_round(model, number, EPOCHS, crops, targets(placements), started)
     optimizer.finalize_variable_values(model.trainable_variables)
 
 
