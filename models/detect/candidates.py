@@ -195,10 +195,11 @@ def refine_candidates(
     settings: SearchSettings = DEFAULTS,
 ) -> Candidates:
     """The candidates moved, scaled and rotated onto their faces, as far as the refiner can tell,
-    `refinements` times."""
+    `refinements` times. Of those that come to the same place the first is kept."""
     for _ in range(settings.refinements):
         around = candidates._replace(sides=AROUND * candidates.sides)
-        candidates = move(candidates, refine(refiner, cut_upright(pyramid, around, REFINED)))
+        moved = move(candidates, refine(refiner, cut_upright(pyramid, around, REFINED)))
+        candidates = drop_duplicates(moved, settings)
     return candidates
 
 

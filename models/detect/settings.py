@@ -33,7 +33,7 @@ class SearchSettings:
     refinements: int = 2  # of each; a third gains nothing
     min_check: float = -1.0  # from which on the key point network looks at a crop
     unrefined: float = 1.0  # subtracted from the check of a candidate left where it was
-    duplicate: float = 0.15  # sides: candidates nearer than this, 1.5 times it in log size,
+    duplicate: float = 0.2  # sides: candidates nearer than this, 1.5 times it in log size,
     duplicate_angle: float = 0.85  # and with this cosine between their angles are one
 
     # --- The key point network, on batches of candidates.

@@ -49,20 +49,33 @@ class Faces:
         shape = (-1, HALF, 2, HALF, 2)
         self.halves = occluded.reshape(shape).mean((2, 4), np.float32).astype(np.uint8)
 
-    def windows(self, placements, backgrounds, rng, patch=PATCH, augment=None):
-        """Windows of random faces, placed as `paste` says, and the placements, some mirrored."""
+    def windows(
+        self, placements, backgrounds, rng, patch=PATCH, augment=None, reach=REACH, beside=None
+    ):
+        """Windows of random faces, placed as `paste` says, and the placements, some mirrored.
+
+        `beside`: from placements (N, 4) and `rng` which of them, indices (M,), have another face
+        beside them, and the placements of these (M, 4).
+        """
         augment = augment or augment_light
         behind = cut_patches(backgrounds, 6000, rng, patch)
-        chosen = rng.integers(len(self.pictures), size=len(placements))
         windows, placed = [], []
         for i in range(0, len(placements), 2048):
             part = placements[i : i + 2048]
             patches = behind[rng.integers(len(behind), size=len(part))]
-            faces = self.halves, self.affines, chosen[i : i + 2048]
-            patches, part = paste(*faces, part, patches, rng)
+            if beside:
+                some, others = beside(part, rng)
+                pasted, _ = self.paste_any(others, patches[some], rng, reach)
+                patches[some] = np.clip(np.rint(pasted), 0, 255)
+            patches, part = self.paste_any(part, patches, rng, reach)
             windows.append(to_windows(augment(patches, rng)))
             placed.append(part)
         return np.concatenate(windows), np.concatenate(placed)
+
+    def paste_any(self, placements, patches, rng, reach):
+        """As `paste`, with random faces."""
+        chosen = rng.integers(len(self.pictures), size=len(placements))
+        return paste(self.halves, self.affines, chosen, placements, patches, rng, reach)
 
 
 def load_all(folders):
@@ -149,7 +162,7 @@ def put_on_mask(picture, points, rng):
 # --- windows -------------------------------------------------------------------------------------
 
 
-def paste(halves, affines, chosen, placements, patches, rng, reach=REACH):
+def paste(halves, affines, chosen, placements, patches, rng, reach):
     """Patches (N, P, P) float32 with the faces `chosen` (N,) in them, some mirrored.
 
     Args:

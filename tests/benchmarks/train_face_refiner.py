@@ -12,9 +12,7 @@ import time
 from functools import partial
 
 import numpy as np
-from face_backgrounds import cut_patches
 from face_training import BATCH, SmallTraining, fit_round, make_optimizer, parse_arguments, run
-from face_windows import paste, to_windows
 from train_face_checker import augment
 
 from data.system.command_line import run_script
@@ -49,37 +47,24 @@ def draw_placements(count, rng):
 
 
 def draw_beside(placements, rng):
-    """Placements (N, 4) of other faces, each beside one of these (N, 4)."""
-    count = len(placements)
-    angle = placements[:, 0] + rng.normal(0, 0.3, count)
-    log_scale = placements[:, 3] + rng.normal(0, 0.25, count)
-    direction = rng.uniform(0, 2 * np.pi, count)
-    sides = (np.exp(log_scale) + np.exp(placements[:, 3])) / 2
-    away = np.column_stack([np.cos(direction), np.sin(direction)]) * sides[:, None]
-    away *= rng.uniform(0.75, 1.4, (count, 1))
-    return np.column_stack([angle, placements[:, 1:3] + away, log_scale])
+    """Which of the faces placed so (N, 4) have another one beside them, and where, (M, 4)."""
+    some = np.flatnonzero(rng.random(len(placements)) < BESIDE)
+    angle, x, y, log_scale = placements[some].T
+    log_scales = log_scale + rng.normal(0, 0.25, len(some))
+    away = rng.uniform(0.75, 1.4, len(some)) * (np.exp(log_scales) + np.exp(log_scale)) / 2
+    direction = rng.uniform(0, 2 * np.pi, len(some))
+    place = x + away * np.cos(direction), y + away * np.sin(direction)
+    return some, np.column_stack([angle + rng.normal(0, 0.3, len(some)), *place, log_scales])
 
 
-def draw_crops(faces, placements, backgrounds, rng):
-    """Crops (N, 56, 56, 1) of random faces so placed, and their placements, some mirrored."""
-    behind = cut_patches(backgrounds, 6000, rng, CROP)
-    crops, placed = [], []
-    for i in range(0, len(placements), 2048):
-        part = placements[i : i + 2048]
-        patches = behind[rng.integers(len(behind), size=len(part))]
-        some = np.flatnonzero(rng.random(len(part)) < BESIDE)
-        others, _ = paste_any(faces, draw_beside(part[some], rng), patches[some], rng)
-        patches[some] = np.clip(np.rint(others), 0, 255)
-        patches, part = paste_any(faces, part, patches, rng)
-        crops.append(to_windows(augment(patches, rng)))
-        placed.append(part)
-    return np.concatenate(crops)[..., None], np.concatenate(placed)
-
-
-def paste_any(faces, placements, patches, rng):
-    """As `paste`, with random faces."""
-    chosen = rng.integers(len(faces.pictures), size=len(placements))
-    return paste(faces.halves, faces.affines, chosen, placements, patches, rng, REACH)
+def draw_crops(faces, count, backgrounds, rng):
+    """Crops (count, 56, 56, 1) of random faces, and the numbers (count, 5) that the refiner should
+    see in them."""
+    placements = draw_placements(count, rng)
+    crops, placements = faces.windows(
+        placements, backgrounds, rng, CROP, augment, REACH, draw_beside
+    )
+    return crops[..., None], targets(placements)
 
 
 def targets(placements):
@@ -106,16 +91,15 @@ def train(model, faces, backgrounds, rng, folder):
         started = time.process_time()
         if number:
             faces.occlude_anew(rng)
-        crops, placements = draw_crops(faces, draw_placements(FACES, rng), backgrounds, rng)
-        fit_round(model, number, EPOCHS, crops, targets(placements), started)
+        crops, truth = draw_crops(faces, FACES, backgrounds, rng)
+        fit_round(model, number, EPOCHS, crops, truth, started)
     optimizer.finalize_variable_values(model.trainable_variables)
 
 
 def score(model, faces, backgrounds, rng):
     """Print how far off candidates of held-out people's faces are, before and after."""
-    crops, placements = draw_crops(faces, draw_placements(6000, rng), backgrounds, rng)
+    crops, truth = draw_crops(faces, 6000, backgrounds, rng)
     found = model.predict(crops, 512, verbose=0)[:, 0, 0]
-    truth = targets(placements)
     for name, seen in (("before", np.float32([1, 0, 0, 0, 0])), ("after", found)):
         turn = np.arctan2(truth[:, 1], truth[:, 0]) - np.arctan2(seen[..., 1], seen[..., 0])
         degrees = np.abs(np.degrees((turn + np.pi) % (2 * np.pi) - np.pi))
