@@ -59,8 +59,8 @@ DEFAULTS = SearchSettings()
 
 # With the free weights, chosen on the first half of the 41 photos (`photo_search.py --half 1`),
 # upright and rotated, and on public-domain pictures without a face. Faces in large crops have
-# spreads of up to 2.71 px, false positives from 3.24 px on; in small crops faces have up to 2.55 px
-# (2.64 with 68 points), false positives from 3.45 px on (2.65 with 68 points: a cliff).
+# spreads of up to 2.98 px (a cliff: the next one has 2.67 px), false positives from 3.24 px on; in
+# small crops faces have up to 2.55 px, false positives from 3.5 px on.
 FREE = SearchSettings(max_spread=3.0, max_spread_small=2.6, empty_spread=30.0)
 
 
