@@ -87,6 +87,29 @@ def test_windows_show_the_face_where_their_placement_says(rendered):
     assert (np.sign(placed[:, 1]) != np.sign(placements[:, 1])).any()  # some are mirrored
 
 
+def test_windows_may_show_another_face_beside_the_first(rendered):
+    """White faces half as wide as the window: the first on its left, the others on its right."""
+    _, points, affines, _ = face_windows.load_rendered(rendered[0])
+    white = face_windows.Faces(np.full((24, SIZE, SIZE), 255, np.uint8), points, affines)
+    white.halves = white.pictures[:, ::2, ::2]
+    placements = np.tile([0, -0.28, 0, np.log(0.5)], (40, 1))
+    right, black = placements * [1, -1, 1, 1], [np.zeros((80, 80), np.uint8)]
+
+    def share_lit(beside):
+        patches, placed = white.windows(
+            placements,
+            black,
+            np.random.default_rng(0),
+            augment=lambda patches, rng: patches.astype(np.uint8),
+            reach=(0.7, 0.7),
+            beside=beside,
+        )
+        columns = np.rint(WINDOW / 2 - WINDOW * placed[:, 1]).astype(int)  # opposite the first face
+        return (patches[np.arange(40), WINDOW // 2, columns] > 0).mean()
+
+    assert share_lit(lambda part, rng: (np.arange(len(part)), right)) > share_lit(None) + 0.4
+
+
 def test_pictures_without_a_face_show_none(monkeypatch):
     monkeypatch.setattr(face_backgrounds, "SHEETS", 1)
     monkeypatch.setattr(face_backgrounds, "SHEET", (4, 6))

@@ -152,6 +152,24 @@ def test_candidates_that_became_the_same_are_tried_once():
     assert drop_duplicates(candidates.take(np.s_[:0])).scores.tolist() == []
 
 
+def test_candidates_that_come_to_the_same_place_are_refined_once_more_as_one(monkeypatch):
+    """Two that the refiner moves to the middle between them, and one far away."""
+    seen = []
+
+    def moved(_, crops):
+        seen.append(len(crops))
+        offsets = [0.25, -0.25, 0.0] if len(crops) == 3 else [0.0, 0.0]
+        return np.array([[1.0, 0, x, 0, 0] for x in offsets])
+
+    monkeypatch.setattr(proposals, "refine", moved)
+    places = np.array([[50.0, 50], [70, 50], [150, 50]])
+    candidates = Candidates(places, np.full(3, 40.0), np.zeros(3), np.arange(3.0))
+    pyramid = search_pyramid(np.zeros((100, 200), np.uint8))
+    refined = refine_candidates(None, pyramid, candidates)
+    assert seen == [3, 2]
+    assert refined.centers.tolist() == [[60, 50], [150, 50]] and refined.scores.tolist() == [0, 2]
+
+
 def test_free_weights_have_their_own_limits(portrait, upright, monkeypatch):
     landmarker = load_landmarker(ROOT / "models" / "synthetic_small.tflite")
     assert landmarker.free and not load_landmarker(ROOT / "models" / "pretrained_small.tflite").free
