@@ -1,4 +1,4 @@
-"""What the face finder and the face checker learn from, on a few rendered faces."""
+"""What the small networks learn from, on a few rendered faces."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Pictures without faces, which the trainings of the face finder and the face checker need.
+"""Pictures without faces, which the trainings of the small networks need.
 
 All may be used for anything: public-domain and CC0 pictures that Python packages carry, panoramas
 of Poly Haven (CC0) from the npm package @pmndrs/assets, backs of heads and hands rendered from

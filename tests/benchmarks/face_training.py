@@ -1,4 +1,4 @@
-"""What the trainings of the face finder and of the face checker share, from arguments to files."""
+"""What the trainings of the three small networks share, from arguments to files."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ BATCH, LEARNING_RATE = 256, 2e-3  # the peak of a cosine
 
 @dataclass(frozen=True)
 class SmallTraining:
-    """One of the two trainings."""
+    """One of the three trainings."""
 
     name: str  # of the files: <name>.keras and <name>.npz
     title: str  # what is trained, as part of a sentence

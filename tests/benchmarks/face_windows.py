@@ -1,4 +1,4 @@
-"""Faces pasted into pictures without one: training samples of the face finder and face checker.
+"""Faces pasted into pictures without one: training samples of the small networks.
 
 Rendered faces are occluded anew in each round, placed in windows, blended into a background, and
 relit, blurred and compressed at random.
@@ -30,6 +30,8 @@ PASTED = 0.65  # share pasted into another picture; the others are continued by 
 CUT = 0.06  # share cut by the photo's border
 REACH = (0.85, 1.15)  # where pasted faces end, in halves of their crop
 DIM = (0.08, 1.2)  # contrast that is left, log-uniform, in a third of the windows
+SMALL, SMALLEST = 0.5, 2.4  # of `augment_crops`: share made coarser, and by how much at most
+STRONG = 0.55  # share with `augment_light`; the others vary little
 HALF = SIZE // 2  # side of the faces that are pasted: twice as fine as a window
 
 
@@ -266,6 +268,33 @@ def augment_light(patches, rng):
         rotated = np.rot90(patches[i], rng.integers(4))  # shares the patch's memory
         rotated[:edge] = rotated[edge]
     return patches
+
+
+def coarsen(patches, rng):
+    """The patches (N, P, P), float32, some at the resolution of small faces."""
+    from PIL import Image
+
+    patches = np.array(patches, np.float32)
+    size = patches.shape[1:]
+    for i in np.flatnonzero(rng.random(len(patches)) < SMALL):
+        side = int(size[0] / np.exp(rng.uniform(0, np.log(SMALLEST))))
+        small = Image.fromarray(patches[i]).resize((side, side), Image.Resampling.BOX)
+        patches[i] = np.asarray(small.resize(size, Image.Resampling.BILINEAR))
+    return patches
+
+
+def augment_crops(patches, rng):
+    """Patches (N, P, P), uint8, in other light and of other sharpness."""
+    patches = coarsen(patches, rng)
+    strong = rng.random(len(patches)) < STRONG
+    varied = np.empty(patches.shape, np.uint8)
+    varied[strong] = augment_light(patches[strong], rng)
+    weak = patches[~strong]
+    one = (len(weak), 1, 1)
+    noise = rng.uniform(0, 3, one) * rng.standard_normal(weak.shape, dtype=np.float32)
+    weak = weak * np.exp(rng.normal(0, 0.2, one)) + rng.normal(0, 10, one) + noise
+    varied[~strong] = np.clip(np.rint(weak), 0, 255)
+    return varied
 
 
 def to_windows(patches):

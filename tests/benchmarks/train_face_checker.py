@@ -28,7 +28,7 @@ from face_training import (
     paste_large,
     run,
 )
-from face_windows import augment_light, to_windows
+from face_windows import augment_crops, to_windows
 
 from data.system.command_line import run_script
 from models.detect.candidates import (
@@ -48,7 +48,7 @@ FACES, NON_FACES = 20_000, 30_000  # crops of a round
 HARD, PARTS = 0.55, 0.3  # shares of the non-faces: the finder's false positives; misplaced faces
 MINED = 30_000  # false positives of the finder
 EASY = 0.1  # how often one that the checker rejects is drawn, beside 1 for one that it accepts
-SCORE = 1.5  # the finder's score above which its windows count: a little below the search's limit
+SCORE = 1.5  # the finder's score from which its candidates count, a little above the search's limit
 # Where a face is in a crop, as far as the finder is wrong about it.
 ROLL = 22.0  # degrees, standard deviation; never above 45
 OFFSET = 0.2  # at most, of the side
@@ -56,37 +56,8 @@ SCALE = np.exp(0.45)  # at most, larger or smaller: from the side faces look sma
 REFINED = 0.5  # share whose errors are half as large, as after the refiner
 # Beyond that it is another place, or a part of a face; the first kind is only rotated.
 MISPLACED = Misplacement((0.4, 0.6, 0.88), (0.4, 0.9), scale=2.1, larger=1.0, smaller=0.6)
-SMALL, SMALLEST = 0.5, 2.4  # share of the crops made coarser, and by how much at most
-STRONG = 0.55  # share with the finder's augmentation of light; the others vary little
 
 CROP = CHECKED + 2 * CONTEXT  # with what its contrast is normalized by
-
-
-def coarsen(patches, rng):
-    """The patches (N, P, P), float32, some at the resolution of small faces."""
-    from PIL import Image
-
-    patches = np.array(patches, np.float32)
-    size = patches.shape[1:]
-    for i in np.flatnonzero(rng.random(len(patches)) < SMALL):
-        side = int(size[0] / np.exp(rng.uniform(0, np.log(SMALLEST))))
-        small = Image.fromarray(patches[i]).resize((side, side), Image.Resampling.BOX)
-        patches[i] = np.asarray(small.resize(size, Image.Resampling.BILINEAR))
-    return patches
-
-
-def augment(patches, rng):
-    """Patches (N, P, P), uint8, in other light and of other sharpness."""
-    patches = coarsen(patches, rng)
-    strong = rng.random(len(patches)) < STRONG
-    varied = np.empty(patches.shape, np.uint8)
-    varied[strong] = augment_light(patches[strong], rng)
-    weak = patches[~strong]
-    one = (len(weak), 1, 1)
-    noise = rng.uniform(0, 3, one) * rng.standard_normal(weak.shape, dtype=np.float32)
-    weak = weak * np.exp(rng.normal(0, 0.2, one)) + rng.normal(0, 10, one) + noise
-    varied[~strong] = np.clip(np.rint(weak), 0, 255)
-    return varied
 
 
 def draw_placements(count, rng):
@@ -145,15 +116,15 @@ def draw_round(faces, backgrounds, mined, probability, rng):
 
     `probability` (MINED,), sum 1: how often each of the finder's false positives is drawn.
     """
-    shown, _ = faces.windows(draw_placements(FACES, rng), backgrounds, rng, CROP, augment)
+    shown, _ = faces.windows(draw_placements(FACES, rng), backgrounds, rng, CROP, augment_crops)
     count = int(HARD * NON_FACES)
     flips = rng.integers(4, size=count), rng.choice([-1, 1], count)
     hard = mined[rng.choice(len(mined), count, p=probability)]
     hard = np.stack([np.rot90(crop, k)[:, ::s] for crop, k, s in zip(hard, *flips, strict=True)])
     placements = draw_misplaced(int(PARTS * NON_FACES), rng)
-    misplaced, _ = faces.windows(placements, backgrounds, rng, CROP, augment)
+    misplaced, _ = faces.windows(placements, backgrounds, rng, CROP, augment_crops)
     others = cut_patches(backgrounds, NON_FACES - count - len(misplaced), rng, CROP)
-    hard, others = (to_windows(augment(some, rng)) for some in (hard, others))
+    hard, others = (to_windows(augment_crops(some, rng)) for some in (hard, others))
     crops = np.concatenate([shown, hard, misplaced, others])[..., None]
     return crops, (np.arange(len(crops)) < FACES).astype(np.float32)[:, None]
 
@@ -201,7 +172,7 @@ def train(model, faces, backgrounds, rng, folder):
 
 def score(model, faces, backgrounds, rng):
     """Print how many of held-out people's faces the checker accepts."""
-    crops, _ = faces.windows(draw_placements(6000, rng), backgrounds, rng, CROP, augment)
+    crops, _ = faces.windows(draw_placements(6000, rng), backgrounds, rng, CROP, augment_crops)
     logits = model.predict(crops[..., None], 512, verbose=0).ravel()
     accepted = (f"{100 * (logits > limit).mean():.2f} %" for limit in (0, -2, -4))
     print("held-out faces with a logit above 0, -2, -4: " + ", ".join(accepted))

@@ -24,6 +24,7 @@ from face_training import (
     SmallTraining,
     at_faces,
     cross_entropy,
+    fit_round,
     make_optimizer,
     misplace,
     parse_arguments,
@@ -140,22 +141,15 @@ def train(model, faces, backgrounds, rng, folder):
     for number in range(ROUNDS):
         started = time.process_time()
         x, y = draw_round(faces, backgrounds, false_positives, rng)
-        drawn = time.process_time()
         order = rng.permutation(len(x))[: len(x) // BATCH * BATCH]
-        history = model.fit(
-            x[order], y[order], batch_size=BATCH, epochs=EPOCHS, verbose=0, shuffle=True
-        )
-        trained = time.process_time()
+        fit_round(model, number, EPOCHS, x[order], y[order], started)
         if number < ROUNDS - 1:
+            trained = time.process_time()
             finder = weights_of(model, FINDER_LAYERS)
             new = mine(finder, backgrounds, faces, int(HARD * NON_FACES / 2), rng)
             false_positives = np.concatenate([new, false_positives])[: 3 * NON_FACES // 2]
-        print(
-            f"round {number + 1}: loss {history.history['loss'][-1]:.4f},"
-            f" {len(false_positives)} false positives; {drawn - started:.0f} s drawing,"
-            f" {trained - drawn:.0f} s training, {time.process_time() - trained:.0f} s mining",
-            flush=True,
-        )
+            seconds = time.process_time() - trained
+            print(f"{len(false_positives)} false positives, {seconds:.0f} s mining", flush=True)
     optimizer.finalize_variable_values(model.trainable_variables)
 
 

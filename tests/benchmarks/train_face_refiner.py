@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 from face_training import BATCH, SmallTraining, fit_round, make_optimizer, parse_arguments, run
-from train_face_checker import augment
+from face_windows import augment_crops
 
 from data.system.command_line import run_script
 from models.detect.refiner import AROUND, REFINED, REFINER_LAYERS, build_refiner
@@ -62,7 +62,7 @@ def draw_crops(faces, count, backgrounds, rng):
     see in them."""
     placements = draw_placements(count, rng)
     crops, placements = faces.windows(
-        placements, backgrounds, rng, CROP, augment, REACH, draw_beside
+        placements, backgrounds, rng, CROP, augment_crops, REACH, draw_beside
     )
     return crops[..., None], targets(placements)
 
